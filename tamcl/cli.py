@@ -1,0 +1,291 @@
+"""The command line: every command is one library call. Heavy imports stand inside the commands."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamcl.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from tamcl.registry import Table
+    from tamcl.results import Results
+    from tamcl.study import Progress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Ask whether one optimizer beats another when the data distribution shifts.",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, and getting it.")
+app.add_typer(data_app, name="data")
+
+ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario's name or a .toml file.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets [$TAMCL_DATA_DIR, else the cache].")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as stream.samples=500.")
+]
+
+
+class Kind(StrEnum):
+    """What ``tamcl list`` lists."""
+
+    optimizers = "optimizers"
+    scenarios = "scenarios"
+    datasets = "datasets"
+    streams = "streams"
+    models = "models"
+    heads = "heads"
+    metrics = "metrics"
+    strategies = "strategies"
+
+
+@app.command()
+def compare(
+    scenario: ScenarioName,
+    arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms of the scenario.")] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[LABEL=]NAME[,KEY=VALUE...]", help="One more arm, as my.module:MyOpt,lr=[0.1,0.01]."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of reported seeds.")] = None,
+    tune_seeds: Annotated[int | None, typer.Option(help="Number of tuning seeds.")] = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results [out/SCENARIO].")] = None,
+    jobs: Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")] = 1,
+) -> int:
+    """Tune every arm, run the reported seeds, measure, and write tables and a report."""
+    from tamcl.config import add_arm, load_scenario
+    from tamcl.study import compare
+
+    numbers = {"seeds": seeds, "tune_seeds": tune_seeds}
+    given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
+    chosen = load_scenario(scenario, [*(settings or []), *given])
+    if arms is not None:
+        chosen = chosen.only(part.strip() for part in arms.split(","))
+    for text in arm or []:
+        chosen, _label = add_arm(chosen, text)
+    directory = out or Path("out") / chosen.name
+    command = shlex.join(["tamcl", *_arguments])
+    with _Display() as display:
+        results = compare(
+            chosen, directory, data_dir=data_dir, jobs=jobs, command=command, on_progress=display.update
+        )
+    return _finish(results)
+
+
+@app.command()
+def run(
+    scenario: ScenarioName,
+    arm: Annotated[str, typer.Option(metavar="NAME[,KEY=VALUE...]", help="As tam,lr=0.1 or my.module:MyOpt,lr=0.1.")],
+    seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the run's tables; only printed if absent.")] = None,
+) -> int:
+    """Train and evaluate one cell in this process and print its metrics."""
+    from tamcl.config import add_arm, load_scenario
+    from tamcl.study import run_one
+
+    chosen, label = add_arm(load_scenario(scenario, settings or []), arm)
+    rates = chosen.arms[label].lr
+    if len(rates) != 1:
+        raise InputError(f"--arm {arm}: has {len(rates)} learning rates; name one, such as {label},lr={rates[0]:g}")
+    if seed < 0:
+        raise InputError(f"--seed {seed}: must be at least 0")
+    status, metrics = run_one(chosen, label, seed, data_dir=data_dir, directory=out)
+    for name, value in metrics.items():
+        print(f"{name:20} {value:.4g}")
+    print(f"status: {status}" + (f"; tables in {out}" if out else ""))
+    return 0 if status == "ok" else 3
+
+
+@app.command()
+def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]) -> int:
+    """Make figures and report again from what is stored."""
+    from tamcl.report import write_report
+
+    print(f"report: {write_report(directory)}")
+    return 0
+
+
+@app.command(name="list")
+def list_(what: Annotated[Kind | None, typer.Argument(help="One kind only.")] = None) -> int:
+    """List what there is, a line each."""
+    for kind in [what] if what else Kind:
+        if what is None:
+            print(f"{kind}:")
+        rows = list(_entries(kind))
+        width = max(len(name) for name, _ in rows)
+        for name, summary in rows:
+            print(f"{'  ' if what is None else ''}{name:{width}}  {summary}".rstrip())
+    return 0
+
+
+@data_app.command(name="list")
+def data_list(data_dir: DataDir = None) -> int:
+    """List the data sets and whether their files are there."""
+    from tamcl.data import DATASETS, data_root
+    from tamcl.registry import lookup
+
+    root = data_root(data_dir)
+    print(f"looked for in {root}")
+    for name in DATASETS:
+        try:
+            lookup(DATASETS, name)().check(root)
+            state = "there"
+        except InputError as error:
+            state = str(error).partition("; ")[0]
+        print(f"{name:14}  {state}")
+    return 0
+
+
+@data_app.command()
+def fetch(name: Annotated[str, typer.Argument(help="A data set.")], data_dir: DataDir = None) -> int:
+    """Download a data set."""
+    from tamcl.data import DATASETS, data_root
+    from tamcl.registry import lookup
+
+    root = data_root(data_dir)
+    source = lookup(DATASETS, name)()
+    try:
+        source.fetch(root)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"data set '{name}': download to '{root}' failed: {error}") from error
+    source.check(root)
+    print(f"{name}: {root}")
+    return 0
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> int:
+    """Print versions, devices, data found and what is missing."""
+    import os
+
+    import torch
+
+    from tamcl.run import versions
+
+    for name, number in versions().items():
+        print(f"{name:14}  {number}")
+    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    print(f"{'devices':14}  cpu ({os.cpu_count()} cores){''.join(f', {name}' for name in cuda)}")
+    return data_list(data_dir)
+
+
+class _Display:
+    """A progress bar on the terminal: cells done, time left, and how many did not end well."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+        self.bar = Progress(
+            TextColumn("{task.description:9}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("cells"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[bad]}"),
+            console=Console(stderr=True),
+        )
+        self.tasks: dict[str, TaskID] = {}
+        self.bad: Counter[str] = Counter()
+
+    def __enter__(self) -> _Display:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Show one more finished cell."""
+        title = {"tune": "tuning", "report": "reporting"}[progress.phase]
+        if progress.phase not in self.tasks:
+            self.tasks[progress.phase] = self.bar.add_task(title, total=progress.total, bad="")
+        if progress.status in {"failed", "diverged"}:
+            self.bad[progress.status] += 1
+        bad = ", ".join(f"{count} {status}" for status, count in self.bad.items())
+        self.bar.update(self.tasks[progress.phase], completed=progress.done, bad=bad)
+
+
+def _finish(results: Results) -> int:
+    """Write the report, say what was found, and name the cells that failed."""
+    from tamcl.report import verdicts, write_report
+
+    path = write_report(results.directory)
+    for sentence in verdicts(results):
+        print(sentence)
+    print(f"report: {path}")
+    failed = results.runs[results.runs["status"] == "failed"]
+    for row in failed.itertuples():
+        print(f"failed: {row.arm} lr {row.lr:g} seed {row.seed}: {row.error}", file=sys.stderr)
+    return 3 if len(failed) else 0
+
+
+def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
+    """Yield each object's name and its first sentence, without importing it."""
+    if kind is Kind.scenarios:
+        from tamcl.config import load_scenario, scenarios
+
+        yield from ((name, load_scenario(name).title) for name in scenarios())
+    elif kind is Kind.metrics:
+        from tamcl.metrics import METRICS
+
+        yield from ((name, f"{metric.label}; {metric.better} is better") for name, metric in METRICS.items())
+    else:
+        from tamcl.registry import signature
+
+        yield from ((name, signature(path).summary or path) for name, path in _table(kind).items())
+
+
+def _table(kind: Kind) -> Table:
+    from tamcl.data import DATASETS
+    from tamcl.models import HEADS, MODELS
+    from tamcl.optim import OPTIMIZERS
+    from tamcl.strategies import STRATEGIES
+    from tamcl.streams import STREAMS
+
+    return {
+        Kind.optimizers: OPTIMIZERS,
+        Kind.datasets: DATASETS,
+        Kind.streams: STREAMS,
+        Kind.models: MODELS,
+        Kind.heads: HEADS,
+        Kind.strategies: STRATEGIES,
+    }[kind]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0 well, 2 wrong call or file, 3 failed cells, 130 interrupted."""
+    global _arguments
+    _arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return int(app(_arguments, prog_name="tamcl", standalone_mode=False) or 0)
+    except InputError as error:
+        print(f"tamcl: {error}", file=sys.stderr)
+        return 2
+    except _UsageError as error:
+        print(f"tamcl: {error.format_message()}", file=sys.stderr)
+        return 2
+    except typer.Abort:
+        print("tamcl: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        return 130
+
+
+_UsageError = typer.BadParameter.__base__  # the class of all wrong calls; where it is defined depends on typer's version
+_arguments: list[str] = []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

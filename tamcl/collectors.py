@@ -1,0 +1,83 @@
+"""Avalanche plugins that append rows. They count; everything computed from the rows is in ``tamcl.metrics``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import torch
+from avalanche.core import SupervisedPlugin
+from torch import Tensor
+
+_BLOCK = 100  # mini-batches between two reads from the device
+
+
+class Diverged(Exception):
+    """The loss became infinite or not a number."""
+
+
+class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
+    """One row a mini-batch, measured before the update: test, then train (prequential).
+
+    Raises
+    ------
+    Diverged
+        At most 100 mini-batches after the loss became infinite or not a number; the rows before are kept.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._blocks: list[pd.DataFrame] = []
+        self._pending: list[Tensor] = []
+        self._sizes: list[int] = []
+        self._step = 0
+
+    def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+        """Note the loss and the correct answers of the mini-batch."""
+        labels = strategy.mb_y
+        correct = (strategy.mb_output.argmax(1) == labels).sum()
+        self._pending.append(torch.stack((strategy.loss.detach().double(), correct.double())))
+        self._sizes.append(len(labels))
+        if len(self._pending) == _BLOCK:
+            self._flush(strategy)
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Read what is left of the experience."""
+        if self._pending:
+            self._flush(strategy)
+
+    def _flush(self, strategy: Any) -> None:
+        loss, correct = torch.stack(self._pending, 1).cpu().numpy()
+        position = strategy.experience.logging().current_experience
+        steps = range(self._step, self._step + len(loss))
+        rows = pd.DataFrame(
+            {"experience": position, "step": steps, "n": self._sizes, "loss": loss, "correct": correct.astype(int)}
+        )
+        self._step += len(loss)
+        self._pending, self._sizes = [], []
+        finite = rows["loss"].abs() < float("inf")
+        self._blocks.append(rows[finite.cummin()])
+        if not finite.all():
+            raise Diverged(f"the loss was {rows.loc[~finite, 'loss'].iloc[0]} at step {rows.loc[~finite, 'step'].iloc[0]}")
+
+    def rows(self) -> pd.DataFrame:
+        """Return experience, step, n, loss, correct."""
+        columns = ["experience", "step", "n", "loss", "correct"]
+        return pd.concat(self._blocks, ignore_index=True) if self._blocks else pd.DataFrame(columns=columns)
+
+
+class EvaluationCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
+    """One row for each experience that the model is tested on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[tuple[int, int, int, float, float]] = []
+
+    def after_eval(self, strategy: Any, **kwargs: Any) -> None:
+        """Note the results; the untrained model counts as trained on experience -1."""
+        trained_on = strategy.clock.train_exp_counter - 1
+        self._rows += [(trained_on, *evaluation) for evaluation in strategy.evaluations]
+
+    def rows(self) -> pd.DataFrame:
+        """Return trained_on, evaluated_on, n, accuracy, loss."""
+        return pd.DataFrame(self._rows, columns=["trained_on", "evaluated_on", "n", "accuracy", "loss"])

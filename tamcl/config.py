@@ -1,0 +1,360 @@
+"""Scenario files: strict, frozen, checked before anything heavy is imported.
+
+Every mistake becomes one line with the path of the key, its value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from tamcl.data import DATASETS
+from tamcl.errors import InputError, unknown_name
+from tamcl.metrics import METRICS
+from tamcl.models import HEADS, MODELS
+from tamcl.optim import OPTIMIZERS
+from tamcl.registry import Table, load, signature
+from tamcl.strategies import STRATEGIES
+from tamcl.streams import STREAMS, Stream
+
+_PACKAGE = Path(__file__).parent
+SCENARIO_FOLDER = next(path for path in (_PACKAGE / "scenarios", _PACKAGE.parent / "scenarios") if path.is_dir())
+"""Inside the installed package; beside it in a source checkout."""
+
+MOST_SEEDS = 1000
+"""Reported seeds are 0, 1, ...; tuning seeds are 1000, 1001, ..., so that none is both."""
+
+Seeds = Annotated[int, Field(ge=1, le=MOST_SEEDS)]
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(BaseModel):
+    """The model: a body's name with its arguments, and a head."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    head: str = "single"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the body."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_name(HEADS, self.head, "head")
+        _check_name(MODELS, self.name, "name")
+        _check_options(MODELS.path(self.name), self.options, given={"shape"})
+        return self
+
+
+class Arm(BaseModel):
+    """An optimizer with its arguments and the learning rates to choose from."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    optimizer: str
+    lr: tuple[LearningRate, ...]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the optimizer besides lr; lists become tuples, as optimizers expect."""
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in (self.model_extra or {}).items()}
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if not self.lr:
+            raise _unfit("lr", "names no learning rate")
+        if len(set(self.lr)) < len(self.lr):
+            raise _unfit("lr", "names a learning rate twice")
+        _check_name(OPTIMIZERS, self.optimizer, "optimizer")
+        _check_options(OPTIMIZERS.path(self.optimizer), self.options, given={"params", "lr"})
+        return self
+
+
+class Strategy(_Strict):
+    """How an experience is trained on, and what happens to the optimizer at a boundary."""
+
+    name: str = "naive"
+    optimizer_state: Literal["keep", "reset"] = "keep"
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_name(STRATEGIES, self.name, "name")
+        return self
+
+
+class Evaluation(_Strict):
+    """How much of the test sets is used."""
+
+    samples: PositiveInt | None = None
+    """Test images an experience; all there are if absent."""
+
+
+class Protocol(_Strict):
+    """Seeds, tuning, and the comparisons that the verdict speaks about."""
+
+    seeds: Seeds = 5
+    tune_seeds: Seeds = 3
+    tune_by: str = "online_accuracy"
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms; every arm against the first if empty."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.tune_by not in METRICS:
+            raise _unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
+        return self
+
+
+class Scenario(_Strict):
+    """What is run: a stream, a model, a strategy, a protocol and arms. A scenario file holds one.
+
+    Parameters
+    ----------
+    name : str
+        The file's name without its ending; not written in the file.
+    title : str
+        The question in a few words.
+    notes : tuple of str
+        Assumptions and sources, shown in the report.
+    stream : Stream
+    model : Model
+    strategy : Strategy
+    evaluation : Evaluation
+    protocol : Protocol
+    arms : dict of str to Arm
+    """
+
+    name: str
+    title: str
+    notes: tuple[str, ...] = ()
+    stream: Stream
+    model: Model
+    strategy: Strategy = Field(default_factory=Strategy)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    protocol: Protocol = Field(default_factory=Protocol)
+    arms: Annotated[dict[str, Arm], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _check_name(DATASETS, self.stream.dataset, "stream.dataset")
+        if self.model.head != "single" and not self.stream.tells_task:
+            raise _unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
+        for arm in (arm for pair in self.protocol.pairs for arm in pair if arm not in self.arms):
+            raise _unfit("protocol.pairs", unknown_name("arm", arm, self.arms))
+        return self
+
+    def dump(self) -> dict[str, Any]:
+        """Return the scenario as plain values; ``parse`` of them gives the same scenario."""
+        return self.model_dump(mode="json", serialize_as_any=True)
+
+    def only(self, arms: Iterable[str]) -> Scenario:
+        """Return the scenario with some of its arms, and the pairs that are left."""
+        chosen = list(arms)
+        for arm in chosen:
+            if arm not in self.arms:
+                raise unknown_name(f"arm of '{self.name}'", arm, self.arms)
+        pairs = tuple(pair for pair in self.protocol.pairs if set(pair) <= set(chosen))
+        protocol = self.protocol.model_copy(update={"pairs": pairs})
+        return self.model_copy(update={"arms": {arm: self.arms[arm] for arm in chosen}, "protocol": protocol})
+
+
+def scenarios() -> dict[str, Path]:
+    """Return the scenarios that come with tamcl."""
+    return {path.stem: path for path in sorted(SCENARIO_FOLDER.glob("*.toml"))}
+
+
+def load_scenario(name: str, settings: Iterable[str] = ()) -> Scenario:
+    """Read a scenario.
+
+    Parameters
+    ----------
+    name : str
+        One that comes with tamcl, or the path of a ``.toml`` file.
+    settings : iterable of str
+        Changes such as ``"stream.samples=500"``; values as in TOML.
+
+    Raises
+    ------
+    InputError
+        With one line for each mistake.
+
+    Examples
+    --------
+    >>> load_scenario("label_flip_digits", ["stream.experiences=4"]).stream.experiences
+    4
+    """
+    known = scenarios()
+    path = Path(name) if name.endswith(".toml") else known.get(name)
+    if path is None:
+        raise unknown_name("scenario", name, known)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"scenario file '{path}': {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"scenario file '{path}': {error}") from error
+    if "name" in values:
+        raise InputError(f"scenario '{path.stem}': name: is the file's name and is not written in the file")
+    for setting in settings:
+        _change(values, setting)
+    scenario = parse(values | {"name": path.stem})
+    trials = {arm: len(config.lr) for arm, config in scenario.arms.items()}
+    if len(set(trials.values())) > 1:
+        raise InputError(f"scenario '{path.stem}': arms: must have equally many learning rates, not {trials}")
+    return scenario
+
+
+def parse(values: Mapping[str, Any]) -> Scenario:
+    """Check plain values and return the scenario they describe."""
+    model: type[BaseModel] = Scenario
+    path: tuple[str, ...] = ()
+    try:
+        stream = values.get("stream")
+        if isinstance(stream, dict) and isinstance(stream.get("name"), str):
+            model, path = _stream_class(stream["name"]), ("stream",)
+            values = {**values, "stream": model.model_validate(stream)}
+        model, path = Scenario, ()
+        return Scenario.model_validate(values)
+    except ValidationError as error:
+        where = f"scenario '{values.get('name', '')}'"
+        lines = [f"{where}: {_line(details, path, model)}" for details in error.errors()]
+        raise InputError("\n".join(lines)) from error
+
+
+def _stream_class(name: str) -> type[Stream]:
+    found = load(STREAMS.path(name), noun="stream")
+    if not (isinstance(found, type) and issubclass(found, Stream)):
+        raise InputError(f"stream.name = '{name}': is no tamcl.streams.Stream")
+    return found
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as TOML does; anything else is text.
+
+    Examples
+    --------
+    >>> parse_value("1e-3"), parse_value("[1, 2]"), parse_value("keep")
+    (0.001, [1, 2], 'keep')
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
+    """Return the scenario with one more arm, or one of its arms changed, and that arm's label.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    text : str
+        ``[LABEL=]NAME[,key=value...]``, where NAME is an arm of the scenario, an optimizer, or
+        ``package.module:Class``. The label is NAME (of a class, the class's name) if none is given.
+
+    Examples
+    --------
+    >>> scenario = load_scenario("label_flip_digits")
+    >>> changed, label = add_arm(scenario, "fast=tam,momentum=0.5,lr=[0.1, 0.2]")
+    >>> label, changed.arms[label].lr
+    ('fast', (0.1, 0.2))
+    """
+    first, *settings = _split(text)
+    label, _, name = first.rpartition("=")
+    base = scenario.arms[name].model_dump() if name in scenario.arms else {"optimizer": name}
+    label = label or name.rpartition(":")[2]
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"--arm {text}: '{setting}' is not key=value")
+        number = parse_value(value.strip())
+        base[key.strip()] = [number] if key.strip() == "lr" and not isinstance(number, list) else number
+    if "lr" not in base:
+        raise InputError(f"--arm {text}: needs a learning rate, such as {text},lr=0.1 or {text},lr=[0.1,0.03,0.01]")
+    values = scenario.dump()
+    return parse(values | {"arms": values["arms"] | {label: base}}), label
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas outside brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "[(") - (character in "])")
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def _change(values: dict[str, Any], setting: str) -> None:
+    """Apply ``a.b=value`` to nested tables."""
+    path, equals, value = setting.partition("=")
+    *tables, key = path.strip().split(".")
+    if not equals or not all([*tables, key]):
+        raise InputError(f"--set {setting}: is not key=value, such as stream.samples=500")
+    for table in tables:
+        values = values.setdefault(table, {})
+        if not isinstance(values, dict):
+            raise InputError(f"--set {setting}: '{table}' holds a value and has no keys")
+    values[key] = parse_value(value.strip())
+
+
+def _check_name(table: Table, name: str, path: str) -> None:
+    try:
+        table.path(name)
+    except InputError as error:
+        raise _unfit(path, error) from error
+
+
+def _check_options(class_path: str, options: Mapping[str, Any], given: set[str]) -> None:
+    """Compare options with the class's signature, read from its source; a class that cannot be read takes any."""
+    parameters = signature(class_path).parameters
+    if parameters is None:
+        return
+    allowed = {name: required for name, required in parameters.items() if name not in given}
+    for key in options:
+        if key not in allowed:
+            raise _unfit(key, unknown_name("key", key, allowed))
+    for key, required in allowed.items():
+        if required and key not in options:
+            raise _unfit(key, "is missing")
+
+
+def _unfit(path: str, why: object) -> PydanticCustomError:
+    """Return an error for pydantic to collect, about a key below the one that is being checked."""
+    return PydanticCustomError("unfit", "{why}", {"path": path, "why": str(why)})
+
+
+def _line(details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]) -> str:
+    """Say one validation error: path = value: what is allowed."""
+    context = details.get("ctx", {})
+    keys = [*prefix, *map(str, details["loc"]), *([context["path"]] if "path" in context else [])]
+    path = ".".join(keys)
+    match details["type"]:
+        case "extra_forbidden":
+            part = _PARTS.get(keys[0], Scenario) if len(keys) > 1 and not prefix else model
+            near = get_close_matches(keys[-1], part.model_fields, n=1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            return f"{path}: unknown key: {hint}Known: {', '.join(sorted(part.model_fields))}."
+        case "missing":
+            return f"{path}: is missing"
+        case "unfit":
+            return f"{path}: {details['msg']}"
+    return f"{path} = {details['input']!r}: must be {details['msg'].removeprefix('Input should be ')}"
+
+
+_PARTS: dict[str, type[BaseModel]] = {"strategy": Strategy, "evaluation": Evaluation, "protocol": Protocol}

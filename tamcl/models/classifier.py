@@ -1,0 +1,58 @@
+"""Body and head put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tamcl.models import HEADS, MODELS
+from tamcl.models.heads import Tasks
+from tamcl.registry import lookup
+from tamcl.seeding import derive_seed
+
+
+class Classifier(nn.Module):
+    """A body that turns images into features and a head that turns features into one logit a class.
+
+    Parameters
+    ----------
+    body : torch.nn.Module
+        Maps images to features, (n, body.features).
+    head : torch.nn.Module
+        Maps features and the task to logits, (n, classes).
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.head = head
+
+    def forward(self, x: Tensor, task: int = 0) -> Tensor:
+        """Map images (n, channels, height, width) of one task to logits (n, classes)."""
+        return self.head(self.body(x), task)  # type: ignore[no-any-return]
+
+
+def build_classifier(
+    name: str, head: str, options: dict[str, Any], *, shape: tuple[int, ...], classes: int, tasks: Tasks, seed: int
+) -> Classifier:
+    """Build a model with the initial weights that belong to a seed, leaving the global generator as it was.
+
+    Parameters
+    ----------
+    name, head : str
+        Names in ``MODELS`` and ``HEADS``.
+    options : dict
+        Further arguments of the model.
+    shape : tuple of int, (channels, height, width)
+    classes : int
+    tasks : dict of int to tuple of int
+        The classes of each task.
+    seed : int
+        Seed of the run.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "init"))
+        body = lookup(MODELS, name)(shape, **options)
+        return Classifier(body, lookup(HEADS, head)(body.features, classes, tasks))

@@ -1,0 +1,90 @@
+"""AdaTAMW: AdaTAM with decoupled weight decay."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from tamcl.optim.adatam import AdaTAMBase, BiasCorrection
+from tamcl.optim.tam import Granularity
+
+
+class AdaTAMW(AdaTAMBase):
+    r"""AdaTAM whose weight decay is decoupled from the gradient, as AdamW's is.
+
+    Use it where AdamW is used: decay then shrinks all weights alike, whatever the size of their gradients.
+
+    .. math::
+        \theta_{t-1} &\leftarrow (1 - \eta \lambda) \, \theta_{t-1} \\
+        \theta_t &= \theta_{t-1} - \eta \, \hat m_t / (\sqrt{\hat v_t} + \epsilon) \quad \text{as in AdaTAM}
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or parameter groups.
+    lr : float or Tensor of one element
+        :math:`\eta`, at least 0.
+    betas : tuple of float
+        :math:`(\beta_1, \beta_2)`, each in [0, 1).
+    gamma : float
+        :math:`\gamma` in [0, 1): smoothing of the cosine over steps; the same in all groups.
+    eps : float
+        :math:`\epsilon`, at least 0: added to the damping and to the denominator.
+    weight_decay : float
+        :math:`\lambda`, at least 0.
+    granularity : {"global", "tensor"}
+        One cosine over all parameters that have a gradient, or one for each tensor; the same in all groups.
+    bias_correction : {"second", "none", "both"}
+        Which moments are corrected for their start at zero; see ``AdaTAM``.
+    damping : float, optional
+        Hold :math:`d_t` at this number in [0, 1] and measure no cosine; the same in all groups.
+    maximize : bool
+        Ascend instead.
+
+    Notes
+    -----
+    Assumptions: the decay comes before the step, its default is AdamW's, and those of ``AdaTAM``.
+
+    References
+    ----------
+    Torque-Aware Momentum, 2024, https://arxiv.org/abs/2412.18790
+
+    Examples
+    --------
+    >>> import torch
+    >>> weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = AdaTAMW([weight], lr=0.1, weight_decay=0.5)
+    >>> weight.grad = torch.zeros(2)
+    >>> optimizer.step()
+    >>> weight
+    Parameter containing:
+    tensor([ 0.9500, -1.9000], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        gamma: float = 0.9,
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        granularity: Granularity = "global",
+        bias_correction: BiasCorrection = "second",
+        damping: float | None = None,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "gamma": gamma,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": True,
+            "granularity": granularity,
+            "bias_correction": bias_correction,
+            "damping": damping,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)

@@ -1,0 +1,219 @@
+"""What the optimizers here have in common: checked options, exact state and one gathering of what a step needs."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT, StateDict
+
+SAFE = (1e-15, 1e15)
+"""Between these a float32 norm is exact: its squares neither underflow nor overflow."""
+
+
+class Batch(NamedTuple):
+    """What one parameter group brings to a step: entries of the lists belong together."""
+
+    group: dict[str, Any]
+    params: list[Tensor]
+    grads: list[Tensor]
+    """Direction of descent, in float32 or wider: negated under ``maximize``, with coupled weight decay added."""
+    states: list[dict[str, Any]]
+
+
+class BaseOptimizer(Optimizer, ABC):
+    """A torch optimizer whose options are checked and whose state survives every way of saving it.
+
+    A subclass names its ``defaults``, checks a group's options, makes the state of a parameter and does the update. All
+    it knows between two steps stands in ``self.state`` and ``self.param_groups``, so that ``state_dict``, ``deepcopy``
+    and clearing ``state`` mean what they say. Tensors of the state are float32 where parameters are half precision.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters, named parameters or parameter groups.
+    defaults : dict
+        Options of the groups that do not give their own; with ``lr``, ``weight_decay``, ``decoupled_weight_decay`` and
+        ``maximize``.
+    """
+
+    shared_options: ClassVar[tuple[str, ...]] = ()
+    """Options of the whole optimizer: no group may have its own."""
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        super().__init__(params, defaults)
+
+    @abstractmethod
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError if an option of the group is out of range."""
+
+    @abstractmethod
+    def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
+        """Add what is missing to the state of a parameter that has a gradient."""
+
+    @abstractmethod
+    def update(self, batches: list[Batch]) -> None:
+        """Do one step; there is at least one gradient."""
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Do one step and return the loss of the closure, if there is one.
+
+        A parameter without gradient is left alone, and so is all state if no parameter has one.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        batches = [batch for group in self.param_groups if (batch := self._gather(group)).params]
+        for group, params, *_ in batches:
+            if group["weight_decay"] and group["decoupled_weight_decay"]:
+                torch._foreach_mul_(params, 1 - float(group["lr"]) * group["weight_decay"])
+        if batches:
+            self.update(batches)
+        return loss
+
+    @property
+    def shared_state(self) -> dict[str, Any]:
+        """Numbers of the whole optimizer; they live in the first parameter's state, to be saved and cleared with it."""
+        state: dict[str, Any] = self.state[next(chain.from_iterable(group["params"] for group in self.param_groups))]
+        return state
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters, at any time; its options are checked."""
+        super().add_param_group(param_group)
+        try:
+            self._check_group(self.param_groups[-1])
+        except ValueError:
+            self.param_groups.pop()
+            raise
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Load a state; its tensors keep their own precision, where torch would round them to the parameter's."""
+        super().load_state_dict(state_dict)
+        saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
+        own = ((group, param) for group in self.param_groups for param in group["params"])
+        for index, (group, param) in zip(saved, own, strict=True):
+            for key, value in state_dict["state"].get(index, {}).items():
+                if isinstance(value, Tensor) and value.is_floating_point():
+                    dtype = self.state_dtype(key, param, group)
+                    self.state[param][key] = value.to(device=param.device, dtype=dtype, copy=True)
+
+    def state_dtype(self, key: str, param: Tensor, group: dict[str, Any]) -> torch.dtype:
+        """Return the precision of a state tensor: the parameter's, and at least float32."""
+        return at_least_float32(param.dtype)
+
+    def _gather(self, group: dict[str, Any]) -> Batch:
+        params = [param for param in group["params"] if param.grad is not None]
+        if not params:
+            return Batch(group, [], [], [])
+        grads = [self._gradient(param) for param in params]
+        states = [self.state[param] for param in params]
+        for state, param in zip(states, params, strict=True):
+            self.initialize(state, param, group)
+        if group["maximize"]:
+            grads = list(torch._foreach_neg(grads))
+        if group["weight_decay"] and not group["decoupled_weight_decay"]:
+            grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
+        return Batch(group, params, grads, states)
+
+    def _gradient(self, param: Tensor) -> Tensor:
+        grad = param.grad
+        assert grad is not None
+        if grad.layout is not torch.strided:
+            raise RuntimeError(
+                f"{type(self).__name__} does not support sparse gradients, got one of layout {grad.layout}"
+            )
+        return grad.to(at_least_float32(param.dtype))
+
+    def _check_group(self, group: dict[str, Any]) -> None:
+        for param in group["params"]:
+            if param.is_complex() or param.layout is not torch.strided:
+                kind = "complex" if param.is_complex() else "sparse"
+                raise ValueError(
+                    f"{type(self).__name__} does not support {kind} parameters, got one of shape {tuple(param.shape)}"
+                )
+        check_number(group, "lr")
+        check_number(group, "weight_decay")
+        self.check_options(group)
+        first = self.param_groups[0]
+        for name in self.shared_options:
+            if group[name] != first[name]:
+                raise ValueError(
+                    f"{name} must be the same in all groups: {first[name]!r} in the first, got {group[name]!r}"
+                )
+
+
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return float32 for half-precision types, and any other type as it is."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def norms(tensors: list[Tensor]) -> list[float]:
+    """Return the L2 norm of each tensor, exact however small or large its entries are."""
+    measured = read(torch._foreach_norm(tensors))
+    return [
+        norm if SAFE[0] < norm < SAFE[1] else _scaled_norm(tensor)
+        for norm, tensor in zip(measured, tensors, strict=True)
+    ]
+
+
+def _scaled_norm(tensor: Tensor) -> float:
+    largest = largest_entry([tensor])
+    return largest if largest in (0, math.inf) else largest * float((tensor.double() / largest).norm())
+
+
+def largest_entry(tensors: list[Tensor]) -> float:
+    """Return the largest absolute value in any of the tensors: nan if one is nan, 0 if there are no entries."""
+    largest = read([tensor.abs().max() for tensor in tensors if tensor.numel()])
+    return math.nan if any(map(math.isnan, largest)) else max(largest, default=0.0)
+
+
+def read(scalars: Iterable[Tensor]) -> list[float]:
+    """Bring 0-dim tensors to Python, with a single read of the device they are on."""
+    values = list(scalars)
+    if len({value.device for value in values}) > 1:
+        values = [value.cpu() for value in values]
+    return torch.stack(values).tolist() if values else []
+
+
+def check_number(
+    group: dict[str, Any], name: str, low: float = 0, high: float = math.inf, closed: bool = False
+) -> None:
+    """Raise ValueError unless ``low <= group[name] < high``, or ``<= high`` if closed."""
+    value = group[name]
+    number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+    if type(number) is bool or not isinstance(number, int | float) or not _within(number, low, high, closed):
+        allowed = f"a number >= {low}" if high == math.inf else f"in [{low}, {high}{']' if closed else ')'}"
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
+
+
+def _within(number: float, low: float, high: float, closed: bool) -> bool:
+    return low <= number <= high if closed else low <= number < high
+
+
+def check_betas(group: dict[str, Any]) -> None:
+    """Raise ValueError unless ``betas`` is two numbers in [0, 1)."""
+    betas = group["betas"]
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f"betas must be two numbers, got {betas!r}")
+    for index, beta in enumerate(betas):
+        check_number({f"betas[{index}]": beta}, f"betas[{index}]", high=1)
+
+
+def check_count(group: dict[str, Any], name: str) -> None:
+    """Raise ValueError unless ``group[name]`` is a whole number of at least 0."""
+    value = group[name]
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} must be a whole number >= 0, got {value!r}")
+
+
+def check_choice(group: dict[str, Any], name: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless ``group[name]`` is one of the choices."""
+    if group[name] not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {group[name]!r}")

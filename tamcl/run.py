@@ -1,0 +1,247 @@
+"""One cell: build everything from its description, train, evaluate, record."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import sys
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tamcl.config import Scenario
+from tamcl.data import DATASETS, DataSet, data_root
+from tamcl.registry import lookup
+from tamcl.results import empty, write_table
+from tamcl.seeding import derive_seed
+from tamcl.streams.base import Segment, fingerprint
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run: scenario x arm x learning rate x seed."""
+
+    scenario: Scenario
+    arm: str
+    lr: float
+    seed: int
+    phase: str
+    """``tune`` or ``report``."""
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The coordinates that stand in every row."""
+        return {"scenario": self.scenario.name, "arm": self.arm, "lr": self.lr, "seed": self.seed}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that decides the result."""
+        scenario = self.scenario.dump()
+        parts = {part: scenario[part] for part in ("stream", "model", "strategy", "evaluation")}
+        arm = self.scenario.arms[self.arm]
+        return parts | {"optimizer": {"name": arm.optimizer, "lr": self.lr, **arm.options}, "seed": self.seed}
+
+    @property
+    def id(self) -> str:
+        """Folder name: readable, and another one if anything that decides the result is different."""
+        digest = blake2b(json.dumps(self.config, sort_keys=True).encode(), digest_size=4).hexdigest()
+        return f"{self.arm}-lr{self.lr:g}-seed{self.seed}-{digest}"
+
+
+class Outcome(NamedTuple):
+    """Tables of one cell."""
+
+    online: pd.DataFrame
+    eval: pd.DataFrame
+    run: pd.DataFrame
+
+
+@cache
+def load_data(name: str, root: Path) -> DataSet:
+    """Load a data set once a process."""
+    data: DataSet = lookup(DATASETS, name)().load(root)
+    return data
+
+
+def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
+    """Return the experiences of a run, with the test sets thinned as the scenario says."""
+    segments = scenario.stream.segments(data.train_y, data.test_y, data.classes, seed)
+    samples = scenario.evaluation.samples
+    if samples is None:
+        return segments
+    thinned = []
+    for segment in segments:
+        # The same generator for every experience: experiences that share test images go on sharing them.
+        rng = np.random.default_rng(derive_seed(seed, "evaluation"))
+        rows = np.sort(rng.permutation(len(segment.test_index))[:samples])
+        kept = replace(segment, test_index=segment.test_index[rows], test_labels=segment.test_labels[rows])
+        thinned.append(kept)
+    return thinned
+
+
+def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
+    """Train and evaluate one cell in this process.
+
+    The global generators of torch, NumPy and Python are seeded for the optimizer alone: stream, order and initial
+    weights have generators of their own.
+
+    Parameters
+    ----------
+    cell : Cell
+    data_dir : path, optional
+        Where the data set's files are.
+
+    Returns
+    -------
+    Outcome
+        A loss that is not finite ends the run with status ``diverged``; its rows up to there are kept.
+
+    Raises
+    ------
+    InputError
+        If the data, the model or the optimizer cannot be built from the description.
+    """
+    from tamcl.collectors import Diverged, EvaluationCollector, OnlineCollector
+
+    started = time.perf_counter()
+    data = load_data(cell.scenario.stream.dataset, data_root(data_dir))
+    segments = plan(cell.scenario, data, cell.seed)
+    online, evaluation = OnlineCollector(), EvaluationCollector()
+    benchmark, strategy = _build(cell, data, segments, [online, evaluation])
+    status, error, training = "ok", "", 0.0
+    try:
+        strategy.eval(benchmark.test_stream)
+        for experience in benchmark.train_stream:
+            before = time.perf_counter()
+            strategy.train(experience, eval_streams=[])
+            training += time.perf_counter() - before
+            strategy.eval(benchmark.test_stream)
+    except Diverged as diverged:
+        status, error = "diverged", str(diverged)
+    rows = online.rows()
+    stream = cell.scenario.stream
+    order = (derive_seed(cell.seed, "order"), stream.batch_size, stream.epochs)
+    run = run_row(
+        cell,
+        status=status,
+        error=error,
+        fingerprint=fingerprint(segments, data.checksum, *order),
+        data=json.dumps(data.describe()),
+        wall_s=time.perf_counter() - started,
+        ms_per_step=1000 * training / max(1, len(rows)),
+    )
+    return Outcome(rows.assign(**cell.key), evaluation.rows().assign(**cell.key), run)
+
+
+def _build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any]) -> tuple[Any, Any]:
+    import torch
+
+    from tamcl.models.classifier import build_classifier
+    from tamcl.strategies import STRATEGIES
+    from tamcl.streams.benchmark import build_benchmark
+
+    scenario = cell.scenario
+    _seed_global_generators(derive_seed(cell.seed, "optimizer"))
+    tasks = {segment.task: segment.classes for segment in segments}
+    model = build_classifier(
+        scenario.model.name,
+        scenario.model.head,
+        scenario.model.options,
+        shape=data.train_x.shape[1:],
+        classes=data.classes,
+        tasks=tasks,
+        seed=cell.seed,
+    )
+    strategy = lookup(STRATEGIES, scenario.strategy.name)(
+        model=model,
+        make_optimizer=lambda parameters: build_optimizer(scenario, cell.arm, cell.lr, parameters),
+        optimizer_state=scenario.strategy.optimizer_state,
+        batch_size=scenario.stream.batch_size,
+        epochs=scenario.stream.epochs,
+        seed=cell.seed,
+        plugins=plugins,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
+    return build_benchmark(data, segments), strategy
+
+
+def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) -> Any:
+    """Build an arm's optimizer.
+
+    Raises
+    ------
+    InputError
+        If the class is no torch optimizer or refuses its arguments.
+    """
+    import torch
+
+    from tamcl.errors import InputError
+    from tamcl.optim import OPTIMIZERS
+
+    config = scenario.arms[arm]
+    cls = lookup(OPTIMIZERS, config.optimizer)
+    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
+        raise InputError(f"arms.{arm}.optimizer = '{config.optimizer}': is no torch.optim.Optimizer")
+    try:
+        return cls(parameters, lr=lr, **config.options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"arms.{arm}: {config.optimizer} refuses {({'lr': lr} | config.options)}: {error}") from error
+
+
+def _seed_global_generators(seed: int) -> None:
+    """Seed what an optimizer may draw from; the only place that touches global generators."""
+    import torch
+
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for optimizers that draw from NumPy's global generator
+    random.seed(seed)
+
+
+def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
+    """Return a cell's row of the ``runs`` table; what is not given is empty."""
+    row = {
+        **cell.key,
+        "phase": cell.phase,
+        "status": "failed",
+        "error": "",
+        "optimizer_state": cell.scenario.strategy.optimizer_state,
+        "config": json.dumps(cell.config),
+        "fingerprint": "",
+        "data": "{}",
+        "versions": json.dumps(versions()),
+        "wall_s": float("nan"),
+        "ms_per_step": float("nan"),
+    }
+    return pd.DataFrame([row | values])
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of everything that decides a number."""
+    names = ["tamcl", "torch", "torchvision", "avalanche-lib", "numpy", "scipy", "pandas", "scikit-learn"]
+    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
+
+
+def failed(cell: Cell, error: str) -> Outcome:
+    """Return the tables of a cell that raised an exception or whose process died."""
+    online, evaluation = (empty(name) for name in ("online", "eval"))
+    return Outcome(online, evaluation, run_row(cell, error=error))
+
+
+def write_cell(directory: Path, cell: Cell, outcome: Outcome) -> None:
+    """Write a cell's tables to ``directory/<id>``, all or nothing."""
+    temporary = directory / f".{cell.id}.{os.getpid()}"
+    for name, table in (("online", outcome.online), ("eval", outcome.eval), ("runs", outcome.run)):
+        write_table(temporary, name, table)
+    final = directory / cell.id
+    shutil.rmtree(final, ignore_errors=True)
+    temporary.rename(final)

@@ -1,0 +1,165 @@
+"""Checks that every metric passes: run ``check_metric`` on one of your own before adding it to a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tamcl.metrics import Metric
+from tamcl.results import empty
+
+Array = NDArray[np.float64]
+Inputs = tuple[Array, ...]
+Check = Callable[[Metric], None]
+
+
+def check_metric(metric: Metric) -> None:
+    """Run all checks on a metric; an ``AssertionError`` names the first one that fails.
+
+    Examples
+    --------
+    >>> from tamcl.metrics import METRICS
+    >>> check_metric(METRICS["forgetting"])
+    """
+    for check in yield_checks(metric):
+        check(metric)
+
+
+def yield_checks(metric: Metric) -> Iterator[Check]:
+    """Yield the checks that apply to a metric."""
+    yield check_description
+    yield check_returns_a_float_in_range
+    yield check_input_is_not_changed
+    yield check_tells_runs_apart
+    yield check_direction
+    yield check_one_experience
+    yield check_missing_input_is_an_error
+    yield check_table_order_is_irrelevant
+
+
+def check_description(metric: Metric) -> None:
+    """Its equation, source, label and unit are stated, and its docstring says the direction and has an example."""
+    doc = metric.function.__doc__ or ""
+    for field in ("name", "equation", "reference", "label", "unit"):
+        assert getattr(metric, field), f"{metric.name}: {field} is empty"
+    assert metric.low < metric.high, f"{metric.name}: the range {metric.low} to {metric.high} is empty"
+    assert f"{metric.better} is better" in doc.split("\n")[0], f"{metric.name}: the first line lacks the direction"
+    for part in (".. math::", "References", ">>>"):
+        assert part in doc, f"{metric.name}: the docstring lacks {part}"
+
+
+def check_returns_a_float_in_range(metric: Metric) -> None:
+    """It returns a float within its range, on random runs and on runs that are all right or all wrong."""
+    for inputs in _runs(metric):
+        value = metric.function(*inputs)
+        assert type(value) is float, f"{metric.name} returns {type(value).__name__}, not float"
+        assert metric.low <= value <= metric.high, f"{metric.name} = {value}, outside {metric.low} to {metric.high}"
+
+
+def check_input_is_not_changed(metric: Metric) -> None:
+    """It leaves the arrays it is given as they were."""
+    for inputs in _runs(metric):
+        before = [array.copy() for array in inputs]
+        metric.function(*inputs)
+        same = all(np.array_equal(old, new) for old, new in zip(before, inputs, strict=True))
+        assert same, f"{metric.name} changes its input"
+
+
+def check_tells_runs_apart(metric: Metric) -> None:
+    """It is no constant."""
+    assert len({metric.function(*inputs) for inputs in _runs(metric)}) > 1, f"{metric.name} is always the same"
+
+
+def check_direction(metric: Metric) -> None:
+    """It follows its direction, and never the other one, when a run gets worse.
+
+    Worse are: fewer right answers after the last shift; a lower last accuracy on an old experience, or on the last one.
+    """
+    losses = []
+    for inputs in _runs(metric):
+        value = metric.function(*inputs)
+        losses += [metric.sign * (value - metric.function(*worse)) for worse in _worse(metric, inputs)]
+    assert min(losses) >= -1e-12, f"{metric.name} is said to be better when {metric.better}, but improves on worse runs"
+    assert max(losses) > 1e-12, f"{metric.name} does not tell worse runs"
+
+
+def check_one_experience(metric: Metric) -> None:
+    """One experience gives a value in range, or nan where the metric has none."""
+    for inputs in _runs(metric, experiences=1):
+        value = metric.function(*inputs)
+        assert type(value) is float, f"{metric.name} of one experience returns {type(value).__name__}, not float"
+        assert np.isnan(value) or metric.low <= value <= metric.high, f"{metric.name} of one experience = {value}"
+
+
+def check_missing_input_is_an_error(metric: Metric) -> None:
+    """An entry that is nan is never filled in: it is not needed, or the error names it."""
+    inputs = next(_runs(metric))
+    errors = []
+    for index in np.ndindex(inputs[0].shape):
+        holed = inputs[0].copy()
+        holed[index] = np.nan
+        try:
+            value = metric.function(holed, *inputs[1:])
+        except ValueError as error:
+            errors.append((index, str(error)))
+        else:
+            assert value == metric.function(*inputs), f"{metric.name} fills in the missing entry {index}"
+    assert errors, f"{metric.name} never notices a missing entry"
+    for index, message in errors:
+        place = f"[{index[0]}, {index[1]}]" if metric.on == "matrix" else f"mini-batch {index[0]} "
+        assert place in message, f"{metric.name}: the error on a missing entry does not name {place}: {message}"
+
+
+def check_table_order_is_irrelevant(metric: Metric) -> None:
+    """Measured from tables it does not depend on the order of their rows, nor on the other seeds in them."""
+    from tamcl.metrics.tables import measure
+
+    runs = list(_runs(metric, number=3))
+    tables = [_table(metric, inputs, seed) for seed, inputs in enumerate(runs)]
+    rows = pd.concat(tables, ignore_index=True)
+    shuffled = rows.iloc[np.random.default_rng(0).permutation(len(rows))]
+    online, eval = (shuffled, empty("eval")) if metric.on == "online" else (empty("online"), shuffled)
+    values = measure(online, eval, metrics=[metric]).set_index("seed")["value"]
+    for seed, inputs in enumerate(runs):
+        expected = metric.function(*inputs)
+        assert values[seed] == expected, (
+            f"{metric.name} of seed {seed} is {values[seed]} from the table, not {expected}"
+        )
+
+
+def _runs(metric: Metric, *, experiences: int = 4, number: int = 50) -> Iterator[Inputs]:
+    """Yield inputs of the metric: random runs, then one that is all right and one that is all wrong."""
+    rng = np.random.default_rng(0)
+    for accuracy in [*rng.random(number), 1.0, 0.0]:
+        if metric.on == "matrix":
+            spread = 0.5 * min(accuracy, 1 - accuracy)
+            yield (rng.uniform(accuracy - spread, accuracy + spread, size=(experiences, experiences)),)
+        else:
+            n = np.tile([10.0] * 29 + [6.0], experiences)
+            since = np.tile(np.arange(30), experiences)
+            learned = accuracy * (1 - rng.random() * np.exp(-since / 8))
+            correct = rng.binomial(n.astype(int), learned).astype(np.float64)
+            yield correct, n, np.repeat(np.arange(experiences, dtype=np.float64), 30)
+
+
+def _worse(metric: Metric, inputs: Inputs) -> Iterator[Inputs]:
+    first, *others = inputs
+    places: list[Any] = [(-1, 0), (-1, -1)] if metric.on == "matrix" else [others[-1] == others[-1].max()]
+    for place in places:
+        worse = first.copy()
+        worse[place] = np.floor(worse[place] / 2) if metric.on == "online" else worse[place] / 2
+        yield (worse, *others)
+
+
+def _table(metric: Metric, inputs: Inputs, seed: int) -> pd.DataFrame:
+    cell = {"scenario": "random", "arm": "sgd", "lr": 0.1, "seed": seed}
+    if metric.on == "matrix":
+        (R,) = inputs
+        i, j = np.indices(R.shape).reshape(2, -1)
+        return pd.DataFrame(cell | {"trained_on": i, "evaluated_on": j, "accuracy": R.ravel()})
+    correct, n, experience = inputs
+    return pd.DataFrame(cell | {"step": np.arange(len(n)), "correct": correct, "n": n, "experience": experience})

@@ -1,0 +1,128 @@
+"""Worker processes that train cells: imports are paid once a worker, and a worker that dies takes one cell with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from tamcl.run import Cell, failed, run_cell, write_cell
+
+_spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, directory: Path, data_dir: Path | None) -> None:
+        self.connection, theirs = _spawn.Pipe()
+        self.process = _spawn.Process(target=_serve, args=(theirs, directory, data_dir), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.cell: Cell | None = None
+
+    def send(self, cell: Cell) -> None:
+        self.cell = cell
+        self.connection.send(cell)
+
+    def stop(self) -> None:
+        self.connection.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def train_cells(
+    cells: Sequence[Cell], directory: Path, data_dir: Path | None = None, jobs: int = 1
+) -> Iterator[tuple[Cell, str]]:
+    """Train cells in ``jobs`` processes of one thread each, writing each cell's tables to ``directory``.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    directory : Path
+        Each cell gets a folder of its own here.
+    data_dir : Path, optional
+    jobs : int
+        Number of processes. The tables do not depend on it.
+
+    Yields
+    ------
+    Cell, str
+        A finished cell and its status, in the order of finishing.
+    """
+    waiting = list(reversed(cells))
+    workers = [_Worker(directory, data_dir) for _ in range(min(jobs, len(cells)))]
+    busy = {}
+    try:
+        for worker in workers:
+            worker.send(waiting.pop())
+            busy[worker.connection] = worker
+        while busy:
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                worker = busy.pop(connection)
+                assert worker.cell is not None
+                cell = worker.cell
+                try:
+                    status = connection.recv()
+                except EOFError:
+                    status = _died(worker, directory)
+                    workers.remove(worker)
+                    if waiting:
+                        worker = _Worker(directory, data_dir)
+                        workers.append(worker)
+                if waiting:
+                    worker.send(waiting.pop())
+                    busy[worker.connection] = worker
+                yield cell, status
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def _died(worker: _Worker, directory: Path) -> str:
+    """Record the cell of a worker that died, and say so."""
+    assert worker.cell is not None
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+    worker.connection.close()
+    write_cell(directory, worker.cell, failed(worker.cell, f"the worker process {how}"))
+    return "failed"
+
+
+def _serve(connection: Connection, directory: Path, data_dir: Path | None) -> None:
+    """Train the cells that come through the pipe until it closes or the parent process is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and stops its workers
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
+    while True:
+        try:
+            cell: Cell = connection.recv()
+        except EOFError:
+            return
+        connection.send(_train(cell, directory, data_dir))
+
+
+def _train(cell: Cell, directory: Path, data_dir: Path | None) -> str:
+    try:
+        outcome = run_cell(cell, data_dir)
+    except Exception as error:  # one cell's fault is a row of the table and must not end the study
+        outcome = failed(cell, f"{type(error).__name__}: {error}")
+    write_cell(directory, cell, outcome)
+    return str(outcome.run["status"].item())
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    print("tamcl: the main process is gone, so this worker ends", file=sys.stderr)
+    os._exit(1)

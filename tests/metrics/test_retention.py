@@ -1,0 +1,88 @@
+"""Hand-worked matrices, and the definitions written out as loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tamcl.metrics import average_accuracy, backward_transfer, forgetting, learning_accuracy
+
+WORKED = np.array([[0.60, 0.00, 0.00], [0.90, 0.80, 0.00], [0.70, 0.85, 0.75]])
+MATRICES = [np.random.default_rng(seed).random((size, size)) for seed in range(20) for size in (2, 3, 7)]
+
+
+def test_worked_example():
+    assert average_accuracy(WORKED) == pytest.approx((0.70 + 0.85 + 0.75) / 3)
+    assert learning_accuracy(WORKED) == pytest.approx((0.60 + 0.80 + 0.75) / 3)
+    assert backward_transfer(WORKED) == pytest.approx(((0.70 - 0.60) + (0.85 - 0.80)) / 2)
+    # Best earlier minus last, not the maximum with the last row in it (0.1), nor first minus last (-0.075).
+    assert forgetting(WORKED) == pytest.approx(((0.90 - 0.70) + (0.80 - 0.85)) / 2) == pytest.approx(0.075)
+
+
+@pytest.mark.parametrize("R", MATRICES, ids=lambda R: f"{len(R)}x{len(R)}")
+def test_equals_the_definition_as_a_loop(R):
+    T = len(R)
+    fallen = [max(R[row][j] for row in range(j, T - 1)) - R[T - 1][j] for j in range(T - 1)]
+    changed = [R[T - 1][j] - R[j][j] for j in range(T - 1)]
+    assert forgetting(R) == pytest.approx(sum(fallen) / (T - 1))
+    assert backward_transfer(R) == pytest.approx(sum(changed) / (T - 1))
+    assert average_accuracy(R) == pytest.approx(sum(R[T - 1]) / T)
+    assert learning_accuracy(R) == pytest.approx(sum(R[j][j] for j in range(T)) / T)
+
+
+def test_perfect_and_no_retention():
+    T = 5
+    assert (average_accuracy(np.ones((T, T))), forgetting(np.ones((T, T)))) == (1, 0)
+    assert backward_transfer(np.ones((T, T))) == 0
+    only_current = np.eye(T)
+    assert (average_accuracy(only_current), forgetting(only_current)) == (1 / T, 1)
+    assert (backward_transfer(only_current), learning_accuracy(only_current)) == (-1, 1)
+
+
+def test_an_accuracy_before_training_is_not_knowledge():
+    lucky = np.array([[0.9, 1.0, 0.0], [0.9, 0.5, 0.0], [0.9, 0.5, 0.9]])
+    assert forgetting(lucky) == 0
+
+
+def test_two_experiences():
+    assert forgetting([[0.9, 0.1], [0.6, 0.8]]) == pytest.approx(0.3)
+    assert backward_transfer([[0.9, 0.1], [0.6, 0.8]]) == pytest.approx(-0.3)
+
+
+def test_one_experience():
+    assert (average_accuracy([[0.7]]), learning_accuracy([[0.7]])) == (0.7, 0.7)
+    assert np.isnan(forgetting([[0.7]]))
+    assert np.isnan(backward_transfer([[0.7]]))
+
+
+@pytest.mark.parametrize("metric", [average_accuracy, learning_accuracy, forgetting, backward_transfer])
+def test_lower_triangle_is_enough(metric):
+    R = MATRICES[2].copy()
+    value = metric(R)
+    R[np.triu_indices(len(R), 1)] = np.nan
+    assert metric(R) == value
+
+
+def test_missing_entry_is_named():
+    R = WORKED.copy()
+    R[1, 0] = np.nan
+    message = r"R\[1, 0\] is missing: the accuracy on experience 0 after training on experience 1$"
+    with pytest.raises(ValueError, match=message):
+        forgetting(R)
+    assert learning_accuracy(R) == learning_accuracy(WORKED)
+
+
+@pytest.mark.parametrize(
+    ("R", "message"),
+    [
+        ([[0.5, 0.5]], r"R has shape \(1, 2\): a square accuracy matrix"),
+        ([], r"R has shape \(0,\)"),
+        (np.zeros((0, 0)), r"R has shape \(0, 0\)"),
+        ([[90.0]], r"R\[0, 0\] = 90: accuracies are fractions in \[0, 1\]"),
+        ([[0.5, -0.1], [0.5, 0.5]], r"R\[0, 1\] = -0.1: accuracies"),
+    ],
+)
+@pytest.mark.parametrize("metric", [average_accuracy, learning_accuracy, forgetting, backward_transfer])
+def test_bad_matrices(metric, R, message):
+    with pytest.raises(ValueError, match=message):
+        metric(R)

@@ -1,0 +1,212 @@
+"""The tables of a study: every cell measured once, whatever the order of the rows; nothing missing is filled in."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from tamcl.errors import InputError
+from tamcl.metrics import METRICS, accuracy_matrix, find, measure, recovery_curves, shifts
+from tamcl.results import TABLES, conform, read_table, write_table
+
+CELL = ["scenario", "arm", "lr", "seed"]
+
+
+def study(arms=("sgdm", "tam"), lrs=(0.1,), seeds=range(3), T=3, steps=40, scenario="flips"):
+    """Random `online` and `eval` tables."""
+    rng = np.random.default_rng(0)
+    online, evaluated = [], []
+    for arm in arms:
+        for lr in lrs:
+            for seed in seeds:
+                cell = {"scenario": scenario, "arm": arm, "lr": lr, "seed": seed}
+                rows = {"experience": np.repeat(np.arange(T), steps), "step": np.arange(T * steps)}
+                values = {"n": 10, "loss": 1.0, "correct": rng.integers(0, 11, T * steps)}
+                online.append(pd.DataFrame(cell | rows | values))
+                i, j = np.indices((T + 1, T)).reshape(2, -1)
+                values = {"n": 50, "accuracy": rng.integers(0, 51, len(i)) / 50, "loss": 1.0}
+                evaluated.append(pd.DataFrame(cell | {"trained_on": i - 1, "evaluated_on": j} | values))
+    return conform("online", pd.concat(online)), conform("eval", pd.concat(evaluated))
+
+
+def one(table: pd.DataFrame, arm: str, seed: int) -> pd.DataFrame:
+    return table[(table["arm"] == arm) & (table["seed"] == seed)]
+
+
+def test_every_metric_of_every_cell():
+    online, evaluated = study()
+    table = measure(online, evaluated)
+    assert list(table.columns) == list(TABLES["metrics"].columns)
+    assert len(table) == 2 * 3 * len(METRICS)
+    assert not table.duplicated([*CELL, "metric"]).any()
+    assert table["value"].notna().all()
+
+
+def test_values_in_plain_pandas():
+    online, evaluated = study()
+    table = measure(online, evaluated).set_index(["metric", *CELL])["value"]
+    sums = online.groupby(CELL)[["correct", "n"]].sum()
+    for cell, expected in (sums["correct"] / sums["n"]).items():
+        assert table["online_accuracy"][cell] == pytest.approx(expected)
+    last = evaluated[evaluated["trained_on"] == 2].groupby(CELL)["accuracy"].mean()
+    own = evaluated[evaluated["trained_on"] == evaluated["evaluated_on"]].groupby(CELL)["accuracy"].mean()
+    for cell in last.index:
+        assert table["average_accuracy"][cell] == pytest.approx(last[cell])
+        assert table["learning_accuracy"][cell] == pytest.approx(own[cell])
+
+
+def test_order_of_rows_and_a_stored_table_change_nothing(tmp_path):
+    online, evaluated = study()
+    expected = measure(online, evaluated)
+    rng = np.random.default_rng(1)
+    shuffled = [table.iloc[rng.permutation(len(table))] for table in (online, evaluated)]
+    assert_frame_equal(measure(*shuffled), expected)
+    for name, table in {"online": online, "eval": evaluated, "metrics": expected}.items():
+        write_table(tmp_path, name, table)
+    assert_frame_equal(measure(read_table(tmp_path, "online"), read_table(tmp_path, "eval")), expected)
+    assert_frame_equal(read_table(tmp_path, "metrics"), expected)
+
+
+def test_tables_are_not_changed():
+    online, evaluated = study()
+    copies = online.copy(), evaluated.copy()
+    measure(online, evaluated)
+    shifts(online)
+    recovery_curves(online)
+    assert_frame_equal(online, copies[0])
+    assert_frame_equal(evaluated, copies[1])
+
+
+def test_one_experience_gives_nan_and_no_shift():
+    online, evaluated = study(T=1, seeds=[0], arms=["tam"])
+    values = measure(online, evaluated).set_index("metric")["value"]
+    without_value = set(values[values.isna()].index)
+    assert without_value == {"drop", "recovery_steps", "recovered", "area_lost", "forgetting", "backward_transfer"}
+    assert list(shifts(online).columns) == [
+        *CELL,
+        "experience",
+        "step",
+        "level_before",
+        "drop",
+        "recovery_steps",
+        "censored",
+        "area_lost",
+    ]
+    assert shifts(online).empty
+    assert recovery_curves(online).empty
+
+
+def test_empty_tables():
+    online, evaluated = study()
+    assert measure(online.iloc[:0], evaluated.iloc[:0]).empty
+    assert shifts(online.iloc[:0]).empty
+    assert recovery_curves(online.iloc[:0]).empty
+    assert set(measure(online, evaluated.iloc[:0])["metric"]) == {m.name for m in METRICS.values() if m.on == "online"}
+    assert set(measure(online.iloc[:0], evaluated)["metric"]) == {m.name for m in METRICS.values() if m.on == "matrix"}
+
+
+def test_a_run_that_diverged_is_left_out():
+    online, evaluated = study()
+    broken = (online["arm"] == "tam") & (online["seed"] == 1) & (online["step"] > 55)
+    unfinished = (evaluated["arm"] == "tam") & (evaluated["seed"] == 1) & (evaluated["trained_on"] > 0)
+    online, evaluated = online[~broken], evaluated[~unfinished]
+    runs = online[CELL].drop_duplicates()
+    runs = runs.assign(status=np.where((runs["arm"] == "tam") & (runs["seed"] == 1), "diverged", "ok"))
+    table = measure(online, evaluated, runs)
+    assert one(table, "tam", 1).empty
+    assert len(table) == 5 * len(METRICS)
+    with pytest.raises(
+        InputError, match=r"^online rows of flips, tam, lr 0.1, seed 1: step 56 stands there 0 times, not once$"
+    ):
+        measure(online, evaluated)
+    assert one(shifts(online), "tam", 1)["experience"].tolist() == [1]
+    assert not one(recovery_curves(online), "tam", 1).empty
+
+
+def test_missing_rows_are_named():
+    online, evaluated = study()
+    hole = (online["seed"] == 2) & (online["step"] == 7)
+    with pytest.raises(
+        InputError, match=r"^online rows of flips, sgdm, lr 0.1, seed 2: step 7 stands there 0 times, not once$"
+    ):
+        measure(online[~hole], evaluated)
+    with pytest.raises(InputError, match="step 7 stands there 0 times"):
+        shifts(online[~hole])
+    with pytest.raises(InputError, match="step 0 stands there 2 times"):
+        measure(pd.concat([online, online.iloc[:1]]), evaluated)
+    hole = (evaluated["seed"] == 2) & (evaluated["trained_on"] == 2) & (evaluated["evaluated_on"] == 1)
+    with pytest.raises(
+        InputError, match=r"of flips, sgdm, lr 0.1, seed 2: R\[2, 1\] is missing: the accuracy on experience 1"
+    ):
+        measure(online, evaluated[~hole])
+    with pytest.raises(InputError, match=r"^flips, tam, lr 0.1, seed 0 has online rows but no eval rows$"):
+        measure(online, evaluated[(evaluated["arm"] != "tam") | (evaluated["seed"] != 0)])
+
+
+def test_accuracy_matrix_leaves_out_the_untrained_model():
+    _, evaluated = study()
+    cell = one(evaluated, "tam", 1)
+    R = accuracy_matrix(cell)
+    trained = cell[cell["trained_on"] >= 0]
+    np.testing.assert_array_equal(R, trained.pivot(index="trained_on", columns="evaluated_on", values="accuracy"))  # noqa: PD010
+    with pytest.raises(InputError, match=r"several accuracies for R\[0, 0\]: give the rows of one cell"):
+        accuracy_matrix(evaluated)
+
+
+def test_shifts_table():
+    online, _ = study(T=4)
+    table = shifts(online)
+    assert len(table) == 2 * 3 * 3
+    assert set(zip(table["experience"], table["step"], strict=True)) == {(1, 40), (2, 80), (3, 120)}
+    rows = one(online, "tam", 2)
+    level = rows[rows["step"].between(60, 79)]["correct"].mean() / 10  # half of the 40 mini-batches
+    start = rows[rows["step"].between(80, 89)]["correct"].mean() / 10
+    row = one(table, "tam", 2).set_index("experience").loc[2]
+    assert (row["level_before"], row["drop"]) == (pytest.approx(level), pytest.approx(level - start))
+    values = measure(online, study(T=4)[1]).set_index(["metric", *CELL])["value"]
+    for name, column in [("drop", "drop"), ("recovery_steps", "recovery_steps"), ("area_lost", "area_lost")]:
+        for cell, mean in table.groupby(CELL)[column].mean().items():
+            assert values[name][cell] == pytest.approx(mean)
+    censored = table.groupby(CELL)["censored"].mean()
+    assert (1 - censored).to_numpy() == pytest.approx(values["recovered"].to_numpy())
+
+
+def test_recovery_curve_is_the_mean_over_shifts():
+    online, _ = study(T=4, seeds=[0], arms=["tam"])
+    curve = recovery_curves(online, before=20).set_index("since_shift")
+    assert list(curve.index) == [*range(-20, -9), *range(31)]
+    assert (curve["n_shifts"] == 3).all()
+    right = online.set_index("step")["correct"]
+    for k in (-20, -10, 0, 17, 30):
+        windows = [right.loc[shift + k : shift + k + 9].mean() / 10 for shift in (40, 80, 120)]
+        assert curve["accuracy"][k] == pytest.approx(np.mean(windows))
+
+
+def test_recovery_curve_of_experiences_of_unequal_length():
+    n = np.full(70, 10)
+    experience = np.repeat([0, 1, 2], [30, 30, 10])
+    rows = {"experience": experience, "step": np.arange(70), "n": n, "loss": 1.0, "correct": experience}
+    online = pd.DataFrame({"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0} | rows)
+    curve = recovery_curves(online, before=0).set_index("since_shift")
+    assert curve["n_shifts"].to_dict() == {k: 2 if k <= 5 else 1 for k in range(21)}  # 10 mini-batches: a window of 5
+    assert curve["accuracy"][0] == pytest.approx(0.15)
+    assert curve["accuracy"][20] == pytest.approx(0.1)
+
+
+def test_large_study_is_fast():
+    online, evaluated = study(arms="abcdef", lrs=(0.1, 0.2, 0.3, 0.4, 0.5), seeds=range(5), T=20, steps=200)
+    assert len(online) == 600_000
+    started = time.process_time()
+    measure(online, evaluated)
+    assert time.process_time() - started < 8  # about 1 s
+
+
+def test_unknown_metric_is_named():
+    with pytest.raises(
+        InputError, match=r"^unknown metric 'forgeting': did you mean 'forgetting'\? Known: area_lost, "
+    ):
+        find("forgeting")

@@ -1,0 +1,161 @@
+"""What all optimizers here share: option errors with their text, precision of the state, the table of names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import chain
+
+import pytest
+import torch
+
+import tamcl.optim
+from tamcl.optim import OPTIMIZERS, TAM, AdamCM, AdaTAM, AdaTAMW
+from tamcl.registry import lookup, signature
+
+OURS = [TAM, AdaTAM, AdaTAMW, AdamCM]
+
+
+def parameter(**options):
+    return torch.nn.Parameter(torch.ones(2, **options))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_registered_name_loads_and_can_be_listed(name):
+    cls = lookup(OPTIMIZERS, name)
+    assert issubclass(cls, torch.optim.Optimizer)
+    parameters = signature(OPTIMIZERS[name]).parameters
+    assert parameters is not None
+    assert {"params", "lr", "weight_decay"} <= set(parameters)
+
+
+@pytest.mark.parametrize("name", ["tam", "adatam", "adatamw", "adam_cm"])
+def test_ours_have_a_summary(name):
+    assert signature(OPTIMIZERS[name]).summary.endswith((".", ":"))
+
+
+def test_public_names():
+    exported = tamcl.optim.__all__
+    assert set(exported) == {"OPTIMIZERS", *(cls.__name__ for cls in OURS)}
+    assert all(hasattr(tamcl.optim, name) for name in exported)
+
+
+def test_needs_torch_alone():
+    code = """
+import sys
+sys.modules |= dict.fromkeys("avalanche matplotlib pandas pydantic rich scipy sklearn torchvision typer".split())
+from tamcl.optim import TAM, AdaTAM, AdaTAMW, AdamCM
+import torch
+for cls in (TAM, AdaTAM, AdaTAMW, AdamCM):
+    p = torch.nn.Parameter(torch.ones(2)); p.grad = torch.ones(2); cls([p]).step()
+print("ok")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "ok\n", done.stderr
+
+
+ERRORS = [
+    (TAM, {"lr": -0.1}, "lr must be a number >= 0, got -0.1"),
+    (TAM, {"lr": float("nan")}, "lr must be a number >= 0, got nan"),
+    (TAM, {"lr": float("inf")}, "lr must be a number >= 0, got inf"),
+    (TAM, {"lr": "0.1"}, "lr must be a number >= 0, got '0.1'"),
+    (TAM, {"lr": torch.ones(2)}, "lr must be a number >= 0, got tensor([1., 1.])"),
+    (TAM, {"momentum": 1.0}, "momentum must be in [0, 1), got 1.0"),
+    (TAM, {"gamma": -0.1}, "gamma must be in [0, 1), got -0.1"),
+    (TAM, {"eps": -1e-8}, "eps must be a number >= 0, got -1e-08"),
+    (TAM, {"weight_decay": float("nan")}, "weight_decay must be a number >= 0, got nan"),
+    (TAM, {"damping": 1.1}, "damping must be in [0, 1], got 1.1"),
+    (TAM, {"damping": True}, "damping must be in [0, 1], got True"),
+    (TAM, {"granularity": "layer"}, "granularity must be one of 'global', 'tensor', got 'layer'"),
+    (AdaTAM, {"betas": (0.9, 1.0)}, "betas[1] must be in [0, 1), got 1.0"),
+    (AdaTAM, {"betas": 0.9}, "betas must be two numbers, got 0.9"),
+    (AdaTAMW, {"bias_correction": "first"}, "bias_correction must be one of 'second', 'none', 'both', got 'first'"),
+    (AdamCM, {"capacity": -1}, "capacity must be a whole number >= 0, got -1"),
+    (AdamCM, {"capacity": 2.5}, "capacity must be a whole number >= 0, got 2.5"),
+    (AdamCM, {"decay": 1.5}, "decay must be in [0, 1], got 1.5"),
+    (AdamCM, {"variant": "fifo"}, "variant must be one of 'official', 'paper', got 'fifo'"),
+    (AdamCM, {"buffer_dtype": "int8"}, "buffer_dtype must be a floating-point type such as 'bfloat16', got 'int8'"),
+]
+
+
+@pytest.mark.parametrize(("cls", "options", "message"), ERRORS, ids=[f"{c.__name__}-{o}" for c, o, _ in ERRORS])
+def test_bad_options_are_named(cls, options, message):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        cls([parameter()], **options)
+    assert str(caught.value) == message
+
+
+def test_bad_options_of_a_later_group_leave_the_optimizer_as_it_was():
+    optimizer = TAM([parameter()])
+    with pytest.raises(ValueError, match="lr must be a number >= 0, got -1"):
+        optimizer.add_param_group({"params": [parameter()], "lr": -1})
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("cls", "option", "value"),
+    [(TAM, "gamma", 0.5), (AdaTAM, "granularity", "tensor"), (AdaTAMW, "damping", 0.5), (AdamCM, "capacity", 7)],
+)
+def test_options_of_the_whole_optimizer_must_agree(cls, option, value):
+    optimizer = cls([parameter()])
+    with pytest.raises(ValueError, match=f"{option} must be the same in all groups"):
+        optimizer.add_param_group({"params": [parameter()], option: value})
+
+
+@pytest.mark.parametrize("cls", OURS)
+def test_complex_and_sparse_are_refused(cls):
+    with pytest.raises(ValueError, match=f"{cls.__name__} does not support complex parameters"):
+        cls([parameter(dtype=torch.complex64)])
+    embedding = torch.nn.Embedding(3, 2, sparse=True)
+    embedding(torch.tensor([0])).sum().backward()
+    other = parameter()
+    other.grad = torch.ones(2)
+    optimizer = cls([other, *embedding.parameters()], weight_decay=0.1)
+    with pytest.raises(RuntimeError, match=f"{cls.__name__} does not support sparse gradients"):
+        optimizer.step()
+    assert torch.equal(other, torch.ones(2)), "nothing may have moved"
+
+
+@pytest.mark.parametrize("cls", OURS)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_moments_of_half_precision_parameters_are_float32_and_stay_so(cls, dtype):
+    param = parameter(dtype=dtype)
+    optimizer = cls([param])
+    param.grad = torch.full((2,), 1e-4, dtype=dtype)
+    optimizer.step()
+    other = cls([param])
+    other.load_state_dict(optimizer.state_dict())
+    for state in chain(optimizer.state.values(), other.state.values()):
+        assert {value.dtype for value in state.values() if isinstance(value, torch.Tensor)} == {torch.float32}
+    assert param.dtype is dtype
+
+
+@pytest.mark.parametrize("cls", OURS)
+def test_loaded_state_shares_nothing_with_the_saved_one(cls):
+    param = parameter()
+    first = cls([param])
+    param.grad = torch.ones(2)
+    first.step()
+    second = cls([param])
+    second.load_state_dict(first.state_dict())
+    saved = repr(first.state_dict()["state"])
+    second.step()
+    assert repr(first.state_dict()["state"]) == saved
+
+
+@pytest.mark.parametrize("cls", OURS)
+def test_lr_may_be_a_tensor_changed_in_place(cls):
+    moves = []
+    for lr in (0.1, torch.tensor(0.1)):
+        param = parameter(dtype=torch.float64)
+        optimizer = cls([param], lr=lr)
+        for _ in range(3):
+            param.grad = torch.ones_like(param)
+            optimizer.step()
+        if isinstance(lr, torch.Tensor):
+            lr.zero_()
+            before = param.detach().clone()
+            optimizer.step()
+            assert torch.equal(param, before)
+        moves.append(before if isinstance(lr, torch.Tensor) else param.detach().clone())
+    torch.testing.assert_close(*moves, rtol=1e-6, atol=1e-6)

@@ -1,0 +1,181 @@
+"""A study folder made of plain NumPy and pandas: learning curves with a known shape, no training."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+SCENARIO = "label_flip_digits"
+ARMS = {  # best lr, accuracy reached, mini-batches to learn, accuracy lost for each factor of 3 in lr
+    "sgdm": (0.1, 0.86, 24.0, 0.05),
+    "tam": (0.2, 0.855, 25.0, 0.05),
+    "tam_frozen": (0.2, 0.852, 25.0, 0.05),
+    "adam": (0.003, 0.82, 30.0, 0.04),
+    "adatam": (0.0006, 0.80, 31.0, 0.04),
+    "adam_cm": (0.0005, 0.74, 45.0, 0.06),
+}
+CELL = ["scenario", "arm", "lr", "seed"]
+
+
+def learning_rates(arm: str) -> list[float]:
+    best = ARMS[arm][0]
+    return [float(f"{best * factor:.2g}") for factor in (3, 1, 1 / 3, 1 / 9)]
+
+
+def curve(arm: str, lr: float, steps: int, experience: int) -> np.ndarray:
+    """Probability to be right, one value a mini-batch."""
+    best, top, tau, cost = ARMS[arm]
+    distance = abs(np.log(lr / best) / np.log(3))
+    start = 0.1 if experience == 0 else 0.22
+    return start + (top - cost * distance**1.5 - start) * (1 - np.exp(-np.arange(steps) / (tau * (1 + 0.3 * distance))))
+
+
+def cell(
+    arm: str, lr: float, seed: int, experiences: int, steps: int, batch_size: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The online and eval rows of one cell; the seed shifts every arm alike, so that pairing matters."""
+    rng = np.random.default_rng([seed, sorted(ARMS).index(arm), int(lr * 1e6)])
+    stream = np.random.default_rng(seed)
+    luck = stream.normal(0, 0.015) + rng.normal(0, 0.004)
+    key = {"scenario": SCENARIO, "arm": arm, "lr": lr, "seed": seed}
+    probability = np.stack([curve(arm, lr, steps, i) for i in range(experiences)]) + luck
+    correct = rng.binomial(batch_size, np.clip(probability, 0, 1))
+    online = pd.DataFrame(
+        key
+        | {
+            "experience": np.repeat(np.arange(experiences), steps),
+            "step": np.arange(experiences * steps),
+            "n": batch_size,
+            "loss": -np.log(np.clip(probability, 0.02, 0.99)).ravel(),
+            "correct": correct.ravel(),
+        }
+    )
+    kept = 0.28 + 0.1 * stream.random((experiences + 1, experiences))
+    rows, columns = np.indices(kept.shape)
+    accuracy = np.where(rows - 1 == columns, probability[:, -1][columns], kept * 0.9)
+    accuracy[0] = 0.08 + 0.04 * stream.random(experiences)
+    held_out = 360
+    counts = rng.binomial(held_out, np.clip(accuracy, 0, 1))
+    evaluated = pd.DataFrame(
+        key
+        | {
+            "trained_on": rows.ravel() - 1,
+            "evaluated_on": columns.ravel(),
+            "n": held_out,
+            "accuracy": counts.ravel() / held_out,
+            "loss": 2 * (1 - accuracy).ravel(),
+        }
+    )
+    return online, evaluated
+
+
+def metrics_of(online: pd.DataFrame, evaluated: pd.DataFrame) -> pd.DataFrame:
+    """A few metrics in plain pandas; `metrics.parquet` of a real study holds more."""
+    sums = online.groupby(CELL)[["correct", "n"]].sum()
+    last = evaluated["evaluated_on"].max()
+    final = evaluated[evaluated["trained_on"] == last].set_index([*CELL, "evaluated_on"])["accuracy"]
+    after = evaluated[(evaluated["trained_on"] >= 0) & (evaluated["trained_on"] < last)]
+    best = after.groupby([*CELL, "evaluated_on"])["accuracy"].max()
+    own = evaluated[evaluated["trained_on"] == evaluated["evaluated_on"]].set_index([*CELL, "evaluated_on"])["accuracy"]
+    values = {
+        "online_accuracy": sums["correct"] / sums["n"],
+        "average_accuracy": final.groupby(CELL).mean(),
+        "forgetting": (best - final).drop(last, level="evaluated_on").groupby(CELL).mean(),
+        "learning_accuracy": own.groupby(CELL).mean(),
+        "backward_transfer": (final - own).drop(last, level="evaluated_on").groupby(CELL).mean(),
+    }
+    wide = pd.DataFrame(values).reset_index()
+    return wide.melt(CELL, var_name="metric", value_name="value")
+
+
+def comparisons_of(metrics: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """Paired differences with a normal interval and the exact sign-flip p-value."""
+    rows = []
+    for (metric, table), (a, b) in itertools.product(metrics.groupby("metric"), pairs):
+        wide = table.pivot(index="seed", columns="arm", values="value").reindex(columns=[a, b]).dropna()
+        if wide.empty:
+            continue
+        d = (wide[a] - wide[b]).to_numpy()
+        flips = np.array(list(itertools.product([1, -1], repeat=len(d)))) @ d / len(d)
+        half = 1.96 * d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else np.nan
+        p = float(np.mean(np.abs(flips) >= abs(d.mean()) - 1e-12))
+        rows.append(
+            {"scenario": SCENARIO, "metric": metric, "arm_a": a, "arm_b": b, "n_pairs": len(d)}
+            | {"mean_a": wide[a].mean(), "mean_b": wide[b].mean(), "diff": d.mean()}
+            | {"ci_low": d.mean() - half, "ci_high": d.mean() + half, "p_value": p}
+            | {"p_adjusted": min(1.0, p * len(pairs)), "prob_a_better": float(np.mean(d > 0))}
+        )
+    return pd.DataFrame(rows)
+
+
+def study_of(arms: Sequence[str], seeds: int, tune_seeds: int, experiences: int, batch_size: int) -> dict[str, object]:
+    pairs = [["tam", "sgdm"], ["tam", "tam_frozen"], ["adatam", "adam"], ["adam_cm", "adam"]]
+    settings = {name: {"optimizer": name, "lr": learning_rates(name)} for name in arms}
+    for name in {"sgdm", "tam", "tam_frozen"} & set(arms):
+        settings[name] |= {"momentum": 0.9}
+    stream = {"name": "label_flip", "dataset": "digits", "experiences": experiences, "fraction": 0.8, "unit": "class"}
+    return {
+        "command": f"tamcl compare {SCENARIO} --out out/demo --jobs 2",
+        "scenario": {
+            "name": SCENARIO,
+            "title": "Label flips on handwritten digits",
+            "notes": ["Every boundary gives 80 % of the classes other labels; the images stay the same."],
+            "stream": stream | {"epochs": 1, "batch_size": batch_size},
+            "model": {"name": "mlp", "hidden": [100, 100]},
+            "strategy": {"name": "naive", "optimizer_state": "keep"},
+            "protocol": {
+                "seeds": seeds,
+                "tune_seeds": tune_seeds,
+                "tune_by": "online_accuracy",
+                "pairs": [pair for pair in pairs if set(pair) <= set(arms)],
+            },
+            "arms": settings,
+        },
+    }
+
+
+def write_study(
+    directory: Path,
+    *,
+    arms: Sequence[str] = tuple(ARMS),
+    seeds: int = 5,
+    tune_seeds: int = 3,
+    experiences: int = 10,
+    steps: int = 143,
+    batch_size: int = 10,
+    diverged: Sequence[tuple[str, int]] = (),
+    untunable: Sequence[str] = (),
+) -> Path:
+    """Write a whole study; `diverged` are reported cells (arm, seed) that broke off, `untunable` arms have no lr left."""
+    study = study_of(arms, seeds, tune_seeds, experiences, batch_size)
+    plan = [(arm, lr, seed, "tune") for arm in arms for lr in learning_rates(arm) for seed in range(1000, 1000 + tune_seeds)]
+    plan += [(arm, learning_rates(arm)[1], seed, "report") for arm in arms if arm not in untunable for seed in range(seeds)]
+    online, evaluated, runs = [], [], []
+    for arm, lr, seed, phase in plan:
+        ok = (arm, seed) not in diverged and arm not in untunable
+        if ok:
+            for rows, table in zip(cell(arm, lr, seed, experiences, steps, batch_size), (online, evaluated), strict=True):
+                table.append(rows)
+        runs.append(
+            {"scenario": SCENARIO, "arm": arm, "lr": lr, "seed": seed, "phase": phase}
+            | {"status": "ok" if ok else "diverged", "error": "" if ok else "loss is nan at step 212 (experience 1)"}
+            | {"optimizer_state": "keep", "fingerprint": f"{seed:016x}"}
+            | {"config": json.dumps({"scenario": SCENARIO, "arm": arm, "options": {}, "lr": lr, "seed": seed})}
+            | {"data": json.dumps({"name": "digits", "train": 1437, "test": 360, "classes": 10, "checksum": "9f8e7d6c5b4a"})}
+            | {"versions": json.dumps({"tamcl": "0.1.0", "python": "3.11.7", "torch": "2.9.0", "numpy": "2.4.6"})}
+            | {"wall_s": 2.4 + 0.1 * (seed % 5), "ms_per_step": 1.6}
+        )
+    tables = {"online": pd.concat(online), "eval": pd.concat(evaluated), "runs": pd.DataFrame(runs)}
+    tables["metrics"] = metrics_of(tables["online"], tables["eval"])
+    reported = tables["metrics"][tables["metrics"]["seed"] < 1000]
+    tables["comparisons"] = comparisons_of(reported, study["scenario"]["protocol"]["pairs"])  # type: ignore[index]
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, table in tables.items():
+        table.to_parquet(directory / f"{name}.parquet", index=False)
+    (directory / "study.json").write_text(json.dumps(study, indent=2), encoding="utf-8")
+    return directory
