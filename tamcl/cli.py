@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,17 +34,7 @@ Settings = Annotated[
 ]
 
 
-class Kind(StrEnum):
-    """What ``tamcl list`` lists."""
-
-    optimizers = "optimizers"
-    scenarios = "scenarios"
-    datasets = "datasets"
-    streams = "streams"
-    models = "models"
-    heads = "heads"
-    metrics = "metrics"
-    strategies = "strategies"
+KINDS = ("optimizers", "scenarios", "datasets", "streams", "models", "heads", "metrics", "strategies")
 
 
 @app.command()
@@ -77,9 +66,7 @@ def compare(
     directory = out or Path("out") / chosen.name
     command = shlex.join(["tamcl", *_arguments])
     with _Display() as display:
-        results = compare(
-            chosen, directory, data_dir=data_dir, jobs=jobs, command=command, on_progress=display.update
-        )
+        results = compare(chosen, directory, data_dir=data_dir, jobs=jobs, command=command, on_progress=display.update)
     return _finish(results)
 
 
@@ -119,15 +106,17 @@ def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A stud
 
 
 @app.command(name="list")
-def list_(what: Annotated[Kind | None, typer.Argument(help="One kind only.")] = None) -> int:
+def list_(
+    what: Annotated[str | None, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")] = None,
+) -> int:
     """List what there is, a line each."""
-    for kind in [what] if what else Kind:
-        if what is None:
-            print(f"{kind}:")
+    if what is not None and what not in KINDS:
+        raise unknown_name("kind of object", what, KINDS)
+    for kind in [what] if what else KINDS:
         rows = list(_entries(kind))
         width = max(len(name) for name, _ in rows)
-        for name, summary in rows:
-            print(f"{'  ' if what is None else ''}{name:{width}}  {summary}".rstrip())
+        lines = [f"{name:{width}}  {summary}" for name, summary in rows]
+        print("\n".join(lines) if what else f"{kind}:\n  " + "\n  ".join(lines))
     return 0
 
 
@@ -202,7 +191,6 @@ class _Display:
         self.bad: Counter[str] = Counter()
 
     def __enter__(self) -> _Display:
-        self.bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -210,6 +198,7 @@ class _Display:
 
     def update(self, progress: Progress) -> None:
         """Show one more finished cell."""
+        self.bar.start()
         title = {"tune": "tuning", "report": "reporting"}[progress.phase]
         if progress.phase not in self.tasks:
             self.tasks[progress.phase] = self.bar.add_task(title, total=progress.total, bad="")
@@ -233,13 +222,13 @@ def _finish(results: Results) -> int:
     return 3 if len(failed) else 0
 
 
-def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
+def _entries(kind: str) -> Iterable[tuple[str, str]]:
     """Yield each object's name and its first sentence, without importing it."""
-    if kind is Kind.scenarios:
+    if kind == "scenarios":
         from tamcl.config import load_scenario, scenarios
 
         yield from ((name, load_scenario(name).title) for name in scenarios())
-    elif kind is Kind.metrics:
+    elif kind == "metrics":
         from tamcl.metrics import METRICS
 
         yield from ((name, f"{metric.label}; {metric.better} is better") for name, metric in METRICS.items())
@@ -249,41 +238,36 @@ def _entries(kind: Kind) -> Iterable[tuple[str, str]]:
         yield from ((name, signature(path).summary or path) for name, path in _table(kind).items())
 
 
-def _table(kind: Kind) -> Table:
+def _table(kind: str) -> Table:
     from tamcl.data import DATASETS
     from tamcl.models import HEADS, MODELS
     from tamcl.optim import OPTIMIZERS
     from tamcl.strategies import STRATEGIES
     from tamcl.streams import STREAMS
 
-    return {
-        Kind.optimizers: OPTIMIZERS,
-        Kind.datasets: DATASETS,
-        Kind.streams: STREAMS,
-        Kind.models: MODELS,
-        Kind.heads: HEADS,
-        Kind.strategies: STRATEGIES,
-    }[kind]
+    tables = {"optimizers": OPTIMIZERS, "datasets": DATASETS, "streams": STREAMS, "models": MODELS, "heads": HEADS}
+    return {**tables, "strategies": STRATEGIES}[kind]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0 well, 2 wrong call or file, 3 failed cells, 130 interrupted."""
+    """Run the command line and return its exit status: 0 well, 2 wrong call or file, 3 failed cells, 130 Ctrl-C."""
     global _arguments
     _arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return int(app(_arguments, prog_name="tamcl", standalone_mode=False) or 0)
+        status = int(app(_arguments, prog_name="tamcl", standalone_mode=False) or 0)
     except InputError as error:
         print(f"tamcl: {error}", file=sys.stderr)
         return 2
     except _UsageError as error:
         print(f"tamcl: {error.format_message()}", file=sys.stderr)
         return 2
-    except typer.Abort:
-        print("tamcl: interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        return 130
+    if status == 130:  # typer's answer to Ctrl-C
+        print("tamcl: interrupted; a study goes on where it stopped when the same command is given", file=sys.stderr)
+    return status
 
 
-_UsageError = typer.BadParameter.__base__  # the class of all wrong calls; where it is defined depends on typer's version
+# The class of all wrong calls; where it is defined depends on typer's version.
+_UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 _arguments: list[str] = []
 
 

@@ -58,7 +58,8 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
         finite = rows["loss"].abs() < float("inf")
         self._blocks.append(rows[finite.cummin()])
         if not finite.all():
-            raise Diverged(f"the loss was {rows.loc[~finite, 'loss'].iloc[0]} at step {rows.loc[~finite, 'step'].iloc[0]}")
+            first = rows[~finite].iloc[0]
+            raise Diverged(f"the loss was {first['loss']} at step {first['step']:.0f}")
 
     def rows(self) -> pd.DataFrame:
         """Return experience, step, n, loss, correct."""

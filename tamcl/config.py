@@ -156,6 +156,12 @@ class Scenario(_Strict):
             raise _unfit("protocol.pairs", unknown_name("arm", arm, self.arms))
         return self
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The comparisons to make: those of the protocol, or every arm against the first."""
+        first, *others = self.arms
+        return list(self.protocol.pairs) or [(arm, first) for arm in others]
+
     def dump(self) -> dict[str, Any]:
         """Return the scenario as plain values; ``parse`` of them gives the same scenario."""
         return self.model_dump(mode="json", serialize_as_any=True)
@@ -263,7 +269,8 @@ def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
     scenario : Scenario
     text : str
         ``[LABEL=]NAME[,key=value...]``, where NAME is an arm of the scenario, an optimizer, or
-        ``package.module:Class``. The label is NAME (of a class, the class's name) if none is given.
+        ``package.module:Class``. The label is NAME (of a class, the class's name) if none is given. A new arm is
+        compared with every other.
 
     Examples
     --------
@@ -274,17 +281,20 @@ def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
     """
     first, *settings = _split(text)
     label, _, name = first.rpartition("=")
-    base = scenario.arms[name].model_dump() if name in scenario.arms else {"optimizer": name}
+    base: dict[str, Any] = scenario.arms[name].model_dump() if name in scenario.arms else {"optimizer": name}
     label = label or name.rpartition(":")[2]
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
             raise InputError(f"--arm {text}: '{setting}' is not key=value")
-        number = parse_value(value.strip())
-        base[key.strip()] = [number] if key.strip() == "lr" and not isinstance(number, list) else number
-    if "lr" not in base:
+        base[key.strip()] = parse_value(value.strip())
+    if not isinstance(base.get("lr"), list | tuple):
+        base["lr"] = [base["lr"]] if "lr" in base else []
+    if not base["lr"]:
         raise InputError(f"--arm {text}: needs a learning rate, such as {text},lr=0.1 or {text},lr=[0.1,0.03,0.01]")
     values = scenario.dump()
+    if label not in scenario.arms:
+        values["protocol"]["pairs"] = [*scenario.pairs, *((label, other) for other in scenario.arms)]
     return parse(values | {"arms": values["arms"] | {label: base}}), label
 
 

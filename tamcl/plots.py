@@ -39,6 +39,7 @@ __all__ = [
     "recovery",
     "summary",
     "theme",
+    "with_direction",
 ]
 
 
@@ -96,6 +97,19 @@ def metric_axis(metric: str) -> tuple[str, str, float]:
         return metric.replace("_", " "), "", 1.0
     known = METRICS[metric]
     return (known.label, "%", 100.0) if known.unit == "fraction" else (known.label, known.unit, 1.0)
+
+
+def with_direction(metric: str, label: str, unit: str) -> str:
+    """Return a label with its unit and the metric's direction.
+
+    Examples
+    --------
+    >>> with_direction("drop", "Drop", "%")
+    'Drop (%, lower is better)'
+    """
+    better = f"{METRICS[metric].better} is better" if metric in METRICS else ""
+    inside = ", ".join(part for part in (unit, better) if part)
+    return f"{label} ({inside})" if inside else label
 
 
 def better_side(metric: str) -> str:
@@ -308,7 +322,7 @@ def summary(metrics: pd.DataFrame, *, metric: str, arms: Sequence[str] | None = 
     ax.set_yticks(range(len(drawn)), list(drawn))
     ax.set_ylim(len(drawn) - 0.5, -0.5)
     ax.grid(axis="x", linewidth=0.6)
-    ax.set_xlabel(_with_direction(metric, label, unit))
+    ax.set_xlabel(with_direction(metric, label, unit))
     _finish(ax, f"Mean{_interval(rows)} over {_seeds(rows)}")
     ax.tick_params(axis="y", length=0)
     return ax
@@ -430,12 +444,6 @@ def _finish(ax: Axes, title: str) -> None:
     ax.set_title(title, loc="left", size="small")
     ax.spines[["top", "right"]].set_visible(False)
     ax.set_axisbelow(True)
-
-
-def _with_direction(metric: str, label: str, unit: str) -> str:
-    better = [f"{METRICS[metric].better} is better"] if metric in METRICS else []
-    inside = ", ".join([*([unit] if unit else []), *better])
-    return f"{label} ({inside})" if inside else label
 
 
 def _looks_of(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict[str, Look]:

@@ -33,7 +33,8 @@ TABLES = {
         _CELL | {"experience": "int64", "step": "int64", "n": "int64", "loss": "float64", "correct": "int64"}, 6
     ),
     "eval": Schema(
-        _CELL | {"trained_on": "int64", "evaluated_on": "int64", "n": "int64", "accuracy": "float64", "loss": "float64"},
+        _CELL
+        | {"trained_on": "int64", "evaluated_on": "int64", "n": "int64", "accuracy": "float64", "loss": "float64"},
         6,
     ),
     "runs": Schema(

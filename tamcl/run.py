@@ -191,10 +191,13 @@ def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) ->
     cls = lookup(OPTIMIZERS, config.optimizer)
     if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
         raise InputError(f"arms.{arm}.optimizer = '{config.optimizer}': is no torch.optim.Optimizer")
+    make: Any = cls
     try:
-        return cls(parameters, lr=lr, **config.options)
+        return make(parameters, lr=lr, **config.options)
     except (TypeError, ValueError) as error:
-        raise InputError(f"arms.{arm}: {config.optimizer} refuses {({'lr': lr} | config.options)}: {error}") from error
+        raise InputError(
+            f"arms.{arm}: {config.optimizer} refuses { ({'lr': lr} | config.options) }: {error}"
+        ) from error
 
 
 def _seed_global_generators(seed: int) -> None:

@@ -78,14 +78,15 @@ def compare(
         raise InputError(f"confidence = {confidence}: a share between 0 and 1 is needed")
     reported = metrics if runs is None else _reported(metrics, runs)
     _one_lr_an_arm(reported)
-    chosen = list(combinations(sorted(reported["arm"].unique()), 2)) if pairs is None else _checked(pairs, reported)
+    arms = set(metrics["arm"]) | set(() if runs is None else runs["arm"])
+    chosen = list(combinations(sorted(set(reported["arm"])), 2)) if pairs is None else _checked(pairs, arms)
     if runs is not None:
         _same_streams(reported, chosen)
     if reported.empty or not chosen:
         return empty("comparisons")
     families = []
     for (scenario, name), rows in reported.groupby(["scenario", "metric"]):
-        values = rows.pivot(index="seed", columns="arm", values="value")  # noqa: PD010 (pivot_table would average rows)
+        values = rows.pivot(index="seed", columns="arm", values="value")
         families.append(_family(str(scenario), find(str(name)), values, chosen, confidence))
     return conform("comparisons", pd.concat(families))
 
@@ -113,7 +114,8 @@ def interval(differences: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     From 6 differences on (for 95 %) it is the BCa bootstrap interval with 9999 resamples, expanded for few
     observations: its level is raised to the one at which a normal interval with the maximum-likelihood standard
     deviation equals Student's, :math:`\alpha' / 2 = \Phi(-\sqrt{n / (n - 1)}\; t_{n-1,\,\alpha/2})`. Without that it
-    is too narrow: of 10 normal differences it holds the true mean in 90 % of the cases, not in 95 %.
+    is too narrow: of 10 normal differences it holds the true mean in 90 % of the cases, with it in 94 % (of 6
+    differences in 92 %, of 20 in 95 %; less for skewed ones).
 
     Fewer differences are too few for any resampling, which cannot leave their range: of 3 differences the range itself
     holds the true mean in only 75 % of the cases. There Student's interval is returned. It takes the differences for
@@ -177,7 +179,8 @@ def sign_flip_p(differences: ArrayLike) -> float:
 
 
 def _all_signs(n: int) -> Array:
-    return 1.0 - 2.0 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)
+    bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    return np.where(bits, -1.0, 1.0)
 
 
 def holm(p_values: ArrayLike) -> Array:
@@ -406,9 +409,8 @@ def _one_lr_an_arm(metrics: pd.DataFrame) -> None:
             raise InputError(f"arm '{arm}' of {scenario} has several learning rates ({listed}): compare one an arm")
 
 
-def _checked(pairs: Iterable[Pair], metrics: pd.DataFrame) -> list[Pair]:
+def _checked(pairs: Iterable[Pair], arms: set[str]) -> list[Pair]:
     chosen = [(a, b) for a, b in pairs]
-    arms = set(metrics["arm"])
     for a, b in chosen:
         for arm in (a, b):
             if arm not in arms:
@@ -420,7 +422,7 @@ def _checked(pairs: Iterable[Pair], metrics: pd.DataFrame) -> list[Pair]:
 
 def _same_streams(rows: pd.DataFrame, pairs: list[Pair]) -> None:
     for scenario, of_scenario in rows.drop_duplicates(["scenario", "arm", "seed"]).groupby("scenario"):
-        prints = of_scenario.pivot(index="seed", columns="arm", values="fingerprint")  # noqa: PD010
+        prints = of_scenario.pivot(index="seed", columns="arm", values="fingerprint")
         for a, b in pairs:
             both = prints.reindex(columns=[a, b]).dropna()
             for seed, first, second in both[both[a] != both[b]].itertuples():
@@ -432,4 +434,4 @@ def _same_streams(rows: pd.DataFrame, pairs: list[Pair]) -> None:
 
 def _rng() -> np.random.Generator:
     """Return a generator that starts afresh, so that a pair's numbers do not depend on the pairs beside it."""
-    return np.random.default_rng(derive_seed(0, "evaluation"))
+    return np.random.default_rng(derive_seed(0, "resampling"))

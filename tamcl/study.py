@@ -82,9 +82,8 @@ def compare(
     rates = choose(scenario, tuned)
     reported = train(report_cells(scenario, rates), "report")
     tables = {name: pd.concat([tuned[name], reported[name]], ignore_index=True) for name in tuned}
-    tables["metrics"] = measure(tables["online"], tables["eval"])
-    fresh = measure(reported["online"], reported["eval"])
-    tables["comparisons"] = stats.compare(fresh, runs=reported["runs"])
+    tables["metrics"] = measure(tables["online"], tables["eval"], tables["runs"])
+    tables["comparisons"] = stats.compare(tables["metrics"], runs=tables["runs"], pairs=scenario.pairs)
     for name, table in tables.items():
         write_table(directory, name, table)
     return load_results(directory)
@@ -126,7 +125,7 @@ def run_one(
         raise InputError(f"--out {directory}: is not empty; name another folder")
     outcome = run_cell(Cell(scenario, arm, scenario.arms[arm].lr[0], seed, "report"), data_dir)
     status = str(outcome.run["status"].item())
-    metrics = measure(outcome.online, outcome.eval)
+    metrics = measure(outcome.online, outcome.eval, outcome.run)
     if directory is not None:
         tables = {"online": outcome.online, "eval": outcome.eval, "runs": outcome.run, "metrics": metrics}
         for name, table in tables.items():
@@ -188,7 +187,9 @@ def choose(scenario: Scenario, tuned: dict[str, pd.DataFrame]) -> dict[str, floa
     """Return each arm's learning rate; an arm all of whose learning rates diverged is left out."""
     rates = {arm: config.lr[0] for arm, config in scenario.arms.items() if len(config.lr) == 1}
     if not tuned["runs"].empty:
-        scores = tuning.select(measure(tuned["online"], tuned["eval"]), tuned["runs"], scenario.protocol.tune_by)
+        scores = tuning.select(
+            measure(tuned["online"], tuned["eval"], tuned["runs"]), tuned["runs"], scenario.protocol.tune_by
+        )
         chosen = scores[scores["chosen"]]
         rates |= dict(zip(chosen["arm"], chosen["lr"].astype(float), strict=True))
     return {arm: rates[arm] for arm in scenario.arms if arm in rates}

@@ -59,7 +59,7 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     table = seeds.groupby(cell[:3], as_index=False).agg(
         score=("value", "mean"), n_seeds=("seed", "size"), n_diverged=("diverged", "sum"), n_values=("value", "count")
     )
-    # Rounded, so that equal scores summed in another order are ties, in which a stable sort leaves the smaller lr first.
+    # Rounded, so that equal scores summed in another order are ties, where a stable sort leaves the smaller lr first.
     rank = (metric.sign * table["score"].round(12)).where(table["n_values"] == table["n_seeds"])
     best = table.assign(rank=rank).dropna(subset="rank").sort_values(["rank"], ascending=False, kind="stable")
     chosen = best.groupby(["scenario", "arm"]).head(1).index

@@ -14,9 +14,7 @@ def noise_data(samples: int = 100, shape: tuple[int, int, int] = (1, 4, 4), clas
     images = rng.integers(0, 256, (samples + samples // 2, *shape), dtype=np.uint8)
     labels = np.arange(len(images)) % classes
     train, test = slice(0, samples), slice(samples, None)
-    return DataSet(
-        "noise", images[train], labels[train], images[test], labels[test], classes, (samples, samples // 2)
-    )
+    return DataSet("noise", images[train], labels[train], images[test], labels[test], classes, (samples, samples // 2))
 
 
 def noise_segments(data: DataSet, experiences: int = 2) -> list[Segment]:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tamcl.results import TABLES
+
 SCENARIO = "label_flip_digits"
 ARMS = {  # best lr, accuracy reached, mini-batches to learn, accuracy lost for each factor of 3 in lr
     "sgdm": (0.1, 0.86, 24.0, 0.05),
@@ -22,9 +24,10 @@ ARMS = {  # best lr, accuracy reached, mini-batches to learn, accuracy lost for 
 CELL = ["scenario", "arm", "lr", "seed"]
 
 
-def learning_rates(arm: str) -> list[float]:
-    best = ARMS[arm][0]
-    return [float(f"{best * factor:.2g}") for factor in (3, 1, 1 / 3, 1 / 9)]
+def learning_rates(arm: str, edge: Sequence[str] = ()) -> list[float]:
+    """Return an arm's grid; the best one is the largest for the arms in `edge`, the second largest for others."""
+    best, first = ARMS[arm][0], 0 if arm in edge else 1
+    return [float(f"{best * 3.0**power:.2g}") for power in range(first, first - 4, -1)]
 
 
 def curve(arm: str, lr: float, steps: int, experience: int) -> np.ndarray:
@@ -97,7 +100,7 @@ def comparisons_of(metrics: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
     """Paired differences with a normal interval and the exact sign-flip p-value."""
     rows = []
     for (metric, table), (a, b) in itertools.product(metrics.groupby("metric"), pairs):
-        wide = table.pivot(index="seed", columns="arm", values="value").reindex(columns=[a, b]).dropna()
+        wide = table.pivot_table(index="seed", columns="arm", values="value").reindex(columns=[a, b]).dropna()
         if wide.empty:
             continue
         d = (wide[a] - wide[b]).to_numpy()
@@ -110,14 +113,15 @@ def comparisons_of(metrics: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
             | {"ci_low": d.mean() - half, "ci_high": d.mean() + half, "p_value": p}
             | {"p_adjusted": min(1.0, p * len(pairs)), "prob_a_better": float(np.mean(d > 0))}
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(TABLES["comparisons"].columns))
 
 
-def study_of(arms: Sequence[str], seeds: int, tune_seeds: int, experiences: int, batch_size: int) -> dict[str, object]:
+def study_of(
+    arms: Sequence[str], seeds: int, tune_seeds: int, experiences: int, batch_size: int, edge: Sequence[str]
+) -> dict[str, object]:
     pairs = [["tam", "sgdm"], ["tam", "tam_frozen"], ["adatam", "adam"], ["adam_cm", "adam"]]
-    settings = {name: {"optimizer": name, "lr": learning_rates(name)} for name in arms}
-    for name in {"sgdm", "tam", "tam_frozen"} & set(arms):
-        settings[name] |= {"momentum": 0.9}
+    optimizers = {"sgdm": {"optimizer": "sgd", "momentum": 0.9}, "tam_frozen": {"optimizer": "tam", "damping": 0.5}}
+    settings = {name: optimizers.get(name, {"optimizer": name}) | {"lr": learning_rates(name, edge)} for name in arms}
     stream = {"name": "label_flip", "dataset": "digits", "experiences": experiences, "fraction": 0.8, "unit": "class"}
     return {
         "command": f"tamcl compare {SCENARIO} --out out/demo --jobs 2",
@@ -150,23 +154,34 @@ def write_study(
     batch_size: int = 10,
     diverged: Sequence[tuple[str, int]] = (),
     untunable: Sequence[str] = (),
+    edge: Sequence[str] = (),
 ) -> Path:
-    """Write a whole study; `diverged` are reported cells (arm, seed) that broke off, `untunable` arms have no lr left."""
-    study = study_of(arms, seeds, tune_seeds, experiences, batch_size)
-    plan = [(arm, lr, seed, "tune") for arm in arms for lr in learning_rates(arm) for seed in range(1000, 1000 + tune_seeds)]
-    plan += [(arm, learning_rates(arm)[1], seed, "report") for arm in arms if arm not in untunable for seed in range(seeds)]
+    """Write a whole study; `diverged` are reported cells (arm, seed), `untunable` arms
+    diverged at every lr, the best lr of `edge` arms is the largest of their grid.
+    """
+    study = study_of(arms, seeds, tune_seeds, experiences, batch_size, edge)
+    plan = [
+        (arm, lr, seed, "tune") for arm in arms for lr in learning_rates(arm) for seed in range(1000, 1000 + tune_seeds)
+    ]
+    plan += [(arm, ARMS[arm][0], seed, "report") for arm in arms if arm not in untunable for seed in range(seeds)]
     online, evaluated, runs = [], [], []
     for arm, lr, seed, phase in plan:
         ok = (arm, seed) not in diverged and arm not in untunable
         if ok:
-            for rows, table in zip(cell(arm, lr, seed, experiences, steps, batch_size), (online, evaluated), strict=True):
+            for rows, table in zip(
+                cell(arm, lr, seed, experiences, steps, batch_size), (online, evaluated), strict=True
+            ):
                 table.append(rows)
         runs.append(
             {"scenario": SCENARIO, "arm": arm, "lr": lr, "seed": seed, "phase": phase}
             | {"status": "ok" if ok else "diverged", "error": "" if ok else "loss is nan at step 212 (experience 1)"}
             | {"optimizer_state": "keep", "fingerprint": f"{seed:016x}"}
             | {"config": json.dumps({"scenario": SCENARIO, "arm": arm, "options": {}, "lr": lr, "seed": seed})}
-            | {"data": json.dumps({"name": "digits", "train": 1437, "test": 360, "classes": 10, "checksum": "9f8e7d6c5b4a"})}
+            | {
+                "data": json.dumps(
+                    {"name": "digits", "train": 1437, "test": 360, "classes": 10, "checksum": "9f8e7d6c5b4a"}
+                )
+            }
             | {"versions": json.dumps({"tamcl": "0.1.0", "python": "3.11.7", "torch": "2.9.0", "numpy": "2.4.6"})}
             | {"wall_s": 2.4 + 0.1 * (seed % 5), "ms_per_step": 1.6}
         )
@@ -176,6 +191,6 @@ def write_study(
     tables["comparisons"] = comparisons_of(reported, study["scenario"]["protocol"]["pairs"])  # type: ignore[index]
     directory.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
-        table.to_parquet(directory / f"{name}.parquet", index=False)
+        table.astype(TABLES[name].columns).to_parquet(directory / f"{name}.parquet", index=False)
     (directory / "study.json").write_text(json.dumps(study, indent=2), encoding="utf-8")
     return directory

@@ -71,7 +71,7 @@ def test_a_scenario_file_reads_as_written(tmp_path: Path) -> None:
         ("hidden", "hiden", "model.hiden: unknown key 'hiden': did you mean 'hidden'?"),
         ('name = "mlp"', 'name = "mlp", head = "masked"', "model.head: 'masked' needs a stream that tells the task"),
         ('"mlp"', '"mlp", head = "maskd"', "model.head: unknown head 'maskd': did you mean 'masked'?"),
-        ('optimizer = "tam"', 'optimizer = "tamm"', "arms.tam.optimizer: unknown optimizer 'tamm': did you mean 'tam'?"),
+        ('= "tam"', '= "tamm"', "arms.tam.optimizer: unknown optimizer 'tamm': did you mean 'tam'?"),
         ("momentum = 0.9", "momentm = 0.9", "arms.sgdm.momentm: unknown key 'momentm': did you mean 'momentum'?"),
         ("lr = [0.2, 2e-2]", "lr = [0.2, 0]", "arms.tam.lr.1 = 0: must be greater than 0"),
         ("lr = [0.2, 2e-2]", "lr = [0.2, -1e-3]", "arms.tam.lr.1 = -0.001: must be greater than 0"),

@@ -298,6 +298,15 @@ def test_only_finished_reported_runs_count():
     assert (row["n_pairs"], row["diff"]) == (2, pytest.approx(0.1))
 
 
+def test_an_arm_all_of_whose_runs_diverged_is_no_unknown_arm():
+    metrics = metrics_of({"a": [0.1, 0.2], "b": [0.0, 0.1]})
+    runs = runs_of(metrics)
+    runs.loc[runs["arm"] == "b", "status"] = "diverged"
+    assert compare(metrics, runs, pairs=[("a", "b")])["n_pairs"].tolist() == [0]
+    assert compare(metrics[metrics["arm"] == "a"], runs, pairs=[("a", "b")])["n_pairs"].tolist() == [0]
+    assert compare(metrics, runs).empty
+
+
 def test_different_streams_are_not_paired():
     metrics = metrics_of({"a": [0.1, 0.2], "b": [0.0, 0.1]})
     runs = runs_of(metrics)

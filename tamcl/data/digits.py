@@ -43,9 +43,7 @@ class Digits(Source):
         test = np.zeros(len(labels), dtype=bool)
         for label in range(self.classes):
             test[np.flatnonzero(labels == label)[4::5]] = True
-        return DataSet(
-            "digits", images[~test], labels[~test], images[test], labels[test], self.classes, self.official
-        )
+        return DataSet("digits", images[~test], labels[~test], images[test], labels[test], self.classes, self.official)
 
     def fetch(self, root: Path) -> None:
         """Do nothing: the images are part of an installed package."""

@@ -12,8 +12,8 @@ mini-batches since the shift and :math:`S` the number of them in the experience:
 - level before :math:`b`: accuracy over the last ``before = 50`` mini-batches of the experience that ends;
 - smoothed accuracy :math:`a_k`: accuracy over the ``window = 10`` mini-batches :math:`k, \dots, k + 9`. The window
   looks ahead from k, so it never mixes both sides of a shift; :math:`k = 0, \dots, S - 10` have a whole one;
-- recovered: the first k with :math:`a_k \ge 0.95\, b`. The margin of 5 % of the level keeps one noisy window from
-  deciding: at 100 % most shifts would be called by chance, or not at all;
+- recovered: the first k with :math:`a_k \ge 0.95\, b`. The margin of 5 % of the level keeps noise from deciding: a
+  model that is back meets 100 % of its level late and by chance, or not at all;
 - censored: no window of the experience recovered. All that is known then is that recovery took at least
   :math:`S - 9` mini-batches, so this is the number that is recorded: a mean over censored shifts is a lower bound.
 

@@ -182,13 +182,14 @@ def _recovery_curve(parts: list[tuple[Array, Array]], before: int, window: int) 
 def _online_cells(online: pd.DataFrame, *, complete: bool = False) -> Iterator[tuple[Cell, Arrays]]:
     """Yield each cell's ``(correct, n, experience)`` in the order of the stream; no step may be missing.
 
-    ``complete`` asks for as many steps as the longest cell of the scenario has.
+    ``complete`` asks for as many steps as the longest cell of the scenario and seed has; with another seed an
+    experience may bring other classes, and so another number of images.
     """
     columns = [online[name].to_numpy() for name in ("step", "correct", "n", "experience")]
-    longest = online.groupby("scenario")["step"].max() + 1
+    longest = (online.groupby(["scenario", "seed"])["step"].max() + 1).to_dict()
     for cell, where in _cells(online):
         step, correct, n, experience = (column[where] for column in columns)
-        times = np.bincount(step, minlength=longest[cell[0]] if complete else 0)
+        times = np.bincount(step, minlength=longest[cell[0], cell[3]] if complete else 0)
         if (times != 1).any():
             t = np.flatnonzero(times != 1)[0]
             raise InputError(f"online rows of {_name(cell)}: step {t} stands there {times[t]} times, not once")

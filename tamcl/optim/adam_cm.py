@@ -86,8 +86,8 @@ class AdamCM(BaseOptimizer):
     moves nothing.
 
     The released code adds and subtracts into a running sum of the buffer, whose rounding error grows; here the mean is
-    taken anew in each step. Its buffer does not survive ``load_state_dict`` or ``deepcopy``, and it draws from NumPy's
-    global generator; this one does and does not.
+    taken anew in each step. The released code also loses its buffer in ``load_state_dict`` and ``deepcopy`` and draws
+    from NumPy's global generator; here the buffer is saved and copied, and nothing is drawn.
 
     References
     ----------
@@ -254,10 +254,11 @@ def adam_cm(
     torch._foreach_addcmul_(exp_avg_sqs, aggregates, aggregates, 1 - beta2)
     if max_exp_avg_sqs:
         torch._foreach_maximum_(max_exp_avg_sqs, exp_avg_sqs)
+    first, second = [1 - beta1**step for step in steps], [math.sqrt(1 - beta2**step) for step in steps]
+    # lr m / (sqrt(v) / c + eps) = lr c m / (sqrt(v) + c eps), which is a pass less over the parameters
     denominators = torch._foreach_sqrt(max_exp_avg_sqs or exp_avg_sqs)
-    torch._foreach_div_(denominators, [math.sqrt(1 - beta2**step) for step in steps])
-    torch._foreach_add_(denominators, eps)
-    torch._foreach_addcdiv_(params, aggregates, denominators, [-lr / (1 - beta1**step) for step in steps])
+    torch._foreach_add_(denominators, [eps * c for c in second])
+    torch._foreach_addcdiv_(params, aggregates, denominators, [-lr * c / b for b, c in zip(first, second, strict=True)])
 
 
 def replaced_slot(priorities: list[float], ages: list[int], priority: float, capacity: int) -> int | None:

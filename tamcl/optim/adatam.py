@@ -167,9 +167,11 @@ def adatam(
     accumulate(momentum_buffers, grads, dampings, beta=beta1, eps=eps)
     torch._foreach_mul_(exp_avg_sqs, beta2)
     torch._foreach_addcmul_(exp_avg_sqs, grads, grads, 1 - beta2)
+    first = [1 - beta1**step if bias_correction == "both" else 1.0 for step in steps]
+    second = [math.sqrt(1 - beta2**step) if bias_correction != "none" else 1.0 for step in steps]
+    # lr m / (sqrt(v) / c + eps) = lr c m / (sqrt(v) + c eps), which is a pass less over the parameters
     denominators = torch._foreach_sqrt(exp_avg_sqs)
-    if bias_correction != "none":
-        torch._foreach_div_(denominators, [math.sqrt(1 - beta2**step) for step in steps])
-    torch._foreach_add_(denominators, eps)
-    scales = [1 - beta1**step if bias_correction == "both" else 1.0 for step in steps]
-    torch._foreach_addcdiv_(params, momentum_buffers, denominators, [-lr / scale for scale in scales])
+    torch._foreach_add_(denominators, [eps * c for c in second])
+    torch._foreach_addcdiv_(
+        params, momentum_buffers, denominators, [-lr * c / b for b, c in zip(first, second, strict=True)]
+    )

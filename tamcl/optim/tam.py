@@ -93,8 +93,8 @@ class TAM(BaseOptimizer):
     ...     optimizer.step()
     >>> bool(loss < 1e-3)
     True
-    >>> sorted(optimizer.shared_state)
-    ['cosine', 'damping', 'momentum_buffer', 'smoothed_cosine']
+    >>> 0 <= optimizer.shared_state["damping"] <= 1
+    True
     """
 
     shared_options = ("gamma", "granularity", "damping")

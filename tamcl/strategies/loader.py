@@ -28,9 +28,7 @@ class BatchLoader:
     device : torch.device
     """
 
-    def __init__(
-        self, experience: Experience, batch_size: int, seed: int, position: int, device: torch.device
-    ) -> None:
+    def __init__(self, experience: Experience, batch_size: int, seed: int, position: int, device: torch.device) -> None:
         self.experience = experience
         self.batch_size = batch_size
         self.seed = seed

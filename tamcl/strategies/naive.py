@@ -101,7 +101,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         before_forward, after_forward = hooks("before_forward"), hooks("after_forward")
         before_backward, after_backward = hooks("before_backward"), hooks("after_backward")
         before_update, after_update = hooks("before_update"), hooks("after_update")
-        for self.mbatch in self.dataloader:
+        for self.mbatch in self.dataloader:  # noqa: B020 - as in Avalanche, plugins read it
             if self._stop_training:
                 break
             _call(before_iteration, self)

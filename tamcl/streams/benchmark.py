@@ -109,7 +109,7 @@ class ExperienceStream(SequenceCLStream):  # type: ignore[misc]
 
 
 def build_benchmark(data: DataSet, segments: Sequence[Segment]) -> CLScenario:
-    """Return the Avalanche benchmark, with streams ``train_stream`` and ``test_stream``, of some segments of a data set."""
+    """Return the Avalanche benchmark of some segments, with ``train_stream`` and ``test_stream``."""
     mean, std = (torch.from_numpy(moment) for moment in data.mean_std)
     train, test = (Images(torch.from_numpy(pixels), mean, std) for pixels in (data.train_x, data.test_x))
     return CLScenario([ExperienceStream("train", train, segments), ExperienceStream("test", test, segments)])

@@ -1,4 +1,4 @@
-"""Checks for objects that others add: does an optimizer keep every promise that training with it relies on?"""
+"""Checks for objects that others add: does an optimizer, stream or metric keep what the rest relies on?"""
 
 from __future__ import annotations
 
@@ -7,8 +7,17 @@ from typing import TYPE_CHECKING
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
+    from tamcl.testing.metrics import check_metric
     from tamcl.testing.optimizers import check_optimizer
+    from tamcl.testing.streams import check_stream
 
-__all__ = ["check_optimizer"]
+__all__ = ["check_metric", "check_optimizer", "check_stream"]
 
-__getattr__ = Table("check", {"check_optimizer": "tamcl.testing.optimizers:check_optimizer"}).exports()
+__getattr__ = Table(
+    "check",
+    {
+        "metric": "tamcl.testing.metrics:check_metric",
+        "optimizer": "tamcl.testing.optimizers:check_optimizer",
+        "stream": "tamcl.testing.streams:check_stream",
+    },
+).exports()

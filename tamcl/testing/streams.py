@@ -27,9 +27,9 @@ def check_same_seed_same_stream(stream: Stream) -> None:
 
 def check_global_generators(stream: Stream) -> None:
     """The global generators of Python, NumPy and torch are neither drawn from nor seeded."""
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+    before = _global_states()
     _segments(stream)
-    after = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+    after = _global_states()
     assert before == after, "a global generator was used"
 
 
@@ -84,6 +84,11 @@ def check_one_experience(stream: Stream) -> None:
 
 def _segments(stream: Stream, seed: int = 0) -> list[Segment]:
     return stream.segments(TRAIN.copy(), TEST.copy(), CLASSES, seed)
+
+
+def _global_states() -> list[object]:
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002 - the global generator is what is watched
+    return [random.getstate(), str(numpy_state), torch.get_rng_state().tolist()]
 
 
 def yield_checks() -> Iterator[Check]:

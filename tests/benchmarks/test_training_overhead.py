@@ -1,4 +1,4 @@
-"""How much longer a training run takes than a bare loop that does the same updates. Prints ratios; fails above the limit."""
+"""How much longer training takes than a bare loop that does the same updates: prints ratios, fails above a limit."""
 
 from __future__ import annotations
 

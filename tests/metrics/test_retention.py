@@ -63,6 +63,13 @@ def test_lower_triangle_is_enough(metric):
     assert metric(R) == value
 
 
+@pytest.mark.parametrize("metric", [forgetting, backward_transfer])
+def test_the_last_experience_has_no_part_in_what_is_forgotten(metric):
+    R = WORKED.copy()
+    R[2, 2] = np.nan
+    assert metric(R) == metric(WORKED)
+
+
 def test_missing_entry_is_named():
     R = WORKED.copy()
     R[1, 0] = np.nan

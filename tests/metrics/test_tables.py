@@ -152,7 +152,7 @@ def test_accuracy_matrix_leaves_out_the_untrained_model():
     cell = one(evaluated, "tam", 1)
     R = accuracy_matrix(cell)
     trained = cell[cell["trained_on"] >= 0]
-    np.testing.assert_array_equal(R, trained.pivot(index="trained_on", columns="evaluated_on", values="accuracy"))  # noqa: PD010
+    np.testing.assert_array_equal(R, trained.pivot(index="trained_on", columns="evaluated_on", values="accuracy"))
     with pytest.raises(InputError, match=r"several accuracies for R\[0, 0\]: give the rows of one cell"):
         accuracy_matrix(evaluated)
 

@@ -81,9 +81,7 @@ def test_the_images_do_not_depend_on_the_fraction() -> None:
 
 @pytest.mark.parametrize("fraction", [0, 0.2, 0.8, 1])
 def test_example_flip_changes_exactly_that_many_examples(fraction: float) -> None:
-    stream = LabelFlip(
-        name="label_flip", dataset="any", experiences=5, fraction=fraction, unit="example", samples=50
-    )
+    stream = LabelFlip(name="label_flip", dataset="any", experiences=5, fraction=fraction, unit="example", samples=50)
     segments = stream.segments(LABELS, LABELS, 10, seed=1)
     assert segments[0].train_labels.tolist() == LABELS[segments[0].train_index].tolist()
     for before, after in pairwise(segments):
@@ -118,9 +116,7 @@ def test_task_shift_shows_every_class_once_and_keeps_labels(setting: str) -> Non
 
 
 def test_fixed_class_order() -> None:
-    stream = TaskShift(
-        name="task_shift", dataset="any", experiences=5, setting="task_incremental", class_order="fixed"
-    )
+    stream = TaskShift(name="task_shift", dataset="any", experiences=5, setting="task_incremental", class_order="fixed")
     for seed in (0, 1):
         classes = [segment.classes for segment in stream.segments(LABELS, LABELS, 10, seed)]
         assert classes == [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
@@ -154,7 +150,7 @@ def test_fingerprint_tells_data_order_and_labels_apart() -> None:
 
 
 def test_golden_fingerprints() -> None:
-    """What stands here is what anybody's machine must find; a change of these numbers changes every published result."""
+    """What anybody's machine must find: a change of these numbers changes every published result."""
     found = {case: fingerprint(stream.segments(LABELS, LABELS, 10, 7), "data") for case, stream in GOLDEN.items()}
     assert found == {
         "class": "1ff7b0d95f629ee95ebea6a59325d03b",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -28,12 +28,14 @@ class Study:
     @property
     def scenario(self) -> dict[str, Any]:
         """What was run."""
-        return dict(self.results.study.get("scenario", {}))
+        found: dict[str, Any] = self.results.study.get("scenario", {})
+        return found
 
     @property
     def protocol(self) -> dict[str, Any]:
         """Seeds, tuning and pairs."""
-        return {"tune_by": "online_accuracy", "pairs": []} | self.scenario.get("protocol", {})
+        found: dict[str, Any] = self.scenario.get("protocol", {})
+        return {"tune_by": "online_accuracy", "pairs": []} | found
 
     @property
     def primary(self) -> str:
@@ -68,13 +70,28 @@ class Study:
         return self.results.runs[self.results.runs["phase"] == "report"]
 
     @cached_property
+    def online(self) -> pd.DataFrame:
+        """Online rows of the reported runs that ended well; what is left of the others is no result."""
+        return self._reported(self.results.online)
+
+    @cached_property
+    def evaluated(self) -> pd.DataFrame:
+        """Evaluations of the reported runs that ended well."""
+        return self._reported(self.results.eval)
+
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """Metrics of the reported runs that ended well."""
-        return self.reported(self.results.metrics)
+        return self._reported(self.results.metrics)
 
-    def reported(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of the reported runs that ended well: what is left of the others is no result."""
+    def _reported(self, table: pd.DataFrame) -> pd.DataFrame:
         return table.merge(self.runs.loc[self.runs["status"] == "ok", ["scenario", "arm", "lr", "seed"]])
+
+    @property
+    def shown_metrics(self) -> list[str]:
+        """Metrics that have a value, the one that was tuned for first."""
+        present = set(self.metrics.dropna(subset="value")["metric"])
+        return sorted(present, key=lambda name: (name != self.primary, [*METRICS, name].index(name)))
 
     @cached_property
     def comparisons(self) -> pd.DataFrame:
@@ -122,9 +139,9 @@ class Answer(NamedTuple):
 
     arm_a: str
     arm_b: str
-    shown: bool
-    """Whether the adjusted p-value is at most 0.05."""
-    badge: str
+    strength: Literal["shown", "hint", "open", "missing"]
+    """Shown: adjusted p at most 0.05. Hint: the p-value is so only without the adjustment for many pairs, or every
+    seed agrees where their number cannot give a small p-value."""
     sentence: str
     reading: str
     """What the null model means for the answer; empty for other pairs."""
@@ -161,20 +178,24 @@ def _answer(study: Study, a: str, b: str, scale: float) -> Answer:
         without = " nor ".join(arm for arm in (a, b) if not study.finished(arm))
         why = f"no run of {without} was finished" if without else "no seed has a value for both"
         sentence = f"{a} and {b} cannot be compared in {find(study.primary).label.lower()}: {why}."
-        return Answer(
-            a, b, False, "no data", sentence, "", None, [s for m, s in sentences.items() if m != study.primary]
-        )
+        return Answer(a, b, "missing", sentence, "", None, list(sentences.values()))
     others = [sentences[name] for name in METRICS if name in sentences and name != study.primary]
-    shown = bool(primary["p_adjusted"] <= ALPHA)
-    badge = "difference shown" if shown else "no difference shown"
-    reading = _null_reading(primary, shown) if (a, b) in study.nulls else ""
-    return Answer(a, b, shown, badge, sentences[study.primary], reading, _strip(primary, scale), others)
+    strength = _strength(primary)
+    reading = _null_reading(primary, strength) if (a, b) in study.nulls else ""
+    return Answer(a, b, strength, sentences[study.primary], reading, _strip(primary, scale), others)
 
 
-def _null_reading(row: dict[str, Any], shown: bool) -> str:
+def _strength(row: dict[str, Any]) -> Literal["shown", "hint", "open"]:
+    if row["p_adjusted"] <= ALPHA:
+        return "shown"
+    agreed = row["prob_a_better"] in (0, 1) and stats.smallest_p(row["n_pairs"]) > ALPHA
+    return "hint" if row["p_value"] <= ALPHA or (agreed and row["n_pairs"] > 1) else "open"
+
+
+def _null_reading(row: dict[str, Any], strength: str) -> str:
     """Say what a comparison with a null model means for the method."""
     method, null = row["arm_a"], row["arm_b"]
-    if shown and find(row["metric"]).sign * row["diff"] > 0:
+    if strength == "shown" and find(row["metric"]).sign * row["diff"] > 0:
         return f"{null} is {method} without its mechanism, so here the mechanism itself does something."
     return (
         f"{null} is {method} without its mechanism. Whatever {method} gains over other arms, this study gives no"
@@ -197,7 +218,7 @@ def headline(study: Study) -> str:
     label = find(study.primary).label.lower()
     if not found:
         return f"One arm alone has nothing to be compared with in {label}."
-    shown = [answer for answer in found if answer.shown]
+    shown = [answer for answer in found if answer.strength == "shown"]
     compared = f"{len(found)} comparison{'s' * (len(found) > 1)} in {label}"
     if not shown:
         return f"None of {compared} shows a difference at the 5 % level."
@@ -221,10 +242,10 @@ def _power(study: Study) -> Iterator[str]:
     if least <= ALPHA:
         return
     enough = next(n for n in count(2) if stats.smallest_p(n, comparisons) <= ALPHA)
-    adjusted = f", with p-values adjusted for {comparisons} comparisons" if comparisons > 1 else ""
+    adjusted = f" and p-values adjusted for {comparisons} comparisons" if comparisons > 1 else ""
     yield (
         f"Too few seeds for p < 0.05: with {seeds} seed{'s' * (seeds != 1)}{adjusted}, even the largest effect gives"
-        f" p = {least:.2g}. At least {enough} seeds are needed (--seeds {enough}). Read the differences as hints."
+        f" p = {least:.2g}. It takes at least {enough} seeds (--seeds {enough}). Read the differences as hints."
     )
 
 

@@ -1,0 +1,231 @@
+"""One HTML page that answers a study's question: it opens offline, on a phone and on paper, by day and by night."""
+
+from __future__ import annotations
+
+import json
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from tamcl.metrics import METRICS, Metric, find
+from tamcl.plots import metric_axis, with_direction
+from tamcl.report.figures import draw_pictures
+from tamcl.report.reading import Study, answers, cautions, edges, headline, strip_scale
+from tamcl.report.tables import arm_table, comparison_table, failure_table, metric_table, plain_value, tuning_table
+from tamcl.results import Results, load_results, write_atomic
+
+CONTENTS = [
+    ("answer", "Answer"),
+    ("pictures", "What happened"),
+    ("numbers", "Numbers"),
+    ("tuning", "Tuning"),
+    ("setup", "What was run"),
+    ("failures", "Runs that did not finish"),
+    ("assumptions", "Assumptions"),
+    ("repeat", "Repeat it"),
+]
+
+BADGES = {
+    "shown": "difference shown",
+    "hint": "a hint, not shown",
+    "open": "no difference shown",
+    "missing": "cannot be compared",
+}
+
+
+def write_report(directory: str | Path) -> Path:
+    """Write ``report.html`` and ``figures/*.png`` from the tables of a study.
+
+    Parameters
+    ----------
+    directory : path
+        The study's folder.
+
+    Returns
+    -------
+    Path
+        Where the report is.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished study.
+    """
+    study = Study(load_results(directory))
+    loader = jinja2.PackageLoader("tamcl.report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    page = environment.get_template("report.html.j2").render(_page(study))
+    path = Path(directory) / "report.html"
+    write_atomic(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    return path
+
+
+def verdicts(results: Results) -> list[str]:
+    """Return a sentence for every pair of arms that the study is about, on the metric that was tuned for."""
+    return [answer.sentence for answer in answers(Study(results))]
+
+
+def _page(study: Study) -> dict[str, Any]:
+    """Return everything that the template shows."""
+    scenario = study.scenario
+    scale = strip_scale(study)
+    label, unit, factor = metric_axis(study.primary)
+    axis = with_direction(study.primary, label.lower(), unit)
+    main = study.comparisons[study.comparisons["metric"] == study.primary]
+    return {
+        "title": scenario.get("title") or scenario.get("name", "A study"),
+        "name": scenario.get("name", ""),
+        "question": _question(study),
+        "contents": CONTENTS,
+        "headline": headline(study),
+        "cautions": cautions(study),
+        "answers": answers(study),
+        "badges": BADGES,
+        "primary": label.lower(),
+        "scale": f"{factor * scale:.2g}",
+        "scale_unit": "points" if unit == "%" else unit,
+        "pictures": draw_pictures(study),
+        "metric_table": metric_table(study),
+        "main_comparisons": comparison_table("comparisons", f"Paired comparisons: {axis}", main, named=False),
+        "all_comparisons": comparison_table("all-comparisons", "Paired comparisons on all metrics", study.comparisons),
+        "tuning_text": _tuning_text(study),
+        "edges": edges(study),
+        "arm_table": arm_table(study),
+        "tuning_table": tuning_table(study),
+        "facts": _facts(study),
+        "failure_table": failure_table(study),
+        "n_runs": len(study.results.runs),
+        "notes": _notes(study),
+        "definitions": [_definition(METRICS[name]) for name in METRICS if name in set(study.metrics["metric"])],
+        "command": study.results.study.get("command") or f"tamcl compare {scenario.get('name', '')}",
+        "versions": _versions(study),
+    }
+
+
+def _question(study: Study) -> str:
+    pairs = [f"{a} beat {b}" for a, b in study.pairs if (a, b) not in study.nulls]
+    asked = ", ".join(pairs[:-1]) + (" and " if len(pairs) > 1 else "") + pairs[-1] if pairs else "one arm learn well"
+    return f"Does {asked} when the data distribution shifts: by how much, and how sure is that?"
+
+
+def _facts(study: Study) -> list[tuple[str, str]]:
+    """Return what was run, as pairs of a term and its words."""
+    scenario, runs = study.scenario, study.results.runs
+    strategy = dict(scenario.get("strategy", {}))
+    kept = {"keep": "kept", "reset": "reset"}.get(strategy.get("optimizer_state", ""), "not recorded")
+    facts = [
+        ("Stream", _described(scenario.get("stream", {}))),
+        ("Data", _data(study.data)),
+        ("Model", _described(scenario.get("model", {}))),
+        ("Strategy", f"{strategy.get('name', '')}; optimizer state is {kept} at every boundary"),
+        ("Evaluation", _described(scenario.get("evaluation", {})) or "all test images after every experience"),
+        ("Reported seeds", _seeds(study.runs["seed"])),
+        ("Tuning seeds", _seeds(runs.loc[runs["phase"] == "tune", "seed"])),
+        ("Runs", _counted(runs)),
+        ("Time", f"{_duration(float(runs['wall_s'].sum()))} in all, summed over runs"),
+    ]
+    return facts
+
+
+def _tuning_text(study: Study) -> str:
+    tried = study.tuning
+    if tried.empty:
+        return "Every arm had a single learning rate: nothing was tuned."
+    trials = sorted(set(tried.groupby("arm").size()))
+    many = str(trials[0]) if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
+    cost = study.results.runs.loc[study.results.runs["phase"] == "tune"]
+    return (
+        f"Each arm was tried at {many} learning rates on seeds that serve for nothing else, and is reported at the one"
+        f" with the best mean {find(study.primary).label.lower()}. The {len(cost)} tuning runs took"
+        f" {_duration(float(cost['wall_s'].sum()))}."
+    )
+
+
+def _notes(study: Study) -> list[str]:
+    """Return the scenario's assumptions and those of every study."""
+    return [
+        *map(str, study.scenario.get("notes", [])),
+        "At the same seed all arms see the same stream in the same order, from the same initial weights. Arms are"
+        " therefore compared seed by seed, and the seed is the unit: mini-batches and experiences of one run are not"
+        " independent observations.",
+        "Learning rates were chosen on tuning seeds only. Everything else about an arm is as the scenario gives it.",
+        "p-values come from a sign-flip permutation test, adjusted by Holm's method over the pairs that were compared"
+        " on a metric, but not over metrics. No evidence of a difference is not evidence of no difference: the"
+        " interval says what is still possible.",
+        "What happens after a shift depends strongly on the learning rate, and each arm is shown at one. Read drop and"
+        " recovery beside the online accuracy.",
+        "Under label flips old labels become wrong, so that forgetting them is part of the task: there, forgetting and"
+        " average accuracy describe how far a model has moved on, not how good it is.",
+    ]
+
+
+def _definition(metric: Metric) -> dict[str, str]:
+    low, high = (
+        ("−∞" if bound < 0 else "∞") if bound in (inf, -inf) else f"{bound:g}" for bound in (metric.low, metric.high)
+    )
+    summary = metric.summary.removeprefix("Return ").partition(";")[0].rstrip(".")
+    return {
+        "name": metric.name,
+        "label": metric.label,
+        "better": metric.better,
+        "range": f"{low} to {high}, {metric.unit}",
+        "summary": f"{summary[:1].upper()}{summary[1:]}.",
+        "equation": metric.equation,
+        "reference": metric.reference,
+    }
+
+
+def _versions(study: Study) -> list[tuple[str, str]]:
+    """Return the versions that the runs recorded; a study that was continued elsewhere has several."""
+    found: dict[str, list[str]] = {}
+    for text in study.results.runs["versions"].unique():
+        for name, version in json.loads(text or "{}").items():
+            found.setdefault(name, []).append(str(version))
+    return [(name, " and ".join(dict.fromkeys(versions))) for name, versions in found.items()]
+
+
+def _described(part: dict[str, Any]) -> str:
+    """Return ``name: key value, key value`` of a part of the scenario; what is not set is left out."""
+    settings = [
+        f"{key.replace('_', ' ')} {plain_value(value)}"
+        for key, value in part.items()
+        if key != "name" and value is not None
+    ]
+    return ": ".join(words for words in (str(part.get("name", "")), ", ".join(settings)) if words)
+
+
+def _data(data: dict[str, Any]) -> str:
+    if not data:
+        return "not recorded"
+    counts = f"{data.get('train', 0):,} training and {data.get('test', 0):,} test images, {data.get('classes')} classes"
+    return f"{data.get('name')}: {counts}; checksum {data.get('checksum')}"
+
+
+def _seeds(seeds: pd.Series[int]) -> str:
+    numbers = sorted(set(seeds))
+    if not numbers:
+        return "none"
+    together = len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1
+    return f"{len(numbers)} ({f'{numbers[0]} to {numbers[-1]}' if together else ', '.join(map(str, numbers))})"
+
+
+def _counted(runs: pd.DataFrame) -> str:
+    phases = runs["phase"].value_counts()
+    statuses = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
+    return f"{len(runs)}: {phases.get('tune', 0)} for tuning, {phases.get('report', 0)} reported; {statuses}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time as people say it.
+
+    Examples
+    --------
+    >>> _duration(7.4), _duration(252), _duration(7300)
+    ('7 s', '4 min 12 s', '2 h 2 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
