@@ -194,7 +194,8 @@ class _Display:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+        if self.tasks:
+            self.bar.stop()
 
     def update(self, progress: Progress) -> None:
         """Show one more finished cell."""

@@ -161,7 +161,10 @@ def write_study(
     """
     study = study_of(arms, seeds, tune_seeds, experiences, batch_size, edge)
     plan = [
-        (arm, lr, seed, "tune") for arm in arms for lr in learning_rates(arm) for seed in range(1000, 1000 + tune_seeds)
+        (arm, lr, seed, "tune")
+        for arm in arms
+        for lr in learning_rates(arm, edge)
+        for seed in range(1000, 1000 + tune_seeds)
     ]
     plan += [(arm, ARMS[arm][0], seed, "report") for arm in arms if arm not in untunable for seed in range(seeds)]
     online, evaluated, runs = [], [], []

@@ -18,7 +18,6 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from tamcl import plots
-from tamcl.metrics import METRICS
 from tamcl.report.reading import Study
 from tamcl.results import write_atomic
 
@@ -164,30 +163,32 @@ def _panels(layout: str, count: int, columns: int, height: float, *, sharey: boo
 
 def _summaries(study: Study, layout: str) -> Figure:
     names = study.shown_metrics
-    height = 0.85 + 0.2 * len(study.arms)
+    height = 0.75 + 0.2 * len(study.arms)
     figure, axes = _panels(layout, len(names), 3 if layout == "wide" else 1, height, sharey=layout == "wide")
     for metric, ax in zip(names, axes, strict=True):
         plots.summary(study.metrics, metric=metric, arms=study.arms, ax=ax)
         unit = plots.metric_axis(metric)[1]
-        _name_panel(ax, metric, unit, f"{METRICS[metric].better} is better" if metric in METRICS else "")
+        _name_panel(ax, metric, plots.with_direction(metric, "", unit).strip(" ()"))
     return figure
 
 
 def _differences(study: Study, layout: str) -> Figure:
     names = [name for name in study.shown_metrics if name in set(study.comparisons["metric"])]
-    height = 0.9 + 0.22 * study.comparisons.groupby("metric").size().max()
-    figure, axes = _panels(layout, len(names), 3 if layout == "wide" else 1, height, sharey=layout == "wide")
+    pairs = study.comparisons.groupby("metric").size()
+    sharey = layout == "wide" and pairs.min() == pairs.max()  # else a metric lacks a pair, and rows would not line up
+    height = 0.9 + 0.22 * pairs.max()
+    figure, axes = _panels(layout, len(names), 3 if layout == "wide" else 1, height, sharey=sharey)
     for metric, ax in zip(names, axes, strict=True):
         plots.paired_differences(study.comparisons, metric=metric, values=False, ax=ax)
         unit = plots.metric_axis(metric)[1]
-        _name_panel(ax, metric, "points" if unit == "%" else unit, plots.better_side(metric))
+        _name_panel(ax, metric, f"{'points' if unit == '%' else unit}\n{plots.better_side(metric)}".strip())
     return figure
 
 
-def _name_panel(ax: Axes, metric: str, unit: str, direction: str) -> None:
+def _name_panel(ax: Axes, metric: str, unit: str) -> None:
     """Say in a small panel what a figure of its own says in a long line."""
     ax.set_title(plots.metric_axis(metric)[0], loc="left", size="medium")
-    ax.set_xlabel("\n".join(part for part in (unit, direction) if part), size="small")
+    ax.set_xlabel(unit, size="small")
     ax.tick_params(axis="x", labelsize="small")
     ax.xaxis.set_major_locator(MaxNLocator(4))
 
@@ -195,16 +196,18 @@ def _name_panel(ax: Axes, metric: str, unit: str, direction: str) -> None:
 def _matrices(study: Study, layout: str) -> Figure:
     arms = [arm for arm in study.arms if arm in set(study.evaluated["arm"])]
     wide = layout == "wide"
-    figure, axes = _panels(layout, len(arms), 3 if wide else 2, 2.3 if wide else 2.1, sharey=True)
+    numbers = wide and study.evaluated["evaluated_on"].max() < 12
+    figure, axes = _panels(layout, len(arms), 3 if wide else 2, 2.3 if numbers else 2.1, sharey=True)
     for arm, ax in zip(arms, axes, strict=True):
-        plots.accuracy_matrix(study.evaluated, arm=arm, numbers=None if wide else False, colorbar=False, ax=ax)
+        plots.accuracy_matrix(study.evaluated, arm=arm, numbers=numbers, colorbar=False, ax=ax)
         ax.set_title(arm, loc="left", size="medium")
         ax.tick_params(labelsize="small")
         ax.set_xlabel("")
         ax.set_ylabel("")
     figure.supxlabel("tested on experience", size="medium")
     figure.supylabel("after training on experience", size="medium")
-    if not wide or max(study.evaluated["evaluated_on"]) > 10:
+    if not numbers:
+        figure.set_figheight(figure.get_figheight() + 0.6)
         figure.colorbar(axes[0].images[0], ax=axes, label="accuracy (%)", location="top", aspect=40)
     return figure
 

@@ -24,10 +24,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
-// Paper shows what a screen folds away.
+// Paper shows what a screen folds away, but for sentences whose numbers stand in a table too.
 let folded = [];
 addEventListener("beforeprint", () => {
-  folded = [...document.querySelectorAll("details:not([open])")];
+  folded = [...document.querySelectorAll("section > details:not([open])")];
   for (const part of folded) part.open = true;
 });
 addEventListener("afterprint", () => folded.forEach((part) => (part.open = false)));

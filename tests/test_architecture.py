@@ -1,0 +1,82 @@
+"""Imports go one way, public names are what they say, and every object of a table has its file."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "tamcl"
+
+ALLOWED = {
+    "errors": set(),
+    "seeding": set(),
+    "registry": {"tamcl.errors"},
+    "optim": {"tamcl.registry", "tamcl.optim", "torch"},
+    "models": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "torch"},
+    "metrics": {"tamcl.errors", "tamcl.results", "tamcl.metrics", "numpy", "pandas"},
+    "stats": {"tamcl.errors", "tamcl.seeding", "tamcl.results", "tamcl.metrics", "numpy", "scipy", "pandas"},
+    "tuning": {"tamcl.metrics", "pandas"},
+    "data": {"tamcl.errors", "tamcl.registry", "tamcl.data", "numpy", "platformdirs", "sklearn", "torchvision"},
+    "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
+    | {"numpy", "pydantic", "avalanche", "torch"},
+    "strategies": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "tamcl.streams", "tamcl.strategies"}
+    | {"avalanche", "torch"},
+    "collectors": {"avalanche", "pandas", "torch"},
+    "results": {"tamcl.errors", "pandas"},
+    "plots": {"tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "matplotlib", "numpy", "pandas"},
+    "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.plots"}
+    | {"tamcl.report", "tamcl", "jinja2", "matplotlib", "numpy", "pandas"},
+}
+"""Who may import whom, beside the standard library. What is not named here (config, run, study, workers, cli,
+testing) stands at the top and may import everything below."""
+
+STANDARD = {"__future__", "abc", "ast", "base64", "collections", "contextlib", "dataclasses", "datetime", "difflib"} | {
+    "enum", "functools", "gzip", "hashlib", "html", "importlib", "inspect", "io", "itertools", "json", "math",
+    "os", "pathlib", "random", "re", "string", "sys", "textwrap", "typing", "warnings", "zlib",
+}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """Every module a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(str(node.module))
+    return found
+
+
+def files(part: str) -> list[Path]:
+    return sorted((ROOT / part).rglob("*.py")) if (ROOT / part).is_dir() else [ROOT / f"{part}.py"]
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_imports_go_one_way(part: str) -> None:
+    for path in files(part):
+        for module in imports(path):
+            package = module.partition(".")[0]
+            name = ".".join(module.split(".")[:2]) if package == "tamcl" else package
+            assert name in ALLOWED[part] | STANDARD, f"{path.relative_to(ROOT)} imports {module}"
+
+
+PACKAGES = ["optim", "data", "streams", "models", "strategies", "metrics", "testing", "report"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_there(package: str) -> None:
+    module = importlib.import_module(f"tamcl.{package}")
+    assert len(set(module.__all__)) == len(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError):
+        module.no_such_name  # noqa: B018
+
+
+def test_every_part_is_named_here_or_stands_at_the_top() -> None:
+    parts = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert parts - set(ALLOWED) == {"__init__", "cli", "config", "run", "study", "testing", "workers"}

@@ -1,0 +1,127 @@
+"""The command line as a user meets it: answers, exit statuses, one clear line for each mistake, nothing heavy imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tamcl.cli import KINDS, main
+from tamcl.config import scenarios
+
+HEAVY = ("torch", "torchvision", "avalanche", "sklearn", "matplotlib")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare"], "Missing argument 'SCENARIO'"),
+        (["compare", "label_flip_digit"], "unknown scenario 'label_flip_digit': did you mean 'label_flip_digits'?"),
+        (["compare", "none.toml"], "scenario file 'none.toml': No such file"),
+        (["compare", "label_flip_digits", "--arms", "tam,sgmd"], "'sgmd': did you mean 'sgdm'?"),
+        (["compare", "label_flip_digits", "--arm", "tamm,lr=1"], "unknown optimizer 'tamm': did you mean 'tam'?"),
+        (["compare", "label_flip_digits", "--arm", "tam,lr=0"], "arms.tam.lr.0 = 0: must be greater than 0"),
+        (["compare", "label_flip_digits", "--seeds", "0"], "protocol.seeds = 0: must be greater than or equal to 1"),
+        (["compare", "label_flip_digits", "--seeds", "x"], "Invalid value for '--seeds'"),
+        (["compare", "label_flip_digits", "--jobs", "0"], "jobs = 0: must be at least 1"),
+        (["compare", "label_flip_digits", "--job", "2"], "No such option: --job"),
+        (["compare", "label_flip_digits", "--set", "stream.fraction=1.2"], "stream.fraction = 1.2: must be less"),
+        (["compare", "label_flip_digits", "--set", "stream.fraction=0.1"], "a flip needs 0 or at least 2 classes"),
+        (["compare", "label_flip_digits", "--set", "stream.samples=9999"], "the training set has 1442 images"),
+        (["compare", "label_flip_digits", "--set", "stream.batch_size=0"], "stream.batch_size = 0: must be greater"),
+        (["compare", "label_flip_digits", "--set", "protocol.tune_by=acuracy"], "unknown metric 'acuracy'"),
+        (["compare", "label_flip_mnist", "--data-dir", "/nowhere"], "/nowhere/MNIST/raw/train-images-idx3-ubyte"),
+        (["run", "label_flip_digits"], "Missing option '--arm'"),
+        (["run", "label_flip_digits", "--arm", "tam"], "has 5 learning rates; name one, such as tam,lr="),
+        (["run", "label_flip_digits", "--arm", "tam,lr=0.1", "--seed", "-1"], "--seed -1: must be at least 0"),
+        (["report", "/nowhere"], "'/nowhere' holds no finished study: study.json"),
+        (["list", "optimisers"], "unknown kind of object 'optimisers': did you mean 'optimizers'?"),
+        (["data", "fetch", "mnits"], "unknown data set 'mnits': did you mean 'mnist'?"),
+        (["compar"], "No such command 'compar'"),
+    ],
+)
+def test_each_mistake_is_one_line_and_status_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert message in errors
+    assert errors.startswith("tamcl: ")
+    assert errors.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["compare", "--help"],
+        ["list"],
+        ["compare", "label_flip_digit"],
+        ["compare", "label_flip_digits", "--arms", "tan"],
+        ["compare", "label_flip_digits", "--set", "arms.tam.momentm=0.5"],
+        ["compare", "label_flip_mnist", "--data-dir", "/nowhere"],
+        ["report", "/nowhere"],
+        ["data", "list"],
+    ],
+)
+def test_help_lists_and_errors_import_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    code = (
+        f"import sys; from tamcl.cli import main; main({arguments!r}); "
+        f"print('\\nIMPORTED', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "IMPORTED []"
+
+
+def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    everything = capsys.readouterr().out
+    for kind in KINDS:
+        assert main(["list", kind]) == 0
+        for line in capsys.readouterr().out.splitlines():
+            assert f"  {line}" in everything
+            name, _, summary = line.partition("  ")
+            assert name.strip()
+            assert summary.strip(), f"{name} says nothing about itself"
+    for name in scenarios():
+        assert name in everything
+
+
+def test_run_prints_metrics_and_writes_tables(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "one"
+    assert main(["run", str(tiny), "--arm", "tam,lr=0.1", "--seed", "1", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "online_accuracy" in printed
+    assert "status: ok" in printed
+    assert (out / "online.parquet").is_file()
+    assert main(["run", str(tiny), "--arm", "sgd,lr=1e30"]) == 3
+    assert "status: diverged" in capsys.readouterr().out
+
+
+def test_doctor_names_versions_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--data-dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    for word in ("torch", "avalanche-lib", "cpu", str(tmp_path), "digits"):
+        assert word in printed
+    assert "no file" in printed
+
+
+def test_a_download_that_fails_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torchvision.datasets
+
+    def refuse(*args: object, **options: object) -> None:
+        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", refuse)
+    assert main(["data", "fetch", "mnist", "--data-dir", str(tmp_path)]) == 2
+    assert "data set 'mnist': download to" in capsys.readouterr().err
