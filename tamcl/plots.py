@@ -182,7 +182,7 @@ def online_accuracy(
     ax.set_xlabel(f"mini-batches seen (of {online['n'].max()} examples)")
     ax.set_ylabel("online accuracy (%)")
     shifts = "; dotted: shifts" if len(starts) > 1 else ""
-    _finish(ax, f"Mean{_interval(online)} over {_seeds(online)}, by {window} mini-batches{shifts}")
+    _finish(ax, f"Mean{_interval(online)} over {_seeds(online)}, by {window} mini-batch{'es' * (window > 1)}{shifts}")
     _label_ends(ax, drawn)
     return ax
 

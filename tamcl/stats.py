@@ -382,7 +382,7 @@ def _format(row: Row, metric: Metric) -> tuple[Callable[..., str], str]:
     scale, unit = (100, "points") if metric.unit == "fraction" else (1, metric.unit)
     width = scale * (row["ci_high"] - row["ci_low"])
     digits = 1 if not width > 0 else min(4, max(1, 1 - floor(log10(width))))
-    return lambda value, sign="": f"{scale * value + 0.0:{sign}.{digits}f}", unit
+    return lambda value, sign="": f"{round(scale * value, digits) + 0.0:{sign}.{digits}f}", unit
 
 
 def _p(value: float) -> str:

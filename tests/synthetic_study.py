@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tamcl.results import TABLES
+from tamcl.results import TABLES, empty
 
 SCENARIO = "label_flip_digits"
 ARMS = {  # best lr, accuracy reached, mini-batches to learn, accuracy lost for each factor of 3 in lr
@@ -188,8 +188,12 @@ def write_study(
             | {"versions": json.dumps({"tamcl": "0.1.0", "python": "3.11.7", "torch": "2.9.0", "numpy": "2.4.6"})}
             | {"wall_s": 2.4 + 0.1 * (seed % 5), "ms_per_step": 1.6}
         )
-    tables = {"online": pd.concat(online), "eval": pd.concat(evaluated), "runs": pd.DataFrame(runs)}
-    tables["metrics"] = metrics_of(tables["online"], tables["eval"])
+    tables = {
+        "online": pd.concat([empty("online"), *online]),
+        "eval": pd.concat([empty("eval"), *evaluated]),
+        "runs": pd.DataFrame(runs),
+    }
+    tables["metrics"] = metrics_of(tables["online"], tables["eval"]) if online else empty("metrics")
     reported = tables["metrics"][tables["metrics"]["seed"] < 1000]
     tables["comparisons"] = comparisons_of(reported, study["scenario"]["protocol"]["pairs"])  # type: ignore[index]
     directory.mkdir(parents=True, exist_ok=True)

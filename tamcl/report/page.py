@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -101,13 +100,15 @@ def _page(study: Study) -> dict[str, Any]:
         "notes": _notes(study),
         "definitions": [_definition(METRICS[name]) for name in METRICS if name in set(study.metrics["metric"])],
         "command": study.results.study.get("command") or f"tamcl compare {scenario.get('name', '')}",
-        "versions": _versions(study),
+        "versions": [(name, " and ".join(found)) for name, found in study.versions.items()],
     }
 
 
 def _question(study: Study) -> str:
     pairs = [f"{a} beat {b}" for a, b in study.pairs if (a, b) not in study.nulls]
-    asked = ", ".join(pairs[:-1]) + (" and " if len(pairs) > 1 else "") + pairs[-1] if pairs else "one arm learn well"
+    if not pairs:
+        return f"How well does {' or '.join(study.arms)} learn when the data distribution shifts?"
+    asked = " and ".join(part for part in (", ".join(pairs[:-1]), pairs[-1]) if part)
     return f"Does {asked} when the data distribution shifts: by how much, and how sure is that?"
 
 
@@ -178,15 +179,6 @@ def _definition(metric: Metric) -> dict[str, str]:
     }
 
 
-def _versions(study: Study) -> list[tuple[str, str]]:
-    """Return the versions that the runs recorded; a study that was continued elsewhere has several."""
-    found: dict[str, list[str]] = {}
-    for text in study.results.runs["versions"].unique():
-        for name, version in json.loads(text or "{}").items():
-            found.setdefault(name, []).append(str(version))
-    return [(name, " and ".join(dict.fromkeys(versions))) for name, versions in found.items()]
-
-
 def _described(part: dict[str, Any]) -> str:
     """Return ``name: key value, key value`` of a part of the scenario; what is not set is left out."""
     settings = [
@@ -223,8 +215,8 @@ def _duration(seconds: float) -> str:
 
     Examples
     --------
-    >>> _duration(7.4), _duration(252), _duration(7300)
-    ('7 s', '4 min 12 s', '2 h 2 min')
+    >>> _duration(7.4), _duration(252), _duration(7290)
+    ('7 s', '4 min 12 s', '2 h 1 min')
     """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -116,6 +116,15 @@ class Study:
         """What the runs recorded about their data set."""
         return next((found for text in self.results.runs["data"] if (found := json.loads(text or "{}"))), {})
 
+    @cached_property
+    def versions(self) -> dict[str, list[str]]:
+        """Versions that the runs recorded; a study that was continued elsewhere has several of a package."""
+        found: dict[str, list[str]] = {}
+        for text in self.results.runs["versions"].unique():
+            for name, version in json.loads(text or "{}").items():
+                found.setdefault(name, []).append(str(version))
+        return {name: list(dict.fromkeys(versions)) for name, versions in found.items()}
+
     def finished(self, arm: str) -> bool:
         """Tell whether any reported run of an arm ended well."""
         return bool(((self.runs["arm"] == arm) & (self.runs["status"] == "ok")).any())
@@ -228,7 +237,7 @@ def headline(study: Study) -> str:
 
 def cautions(study: Study) -> list[str]:
     """Return what a reader has to know before relying on the answers."""
-    return [*_power(study), *edges(study), *_unfinished(study), *_unfair(study)]
+    return [*_power(study), *edges(study), *_unfinished(study), *_unfair(study), *_same(study)]
 
 
 def _power(study: Study) -> Iterator[str]:
@@ -285,6 +294,9 @@ def _unfair(study: Study) -> Iterator[str]:
     known = study.runs[study.runs["fingerprint"] != ""]
     if len(known) and known.groupby("seed")["fingerprint"].nunique().max() > 1:
         yield "Arms did not all see the same stream at the same seed, so differences are not fully paired."
+    for name, versions in study.versions.items():
+        if len(versions) > 1:
+            yield f"The runs were made with several versions of {name}: {' and '.join(versions)}."
     data = study.data
     official = data.get("official")
     if official and [data.get("train"), data.get("test")] != list(official):
@@ -292,3 +304,15 @@ def _unfair(study: Study) -> Iterator[str]:
             f"The data are a part of {data.get('name')}: {data.get('train')} of {official[0]} training images and"
             f" {data.get('test')} of {official[1]} test images."
         )
+
+
+def _same(study: Study) -> Iterator[str]:
+    """Say which arms are one and the same thing, so that their results are not taken for two."""
+    values = study.metrics.pivot_table(index="arm", columns=["metric", "seed"], values="value")
+    for number, arm in enumerate(values.index):
+        for other in values.index[:number]:
+            if values.loc[arm].equals(values.loc[other]):
+                yield (
+                    f"{other} and {arm} have the same value of every metric on every seed: at their learning rates they"
+                    " act as one optimizer, and what is shown of both is one result, not two."
+                )

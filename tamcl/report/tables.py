@@ -178,7 +178,14 @@ def _digits(half: float) -> int:
 
 
 def _decimal(value: float, digits: int, sign: str = "") -> str:
-    return f"{value:{sign}.{digits}f}".replace("-", "−")
+    """Return a number with so many decimals, a true minus, and no minus before a zero.
+
+    Examples
+    --------
+    >>> _decimal(-1.234, 1), _decimal(-0.001, 2, "+")
+    ('−1.2', '+0.00')
+    """
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
 
 
 def _plus_minus(mean: float, half: float) -> str:
