@@ -99,9 +99,12 @@ def run(
 @app.command()
 def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]) -> int:
     """Make figures and report again from what is stored."""
-    from tamcl.report import write_report
+    from tamcl.results import load_results
 
-    print(f"report: {write_report(directory)}")
+    results = load_results(directory)
+    from tamcl.report import write_report  # after the folder was found to hold a study: drawing takes a while to import
+
+    print(f"report: {write_report(results.directory)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Is one arm better than another, by how much, and how sure is that: paired statistics over seeds, and their sentence.
+"""Is one arm better than another, by how much, and how sure is that: paired statistics over seeds.
 
 Two arms that share a seed share the stream, its order and the initial weights, so what is analysed is their difference
 on each seed. The seed is the unit: mini-batches and experiences of one run are not independent observations.
@@ -6,10 +6,9 @@ on each seed. The seed is the unit: mini-batches and experiences of one run are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import combinations
-from math import floor, log10
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -251,142 +250,6 @@ def between(comparisons: pd.DataFrame, arm_a: str, arm_b: str) -> pd.DataFrame:
     turned["prob_a_better"] = 1 - turned["prob_a_better"]
     both = pd.concat([comparisons, turned])
     return conform("comparisons", both[(both["arm_a"] == arm_a) & (both["arm_b"] == arm_b)])
-
-
-def verdict(
-    row: Row, metric: Metric | None = None, *, confidence: float = 0.95, alpha: float = 0.05, n_seeds: int | None = None
-) -> str:
-    """Return what a comparison shows, as a sentence.
-
-    One arm *beats* the other where the adjusted p is at most ``alpha``. Where it is not, the sentence says that there
-    is no evidence of a difference, which is not evidence of none: the interval says what is still possible.
-
-    Parameters
-    ----------
-    row : mapping or pandas.Series
-        A row of the ``comparisons`` table.
-    metric : Metric, optional
-        What the row is about; looked up by the row's ``metric`` if absent.
-    confidence : float
-        The one that ``compare`` was called with.
-    alpha : float
-        Level of the test.
-    n_seeds : int, optional
-        Seeds that the study planned; it is said where fewer were paired, since an arm that diverges on a hard seed
-        would look better without it.
-
-    Examples
-    --------
-    >>> row = {"metric": "online_accuracy", "arm_a": "tam", "arm_b": "sgdm", "n_pairs": 10, "diff": 0.021,
-    ...        "ci_low": 0.014, "ci_high": 0.028, "p_value": 0.00195, "p_adjusted": 0.00195, "prob_a_better": 1.0}
-    >>> verdict(row)
-    'tam beats sgdm by 2.1 points of online accuracy (95% interval 1.4 to 2.8, 10 seeds, p = 0.002).'
-    """
-    say = _phrases(row, metric or find(row["metric"]), confidence, alpha, n_seeds)
-    ahead = f"{say.winner} is ahead of {say.loser} by {say.gain}"
-    if row["n_pairs"] < 2:
-        return say.too_few
-    if row["p_adjusted"] <= alpha:
-        return f"{say.winner} beats {say.loser} by {say.gain} ({say.gain_sure}).{say.lost}"
-    if row["p_value"] <= alpha:
-        return f"{ahead} ({say.gain_sure}): with so many comparisons this may be chance.{say.lost}"
-    if say.limit and row["prob_a_better"] in (0, 1):
-        return f"{ahead}, on every seed ({say.gain_sure}): a hint, as {say.limit}.{say.lost}"
-    return (
-        f"No evidence of a difference between {row['arm_a']} and {row['arm_b']} in {say.label}: "
-        f"{say.difference} ({say.difference_sure}){say.limit and ', and ' + say.limit}.{say.lost}"
-    )
-
-
-def null_verdict(
-    row: Row, metric: Metric | None = None, *, confidence: float = 0.95, alpha: float = 0.05, n_seeds: int | None = None
-) -> str:
-    """Return whether a method does better than its null model, as a sentence.
-
-    A null model is the method without the mechanism that is said to help, such as ``tam_frozen`` for ``tam``. Where it
-    does as well, a gain of the method over others is no evidence for the mechanism.
-
-    Parameters
-    ----------
-    row : mapping or pandas.Series
-        A row of the ``comparisons`` table, with the method as ``arm_a`` and its null model as ``arm_b``.
-    metric, confidence, alpha, n_seeds
-        As of ``verdict``.
-
-    Examples
-    --------
-    >>> row = {"metric": "online_accuracy", "arm_a": "tam", "arm_b": "tam_frozen", "n_pairs": 10, "diff": 0.001,
-    ...        "ci_low": -0.004, "ci_high": 0.006, "p_value": 0.63, "p_adjusted": 0.63, "prob_a_better": 0.5}
-    >>> print(null_verdict(row))
-    tam_frozen, the null model of tam, does as well in online accuracy: tam minus tam_frozen is +0.1 points
-    (95% interval -0.4 to +0.6, 10 seeds, p = 0.63).
-    """
-    say = _phrases(row, metric or find(row["metric"]), confidence, alpha, n_seeds)
-    method, null = row["arm_a"], row["arm_b"]
-    if row["n_pairs"] < 2:
-        return say.too_few
-    if row["p_adjusted"] <= alpha and say.winner == method:
-        return f"{method} beats {null}, its null model, by {say.gain} ({say.gain_sure}).{say.lost}"
-    if row["p_adjusted"] <= alpha:
-        return f"{null}, the null model of {method}, beats it by {say.gain} ({say.gain_sure}).{say.lost}"
-    equal = "could do as well: a gain was not shown" if say.limit or row["p_value"] <= alpha else "does as well"
-    return (
-        f"{null}, the null model of {method}, {equal} in {say.label}: "
-        f"{say.difference} ({say.difference_sure}){say.limit and ', and ' + say.limit}.{say.lost}"
-    )
-
-
-class _Phrases(NamedTuple):
-    """Parts of a sentence on a comparison; ``gain`` is what the better arm has over the other, so never negative."""
-
-    label: str
-    winner: str
-    loser: str
-    gain: str
-    gain_sure: str
-    difference: str
-    difference_sure: str
-    limit: str
-    lost: str
-    too_few: str
-
-
-def _phrases(row: Row, metric: Metric, confidence: float, alpha: float, n_seeds: int | None) -> _Phrases:
-    a, b, n, label = row["arm_a"], row["arm_b"], int(row["n_pairs"]), metric.label.lower()
-    a_wins = metric.sign * row["diff"] >= 0
-    low, high = row["ci_low"], row["ci_high"]
-    gains = sorted((metric.sign if a_wins else -metric.sign) * end for end in (low, high))
-    number, unit = _format(row, metric)
-    p, adjusted = _p(row["p_value"]), _p(row["p_adjusted"])
-    seeds = f"{n} seeds, p {p}" + ("" if adjusted == p else f", {adjusted.removeprefix('= ')} after Holm")
-    difference = f"{a} minus {b} is {number(row['diff'], '+')} {unit}"
-    missing = 0 if n_seeds is None else n_seeds - n
-    lost = f" {missing} of {n_seeds} seeds are missing, where not both arms finished." if missing else ""
-    few = f"{difference} of {label} on the one seed they share: one seed says nothing of the next."
-    return _Phrases(
-        label=label,
-        winner=a if a_wins else b,
-        loser=b if a_wins else a,
-        gain=f"{number(abs(row['diff']))} {unit} {'of' if metric.sign > 0 else 'less'} {label}",
-        gain_sure=f"{confidence:.0%} interval {number(gains[0])} to {number(gains[1])}, {seeds}",
-        difference=difference,
-        difference_sure=f"{confidence:.0%} interval {number(low, '+')} to {number(high, '+')}, {seeds}",
-        limit=f"{n} seeds cannot give a p below {smallest_p(n):.2g}" if smallest_p(n) > alpha else "",
-        lost=lost,
-        too_few=(few if n else f"{a} and {b} share no seed with a value of {label}.") + lost,
-    )
-
-
-def _format(row: Row, metric: Metric) -> tuple[Callable[..., str], str]:
-    """Return how to write values of the metric, precise enough for the interval's width, and their unit."""
-    scale, unit = (100, "points") if metric.unit == "fraction" else (1, metric.unit)
-    width = scale * (row["ci_high"] - row["ci_low"])
-    digits = 1 if not width > 0 else min(4, max(1, 1 - floor(log10(width))))
-    return lambda value, sign="": f"{round(scale * value, digits) + 0.0:{sign}.{digits}f}", unit
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.{1 if value < 0.01 else 2}g}"
 
 
 def _reported(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

@@ -26,14 +26,15 @@ ALLOWED = {
     | {"avalanche", "torch"},
     "collectors": {"avalanche", "pandas", "torch"},
     "results": {"tamcl.errors", "pandas"},
-    "plots": {"tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "matplotlib", "numpy", "pandas"},
-    "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.plots"}
-    | {"tamcl.report", "tamcl", "jinja2", "matplotlib", "numpy", "pandas"},
+    "verdicts": {"tamcl.metrics", "tamcl.stats"},
+    "plots": {"tamcl.errors", "tamcl.metrics", "matplotlib", "numpy", "pandas", "scipy"},
+    "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.verdicts"}
+    | {"tamcl.plots", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"},
 }
 """Who may import whom, beside the standard library. What is not named here (config, run, study, workers, cli,
 testing) stands at the top and may import everything below."""
 
-STANDARD = {"__future__", "abc", "ast", "base64", "collections", "contextlib", "dataclasses", "datetime", "difflib"} | {
+STANDARD = {"__future__", "abc", "base64", "ast", "collections", "contextlib", "dataclasses", "datetime", "difflib"} | {
     "enum", "functools", "gzip", "hashlib", "html", "importlib", "inspect", "io", "itertools", "json", "math",
     "os", "pathlib", "random", "re", "string", "sys", "textwrap", "typing", "warnings", "zlib",
 }  # fmt: skip
@@ -47,7 +48,7 @@ def imports(path: Path) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found.add(str(node.module))
+            found |= {f"tamcl.{a.name}" for a in node.names} if node.module == "tamcl" else {str(node.module)}
     return found
 
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: answers, exit statuses, one clear line for each mistake, nothing heavy imported."""
+"""The command line as a user meets it: answers, exit statuses, a clear line for each mistake, no heavy imports."""
 
 from __future__ import annotations
 
@@ -93,9 +93,7 @@ def test_list_names_everything(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in everything
 
 
-def test_run_prints_metrics_and_writes_tables(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_prints_metrics_and_writes_tables(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "one"
     assert main(["run", str(tiny), "--arm", "tam,lr=0.1", "--seed", "1", "--out", str(out)]) == 0
     printed = capsys.readouterr().out

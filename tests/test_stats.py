@@ -1,4 +1,4 @@
-"""Numbers against enumeration, scipy and hand-made tables; calibration on many random studies; sentences in full."""
+"""Numbers against enumeration, scipy and hand-made tables; calibration on many random studies."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ from pandas.testing import assert_frame_equal
 from scipy import stats as scipy_stats
 
 from tamcl.errors import InputError
-from tamcl.metrics import METRICS
 from tamcl.results import TABLES
 from tamcl.stats import (
     between,
     compare,
     holm,
     interval,
-    null_verdict,
     probability_better,
     sign_flip_p,
     smallest_p,
-    verdict,
 )
 
 CELL = ["scenario", "arm", "lr", "seed"]
@@ -336,137 +333,3 @@ def test_bad_calls():
         compare(metrics, runs_of(metrics)[lambda runs: runs["arm"] != "tam"])
     with pytest.raises(InputError, match="unknown metric 'accuracy'"):
         compare(metrics.assign(metric="accuracy"))
-
-
-# --- sentences -------------------------------------------------------------------------------------------------------
-
-
-def row(metric="online_accuracy", n=10, diff=0.021, ci=(0.014, 0.028), p=0.00195, adjusted=None, better=1.0):
-    return {
-        **{"metric": metric, "arm_a": "tam", "arm_b": "sgdm", "n_pairs": n, "diff": diff},
-        **{"ci_low": ci[0], "ci_high": ci[1], "p_value": p, "p_adjusted": p if adjusted is None else adjusted},
-        "prob_a_better": better,
-    }
-
-
-VERDICTS = [
-    (row(), "tam beats sgdm by 2.1 points of online accuracy (95% interval 1.4 to 2.8, 10 seeds, p = 0.002)."),
-    (
-        row(diff=-0.021, ci=(-0.028, -0.014), adjusted=0.0293, better=0.0),
-        "sgdm beats tam by 2.1 points of online accuracy"
-        " (95% interval 1.4 to 2.8, 10 seeds, p = 0.002, 0.029 after Holm).",
-    ),
-    (
-        row("forgetting"),
-        "sgdm beats tam by 2.1 points less forgetting (95% interval 1.4 to 2.8, 10 seeds, p = 0.002).",
-    ),
-    (
-        row("recovery_steps", diff=-12.3, ci=(-15.04, -9.96), p=0.0001, better=1.0),
-        "tam beats sgdm by 12.3 mini-batches less time to recover (95% interval 10.0 to 15.0, 10 seeds, p < 0.001).",
-    ),
-    (
-        row(diff=0.0021, ci=(0.0017, 0.0024)),
-        "tam beats sgdm by 0.210 points of online accuracy (95% interval 0.170 to 0.240, 10 seeds, p = 0.002).",
-    ),
-    (
-        row(p=0.02, adjusted=0.3),
-        "tam is ahead of sgdm by 2.1 points of online accuracy"
-        " (95% interval 1.4 to 2.8, 10 seeds, p = 0.02, 0.3 after Holm): with so many comparisons this may be chance.",
-    ),
-    (
-        row(n=4, p=0.125),
-        "tam is ahead of sgdm by 2.1 points of online accuracy, on every seed"
-        " (95% interval 1.4 to 2.8, 4 seeds, p = 0.12): a hint, as 4 seeds cannot give a p below 0.12.",
-    ),
-    (
-        row(diff=0.002, ci=(-0.005, 0.009), p=0.61, better=0.6),
-        "No evidence of a difference between tam and sgdm in online accuracy:"
-        " tam minus sgdm is +0.2 points (95% interval -0.5 to +0.9, 10 seeds, p = 0.61).",
-    ),
-    (
-        row(n=3, diff=0.002, ci=(-0.015, 0.019), p=0.75, better=2 / 3),
-        "No evidence of a difference between tam and sgdm in online accuracy: tam minus sgdm is +0.2 points"
-        " (95% interval -1.5 to +1.9, 3 seeds, p = 0.75), and 3 seeds cannot give a p below 0.25.",
-    ),
-    (
-        row(n=1, ci=(np.nan, np.nan), p=1.0),
-        "tam minus sgdm is +2.1 points of online accuracy on the one seed they share:"
-        " one seed says nothing of the next.",
-    ),
-    (
-        row(n=0, diff=np.nan, ci=(np.nan, np.nan), p=np.nan, better=np.nan),
-        "tam and sgdm share no seed with a value of online accuracy.",
-    ),
-    (
-        row(diff=0.0, ci=(0.0, 0.0), p=1.0, better=0.5),
-        "No evidence of a difference between tam and sgdm in online accuracy:"
-        " tam minus sgdm is +0.0 points (95% interval +0.0 to +0.0, 10 seeds, p = 1).",
-    ),
-]
-
-
-@pytest.mark.parametrize(("comparison", "sentence"), VERDICTS, ids=range(len(VERDICTS)))
-def test_verdict(comparison, sentence):
-    assert verdict(comparison) == sentence
-    assert verdict(pd.Series(comparison), METRICS[comparison["metric"]]) == sentence
-    assert verdict(comparison, n_seeds=comparison["n_pairs"]) == sentence
-
-
-def test_verdict_says_which_seeds_are_missing():
-    assert verdict(row(), n_seeds=12).endswith("p = 0.002). 2 of 12 seeds are missing, where not both arms finished.")
-
-
-def test_verdict_is_the_same_from_either_side():
-    for comparison, sentence in VERDICTS:
-        if "beats" in sentence or "ahead" in sentence:
-            table = pd.DataFrame([comparison | {"scenario": "flips", "mean_a": 0.0, "mean_b": 0.0}])
-            assert verdict(between(table, "sgdm", "tam").iloc[0]) == sentence
-
-
-NULL_VERDICTS = [
-    (
-        row(),
-        "tam beats sgdm, its null model, by 2.1 points of online accuracy"
-        " (95% interval 1.4 to 2.8, 10 seeds, p = 0.002).",
-    ),
-    (
-        row("drop"),
-        "sgdm, the null model of tam, beats it by 2.1 points less drop at a shift"
-        " (95% interval 1.4 to 2.8, 10 seeds, p = 0.002).",
-    ),
-    (
-        row(diff=0.001, ci=(-0.004, 0.006), p=0.63, better=0.5),
-        "sgdm, the null model of tam, does as well in online accuracy:"
-        " tam minus sgdm is +0.1 points (95% interval -0.4 to +0.6, 10 seeds, p = 0.63).",
-    ),
-    (
-        row(p=0.02, adjusted=0.3),
-        "sgdm, the null model of tam, could do as well: a gain was not shown in online accuracy:"
-        " tam minus sgdm is +2.1 points (95% interval +1.4 to +2.8, 10 seeds, p = 0.02, 0.3 after Holm).",
-    ),
-    (
-        row(n=4, p=0.125),
-        "sgdm, the null model of tam, could do as well: a gain was not shown in online accuracy: tam minus sgdm is +2.1"
-        " points (95% interval +1.4 to +2.8, 4 seeds, p = 0.12), and 4 seeds cannot give a p below 0.12.",
-    ),
-    (
-        row(n=1, ci=(np.nan, np.nan), p=1.0),
-        "tam minus sgdm is +2.1 points of online accuracy on the one seed they share:"
-        " one seed says nothing of the next.",
-    ),
-]
-
-
-@pytest.mark.parametrize(("comparison", "sentence"), NULL_VERDICTS, ids=range(len(NULL_VERDICTS)))
-def test_null_verdict(comparison, sentence):
-    assert null_verdict(comparison) == sentence
-
-
-def test_sentences_of_a_real_comparison():
-    rng = np.random.default_rng(0)
-    common = rng.normal(0.6, 0.1, 10)
-    values = {"tam": common + 0.02 + rng.normal(0, 0.003, 10), "sgdm": common}
-    comparison = compare(metrics_of({arm: list(many) for arm, many in values.items()}), pairs=[("tam", "sgdm")]).iloc[0]
-    d = 100 * (values["tam"] - values["sgdm"])
-    assert verdict(comparison).startswith(f"tam beats sgdm by {d.mean():.2f} points of online accuracy (95% interval ")
-    assert verdict(comparison).endswith(", 10 seeds, p = 0.002).")

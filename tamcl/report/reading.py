@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from tamcl import stats, tuning
+from tamcl import stats, tuning, verdicts
 from tamcl.metrics import METRICS, find
 from tamcl.results import Results
 
@@ -180,7 +180,7 @@ def _answer(study: Study, a: str, b: str, scale: float) -> Answer:
     rows = study.comparisons[(study.comparisons["arm_a"] == a) & (study.comparisons["arm_b"] == b)]
     sentences, primary = {}, None
     for row in records(rows):
-        say = stats.null_verdict if (a, b) in study.nulls else stats.verdict
+        say = verdicts.null_verdict if (a, b) in study.nulls else verdicts.verdict
         sentences[row["metric"]] = say(row, n_seeds=study.n_seeds)
         primary = row if row["metric"] == study.primary else primary
     if primary is None:
