@@ -9,7 +9,7 @@ demo: .venv/installed
 	$(BIN)/tamcl compare label_flip_digits --out out/demo --jobs $(JOBS)
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check .
@@ -19,6 +19,7 @@ types: .venv/installed
 	$(BIN)/mypy
 
 notebooks: .venv/installed
+	test -f out/demo/report.html || $(MAKE) demo
 	$(BIN)/python -m pytest --nbmake analysis
 
 bench: .venv/installed

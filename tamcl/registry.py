@@ -117,7 +117,7 @@ def signature(path: str) -> Signature:
     if found is None:
         return Signature("", None)
     init = next((node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
-    summary = (ast.get_docstring(found) or "").split("\n")[0]
+    summary = (ast.get_docstring(found) or "").split("\n")[0].replace("``", "")
     return Signature(summary, None if init is None or init.args.kwarg else _keywords(init.args))
 
 

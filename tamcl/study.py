@@ -136,6 +136,8 @@ def run_one(
 def check_folder(directory: Path, scenario: Scenario) -> None:
     """Check that a folder is new or holds this very study; more reported seeds than it has extend it.
 
+    Title and notes may have been reworded.
+
     Raises
     ------
     InputError
@@ -145,6 +147,7 @@ def check_folder(directory: Path, scenario: Scenario) -> None:
     if path.is_file():
         held = json.loads(path.read_text(encoding="utf-8"))["scenario"]
         ours = scenario.dump()
+        held |= {"title": ours["title"], "notes": ours["notes"]}
         if held["protocol"]["seeds"] < ours["protocol"]["seeds"]:
             held["protocol"]["seeds"] = ours["protocol"]["seeds"]
         if difference := _difference(held, ours):

@@ -162,7 +162,7 @@ def test_more_seeds_extend_a_study_and_anything_else_is_refused(
     study: Results, scenario: Scenario, tiny: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    fewer = load_scenario(str(tiny), ["protocol.seeds=1"])
+    fewer = load_scenario(str(tiny), ["protocol.seeds=1", "title=Another wording"])
     compare(fewer, out, jobs=2)
     before = finished(out)
     assert_same_tables(compare(scenario, out, jobs=2), study)
