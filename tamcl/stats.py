@@ -138,7 +138,7 @@ def interval(differences: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     --------
     >>> low, high = interval([0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5])
     >>> round(low, 1), round(high, 1)
-    (1.1, 3.0)
+    (1.0, 3.0)
     """
     d = np.asarray(differences, dtype=np.float64)
     n = len(d)
