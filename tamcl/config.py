@@ -5,6 +5,7 @@ Every mistake becomes one line with the path of the key, its value and what is a
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -150,6 +151,9 @@ class Scenario(_Strict):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _check_name(DATASETS, self.stream.dataset, "stream.dataset")
+        for arm in self.arms:
+            if not re.fullmatch(r"\w[\w.+-]{0,63}", arm):
+                raise _unfit("arms", f"'{arm}' is no label: up to 64 letters, digits and _ . + - are, not . + - first")
         if self.model.head != "single" and not self.stream.tells_task:
             raise _unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
         for arm in (arm for pair in self.protocol.pairs for arm in pair if arm not in self.arms):

@@ -139,5 +139,18 @@ def load_results(directory: str | Path) -> Results:
     missing = [f for f in ("study.json", *(f"{name}.parquet" for name in TABLES)) if not (directory / f).is_file()]
     if missing:
         raise InputError(f"'{directory}' holds no finished study: {', '.join(missing)} not found")
-    study = json.loads((directory / "study.json").read_text(encoding="utf-8"))
-    return Results(directory, study, **{name: read_table(directory, name) for name in TABLES})
+    study = read_study(directory / "study.json")
+    try:
+        return Results(directory, study, **{name: read_table(directory, name) for name in TABLES})
+    except ValueError as error:
+        raise InputError(f"'{directory}' holds a damaged table: {error}") from error
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """Read ``study.json``: ``scenario`` and ``command``."""
+    try:
+        study = json.loads(path.read_text(encoding="utf-8"))
+        assert isinstance(study["scenario"], dict)
+    except (ValueError, TypeError, KeyError, AssertionError) as error:
+        raise InputError(f"'{path}' is damaged: {error!r}") from error
+    return dict(study)

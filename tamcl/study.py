@@ -15,7 +15,7 @@ from tamcl.data import DATASETS, data_root
 from tamcl.errors import InputError
 from tamcl.metrics import measure
 from tamcl.registry import lookup
-from tamcl.results import Results, empty, load_results, read_table, write_atomic, write_table
+from tamcl.results import Results, empty, load_results, read_study, read_table, write_atomic, write_table
 from tamcl.run import Cell, load_data, plan, run_cell
 from tamcl.workers import train_cells
 
@@ -145,7 +145,7 @@ def check_folder(directory: Path, scenario: Scenario) -> None:
     """
     path = directory / "study.json"
     if path.is_file():
-        held = json.loads(path.read_text(encoding="utf-8"))["scenario"]
+        held = read_study(path)["scenario"]
         ours = scenario.dump()
         held |= {"title": ours["title"], "notes": ours["notes"]}
         if held["protocol"]["seeds"] < ours["protocol"]["seeds"]:
@@ -209,4 +209,7 @@ def gather(directory: Path, cells: Sequence[Cell]) -> dict[str, pd.DataFrame]:
 
 def _is_finished(folder: Path) -> bool:
     """Tell whether a cell was trained to its end; one that failed is tried again."""
-    return folder.is_dir() and bool(read_table(folder, "runs")["status"].isin(["ok", "diverged"]).all())
+    try:
+        return bool(read_table(folder, "runs")["status"].isin(["ok", "diverged"]).all())
+    except (OSError, ValueError):  # not there, or damaged
+        return False

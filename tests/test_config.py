@@ -147,6 +147,8 @@ def test_an_arm_is_added_changed_or_refused() -> None:
         ("tam,lr", "'lr' is not key=value"),
         ("tam,lr=-1", "arms.tam.lr.0 = -1: must be greater than 0"),
         ("adamw,lr=0.1,momentum=1", "unknown key 'momentum'"),
+        ("a/b=tam", "arms: 'a/b' is no label"),
+        ("..=tam", r"arms: '\.\.' is no label"),
     ]:
         with pytest.raises(InputError, match=message):
             add_arm(scenario, text)

@@ -1,0 +1,70 @@
+"""Tables are written whole or not at all, and what is wrong with a folder is said in one line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from tamcl.errors import InputError
+from tamcl.results import TABLES, conform, empty, load_results, read_table, write_atomic, write_table
+
+ROW = {"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0, "metric": "forgetting", "value": 0.5}
+
+
+def study(folder: Path) -> Path:
+    for name in TABLES:
+        write_table(folder, name, empty(name))
+    (folder / "study.json").write_text(json.dumps({"command": "tamcl", "scenario": {"name": "flips"}}))
+    return folder
+
+
+def test_a_table_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    table = pd.DataFrame([ROW | {"seed": seed} for seed in (2, 0, 1)])
+    write_table(tmp_path, "metrics", table)
+    assert_frame_equal(read_table(tmp_path, "metrics"), table.sort_values("seed", ignore_index=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.parquet"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_empty_tables_keep_their_types(name: str, tmp_path: Path) -> None:
+    write_table(tmp_path, name, empty(name))
+    assert_frame_equal(read_table(tmp_path, name), empty(name))
+
+
+def test_columns_and_keys_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"table 'metrics' has columns .*'valeu'.*, not .*'value'"):
+        conform("metrics", pd.DataFrame([ROW]).rename(columns={"value": "valeu"}))
+    with pytest.raises(ValueError, match="table 'metrics' has two rows of the same scenario, arm, lr, seed, metric"):
+        conform("metrics", pd.DataFrame([ROW, ROW]))
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("before")
+
+    def fail(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomic(path, fail)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no finished study: study.json, online.parquet"):
+        load_results(tmp_path)
+    folder = study(tmp_path / "study")
+    assert load_results(folder).study["scenario"] == {"name": "flips"}
+    (folder / "eval.parquet").write_bytes((folder / "eval.parquet").read_bytes()[:100])
+    with pytest.raises(InputError, match="holds a damaged table"):
+        load_results(folder)
+    for damage in ("", "{", "[]", '{"command": "x"}'):
+        (folder / "study.json").write_text(damage)
+        with pytest.raises(InputError, match=r"study.json' is damaged"):
+            load_results(folder)
