@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tamcl import __version__
 from tamcl.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -22,10 +23,25 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Ask whether one optimizer beats another when the data distribution shifts.",
 )
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, and getting it.")
 app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tamcl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Ask whether one optimizer beats another when the data distribution shifts."""
+
 
 ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario's name or a .toml file.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets [$TAMCL_DATA_DIR, else the cache].")]
@@ -54,15 +70,19 @@ def compare(
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
     from tamcl.config import add_arm, load_scenario
-    from tamcl.study import compare
 
     numbers = {"seeds": seeds, "tune_seeds": tune_seeds}
     given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
-    chosen = load_scenario(scenario, [*(settings or []), *given])
-    if arms is not None:
-        chosen = chosen.only(part.strip() for part in arms.split(","))
+    only = None if arms is None else [part.strip() for part in arms.split(",")]
+    chosen = load_scenario(scenario, [*(settings or []), *given], only)
+    labels = []
     for text in arm or []:
-        chosen, _label = add_arm(chosen, text)
+        chosen, label = add_arm(chosen, text)
+        if label in labels:
+            raise InputError(f"--arm {text}: arm '{label}' is given twice")
+        labels.append(label)
+    from tamcl.study import compare  # after the scenario was found to be right: its imports take a while
+
     directory = out or Path("out") / chosen.name
     command = shlex.join(["tamcl", *_arguments])
     with _Display() as display:
@@ -81,7 +101,6 @@ def run(
 ) -> int:
     """Train and evaluate one cell in this process and print its metrics."""
     from tamcl.config import add_arm, load_scenario
-    from tamcl.study import run_one
 
     chosen, label = add_arm(load_scenario(scenario, settings or []), arm)
     rates = chosen.arms[label].lr
@@ -89,10 +108,12 @@ def run(
         raise InputError(f"--arm {arm}: has {len(rates)} learning rates; name one, such as {label},lr={rates[0]:g}")
     if seed < 0:
         raise InputError(f"--seed {seed}: must be at least 0")
-    status, metrics = run_one(chosen, label, seed, data_dir=data_dir, directory=out)
+    from tamcl.study import run_one  # as in compare
+
+    status, error, metrics = run_one(chosen, label, seed, data_dir=data_dir, directory=out)
     for name, value in metrics.items():
         print(f"{name:20} {value:.4g}")
-    print(f"status: {status}" + (f"; tables in {out}" if out else ""))
+    print(f"status: {status}{error and ': ' + error}{f'; tables in {out}' if out else ''}")
     return 0 if status == "ok" else 3
 
 
@@ -263,7 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tamcl: {error}", file=sys.stderr)
         return 2
     except _UsageError as error:
-        print(f"tamcl: {error.format_message()}", file=sys.stderr)
+        message = error.format_message()
+        print(f"tamcl: {message}" if message else "", end="\n" if message else "", file=sys.stderr)
         return 2
     if status == 130:  # typer's answer to Ctrl-C
         print("tamcl: interrupted; a study goes on where it stopped when the same command is given", file=sys.stderr)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any
 
 import pandas as pd
 import torch
-from avalanche.core import SupervisedPlugin
 from torch import Tensor
+
+from tamcl.avalanche import SupervisedPlugin
 
 _BLOCK = 100  # mini-batches between two reads from the device
 
@@ -68,7 +70,13 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
 
 
 class EvaluationCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
-    """One row for each experience that the model is tested on."""
+    """One row for each experience that the model is tested on.
+
+    Raises
+    ------
+    Diverged
+        If a test loss is not a number: the last update of an experience may have made the weights so.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +86,8 @@ class EvaluationCollector(SupervisedPlugin, supports_distributed=False):  # type
         """Note the results; the untrained model counts as trained on experience -1."""
         trained_on = strategy.clock.train_exp_counter - 1
         self._rows += [(trained_on, *evaluation) for evaluation in strategy.evaluations]
+        if any(isnan(evaluation.loss) for evaluation in strategy.evaluations):
+            raise Diverged(f"the test loss was nan after experience {trained_on}")
 
     def rows(self) -> pd.DataFrame:
         """Return trained_on, evaluated_on, n, accuracy, loss."""

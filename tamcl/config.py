@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tamcl.data import DATASETS
@@ -23,6 +23,7 @@ from tamcl.optim import OPTIMIZERS
 from tamcl.registry import Table, load, signature
 from tamcl.strategies import STRATEGIES
 from tamcl.streams import STREAMS, Stream
+from tamcl.streams.base import Count
 
 _PACKAGE = Path(__file__).parent
 SCENARIO_FOLDER = next(path for path in (_PACKAGE / "scenarios", _PACKAGE.parent / "scenarios") if path.is_dir())
@@ -31,8 +32,8 @@ SCENARIO_FOLDER = next(path for path in (_PACKAGE / "scenarios", _PACKAGE.parent
 MOST_SEEDS = 1000
 """Reported seeds are 0, 1, ...; tuning seeds are 1000, 1001, ..., so that none is both."""
 
-Seeds = Annotated[int, Field(ge=1, le=MOST_SEEDS)]
-LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seeds = Annotated[int, Field(strict=True, ge=1, le=MOST_SEEDS)]
+LearningRate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
@@ -99,7 +100,7 @@ class Strategy(_Strict):
 class Evaluation(_Strict):
     """How much of the test sets is used."""
 
-    samples: PositiveInt | None = None
+    samples: Count | None = None
     """Test images an experience; all there are if absent."""
 
 
@@ -110,7 +111,7 @@ class Protocol(_Strict):
     tune_seeds: Seeds = 3
     tune_by: str = "online_accuracy"
     pairs: tuple[tuple[str, str], ...] = ()
-    """Pairs of arms; every arm against the first if empty."""
+    """Pairs of arms; an arm that is in none is compared with the first."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -152,19 +153,32 @@ class Scenario(_Strict):
     def _fits(self) -> Self:
         _check_name(DATASETS, self.stream.dataset, "stream.dataset")
         for arm in self.arms:
-            if not re.fullmatch(r"\w[\w.+-]{0,63}", arm):
-                raise _unfit("arms", f"'{arm}' is no label: up to 64 letters, digits and _ . + - are, not . + - first")
+            if not re.fullmatch(r"\w[\w.+-]{0,63}", arm, re.ASCII):
+                raise _unfit(
+                    "arms", f"'{arm}' is no label: up to 64 of a-z A-Z 0-9 _ . + - are, the first of them no . + -"
+                )
         if self.model.head != "single" and not self.stream.tells_task:
             raise _unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
+        if self.model.head == "single" and self.stream.tells_task:
+            raise _unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
+        self._check_pairs()
+        return self
+
+    def _check_pairs(self) -> None:
         for arm in (arm for pair in self.protocol.pairs for arm in pair if arm not in self.arms):
             raise _unfit("protocol.pairs", unknown_name("arm", arm, self.arms))
-        return self
+        seen: set[frozenset[str]] = set()
+        for pair in self.protocol.pairs:
+            if len(set(pair)) < 2 or frozenset(pair) in seen:
+                raise _unfit("protocol.pairs", f"{list(pair)} is an arm against itself, or comes twice")
+            seen.add(frozenset(pair))
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The comparisons to make: those of the protocol, or every arm against the first."""
+        """The comparisons to make: those of the protocol, and against the first arm those that are in none."""
         first, *others = self.arms
-        return list(self.protocol.pairs) or [(arm, first) for arm in others]
+        compared = {arm for pair in self.protocol.pairs for arm in pair}
+        return [*self.protocol.pairs, *((arm, first) for arm in others if arm not in compared)]
 
     def dump(self) -> dict[str, Any]:
         """Return the scenario as plain values; ``parse`` of them gives the same scenario."""
@@ -186,7 +200,7 @@ def scenarios() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SCENARIO_FOLDER.glob("*.toml"))}
 
 
-def load_scenario(name: str, settings: Iterable[str] = ()) -> Scenario:
+def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] | None = None) -> Scenario:
     """Read a scenario.
 
     Parameters
@@ -195,6 +209,8 @@ def load_scenario(name: str, settings: Iterable[str] = ()) -> Scenario:
         One that comes with tamcl, or the path of a ``.toml`` file.
     settings : iterable of str
         Changes such as ``"stream.samples=500"``; values as in TOML.
+    arms : iterable of str, optional
+        Keep only these.
 
     Raises
     ------
@@ -216,11 +232,12 @@ def load_scenario(name: str, settings: Iterable[str] = ()) -> Scenario:
         raise InputError(f"scenario file '{path}': {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"scenario file '{path}': {error}") from error
-    if "name" in values:
-        raise InputError(f"scenario '{path.stem}': name: is the file's name and is not written in the file")
     for setting in settings:
         _change(values, setting)
+    if "name" in values:
+        raise InputError(f"scenario '{path.stem}': name: is the file's name and cannot be set")
     scenario = parse(values | {"name": path.stem})
+    scenario = scenario if arms is None else scenario.only(arms)
     trials = {arm: len(config.lr) for arm, config in scenario.arms.items()}
     if len(set(trials.values())) > 1:
         raise InputError(f"scenario '{path.stem}': arms: must have equally many learning rates, not {trials}")
@@ -287,6 +304,8 @@ def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
     label, _, name = first.rpartition("=")
     base: dict[str, Any] = scenario.arms[name].model_dump() if name in scenario.arms else {"optimizer": name}
     label = label or name.rpartition(":")[2]
+    if label in scenario.arms and label != name:
+        raise InputError(f"--arm {text}: there is an arm '{label}' already; write LABEL={name} with another label")
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:

@@ -89,14 +89,14 @@ def load(path: str, noun: str = "object") -> Any:
     """Import ``package.module:Class``; the folder the command was called from counts as importable."""
     module_name, _, attribute = path.partition(":")
     if "" not in sys.path:
-        sys.path.insert(0, "")
+        sys.path.append("")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise InputError(f"{noun} '{path}': importing {module_name} failed: {error}") from error
         raise InputError(f"{noun} '{path}': there is no module '{error.name}'") from error
-    except Exception as error:  # whatever somebody's module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever somebody's module raises while it is imported
         raise InputError(f"{noun} '{path}': importing {module_name} failed: {error!r}") from error
     if not hasattr(module, attribute):
         raise unknown_name(f"{noun} in {module_name}", attribute, [n for n in dir(module) if not n.startswith("_")])
@@ -110,9 +110,12 @@ def signature(path: str) -> Signature:
     A class without an ``__init__`` of its own, or whose source is not found, may take anything: it is then checked
     when it is built.
     """
-    module_name, _, name = path.partition(":")
-    source = _source(module_name)
-    tree = ast.parse(source.read_text(encoding="utf-8")) if source else ast.Module([], [])
+    name = path.partition(":")[2]
+    source = source_file(path)
+    try:
+        tree = ast.parse(source.read_bytes()) if source else ast.Module([], [])
+    except (SyntaxError, ValueError):  # importing it will say more
+        return Signature("", None)
     found = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
     if found is None:
         return Signature("", None)
@@ -129,12 +132,15 @@ def _keywords(arguments: ast.arguments) -> dict[str, bool]:
     return keywords | {argument.arg: default is None for argument, default in pairs}
 
 
-def _source(module_name: str) -> Path | None:
-    """Find a module's file by walking the packages' folders: ``importlib.util.find_spec`` would import the parents."""
+def source_file(path: str) -> Path | None:
+    """Find the file of ``package.module:Class``, or None, without importing anything.
+
+    The packages' folders are walked, since ``importlib.util.find_spec`` would import the parents.
+    """
     folders: list[str] | None = None
     origin: str | None = None
-    for part in module_name.split("."):
-        spec = PathFinder.find_spec(part, ["", *sys.path] if folders is None else folders)
+    for part in path.partition(":")[0].split("."):
+        spec = PathFinder.find_spec(part, [*sys.path, ""] if folders is None else folders)
         if spec is None:
             return None
         folders, origin = list(spec.submodule_search_locations or []), spec.origin

@@ -18,9 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tamcl import __version__
 from tamcl.config import Scenario
-from tamcl.data import DATASETS, DataSet, data_root
-from tamcl.registry import lookup
+from tamcl.data import DATASETS, DataSet, Source, data_root
+from tamcl.errors import InputError
+from tamcl.optim import OPTIMIZERS
+from tamcl.registry import lookup, source_file
 from tamcl.results import empty, write_table
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Segment, fingerprint
@@ -44,11 +47,14 @@ class Cell:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Everything that decides the result."""
+        """Everything that decides the result, the text of somebody's own optimizer included; only the data are not."""
         scenario = self.scenario.dump()
         parts = {part: scenario[part] for part in ("stream", "model", "strategy", "evaluation")}
         arm = self.scenario.arms[self.arm]
-        return parts | {"optimizer": {"name": arm.optimizer, "lr": self.lr, **arm.options}, "seed": self.seed}
+        optimizer = {"name": arm.optimizer, "lr": self.lr, **arm.options}
+        if arm.optimizer not in OPTIMIZERS:
+            optimizer["source"] = _digest_of_source(arm.optimizer)
+        return parts | {"optimizer": optimizer, "seed": self.seed, "tamcl": __version__}
 
     @property
     def id(self) -> str:
@@ -66,10 +72,23 @@ class Outcome(NamedTuple):
 
 
 @cache
+def _digest_of_source(path: str) -> str:
+    source = source_file(path)
+    return blake2b(source.read_bytes(), digest_size=8).hexdigest() if source else ""
+
+
+@cache
 def load_data(name: str, root: Path) -> DataSet:
     """Load a data set once a process."""
-    data: DataSet = lookup(DATASETS, name)().load(root)
-    return data
+    return find_source(name).load(root)
+
+
+def find_source(name: str) -> Source:
+    """Return what a data set comes from, or raise an ``InputError`` if the name stands for something else."""
+    cls = lookup(DATASETS, name)
+    if not (isinstance(cls, type) and issubclass(cls, Source)):
+        raise InputError(f"stream.dataset = '{name}': is no tamcl.data.Source")
+    return cls()
 
 
 def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
@@ -92,7 +111,7 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
     """Train and evaluate one cell in this process.
 
     The global generators of torch, NumPy and Python are seeded for the optimizer alone: stream, order and initial
-    weights have generators of their own.
+    weights have generators of their own. Torch is held to one thread from here on.
 
     Parameters
     ----------
@@ -110,8 +129,11 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
     InputError
         If the data, the model or the optimizer cannot be built from the description.
     """
+    import torch
+
     from tamcl.collectors import Diverged, EvaluationCollector, OnlineCollector
 
+    torch.set_num_threads(1)  # more would change the last bits, and lose time on small models
     started = time.perf_counter()
     data = load_data(cell.scenario.stream.dataset, data_root(data_dir))
     segments = plan(cell.scenario, data, cell.seed)
@@ -145,24 +167,13 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
 def _build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any]) -> tuple[Any, Any]:
     import torch
 
-    from tamcl.models.classifier import build_classifier
     from tamcl.strategies import STRATEGIES
     from tamcl.streams.benchmark import build_benchmark
 
     scenario = cell.scenario
     _seed_global_generators(derive_seed(cell.seed, "optimizer"))
-    tasks = {segment.task: segment.classes for segment in segments}
-    model = build_classifier(
-        scenario.model.name,
-        scenario.model.head,
-        scenario.model.options,
-        shape=data.train_x.shape[1:],
-        classes=data.classes,
-        tasks=tasks,
-        seed=cell.seed,
-    )
     strategy = lookup(STRATEGIES, scenario.strategy.name)(
-        model=model,
+        model=build_model(scenario, data, segments, cell.seed),
         make_optimizer=lambda parameters: build_optimizer(scenario, cell.arm, cell.lr, parameters),
         optimizer_state=scenario.strategy.optimizer_state,
         batch_size=scenario.stream.batch_size,
@@ -172,6 +183,27 @@ def _build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any
         device="cuda" if torch.cuda.is_available() else "cpu",
     )
     return build_benchmark(data, segments), strategy
+
+
+def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed: int) -> Any:
+    """Build the model with its initial weights.
+
+    Raises
+    ------
+    InputError
+        If the model refuses its arguments.
+    """
+    from tamcl.models.classifier import build_classifier
+
+    config = scenario.model
+    tasks = {segment.task: segment.classes for segment in segments}
+    shape = data.train_x.shape[1:]
+    try:
+        return build_classifier(
+            config.name, config.head, config.options, shape=shape, classes=data.classes, tasks=tasks, seed=seed
+        )
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"model: {config.name} refuses {config.options}: {error}") from error
 
 
 def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) -> Any:
@@ -184,9 +216,6 @@ def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) ->
     """
     import torch
 
-    from tamcl.errors import InputError
-    from tamcl.optim import OPTIMIZERS
-
     config = scenario.arms[arm]
     cls = lookup(OPTIMIZERS, config.optimizer)
     if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
@@ -194,10 +223,9 @@ def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) ->
     make: Any = cls
     try:
         return make(parameters, lr=lr, **config.options)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"arms.{arm}: {config.optimizer} refuses { ({'lr': lr} | config.options) }: {error}"
-        ) from error
+    except Exception as error:  # somebody's optimizer may raise anything
+        given, why = {"lr": lr} | config.options, " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"arms.{arm}: {config.optimizer} refuses {given}: {why}") from error
 
 
 def _seed_global_generators(seed: int) -> None:
@@ -234,10 +262,11 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
 
 
-def failed(cell: Cell, error: str) -> Outcome:
+def failed(cell: Cell, error: Exception) -> Outcome:
     """Return the tables of a cell that raised an exception or whose process died."""
     online, evaluation = (empty(name) for name in ("online", "eval"))
-    return Outcome(online, evaluation, run_row(cell, error=error))
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return Outcome(online, evaluation, run_row(cell, error=reason))
 
 
 def write_cell(directory: Path, cell: Cell, outcome: Outcome) -> None:

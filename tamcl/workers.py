@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
@@ -16,19 +17,25 @@ from tamcl.run import Cell, failed, run_cell, write_cell
 _spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
 
 
+class WorkerDied(Exception):
+    """A worker process ended in the middle of a cell, as when memory ran out."""
+
+
 class _Worker:
     """One process and the pipe to it."""
 
     def __init__(self, directory: Path, data_dir: Path | None) -> None:
         self.connection, theirs = _spawn.Pipe()
         self.process = _spawn.Process(target=_serve, args=(theirs, directory, data_dir), daemon=True)
-        self.process.start()
+        with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
+            self.process.start()
         theirs.close()
         self.cell: Cell | None = None
 
     def send(self, cell: Cell) -> None:
         self.cell = cell
-        self.connection.send(cell)
+        with suppress(OSError):  # a worker that is dead already is noticed when its answer is read
+            self.connection.send(cell)
 
     def stop(self) -> None:
         self.connection.close()
@@ -70,7 +77,7 @@ def train_cells(
                 cell = worker.cell
                 try:
                     status = connection.recv()
-                except EOFError:
+                except (EOFError, OSError):
                     status = _died(worker, directory)
                     workers.remove(worker)
                     if waiting:
@@ -92,17 +99,13 @@ def _died(worker: _Worker, directory: Path) -> str:
     code = worker.process.exitcode or 0
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     worker.connection.close()
-    write_cell(directory, worker.cell, failed(worker.cell, f"the worker process {how}"))
+    write_cell(directory, worker.cell, failed(worker.cell, WorkerDied(f"the process {how}")))
     return "failed"
 
 
 def _serve(connection: Connection, directory: Path, data_dir: Path | None) -> None:
     """Train the cells that come through the pipe until it closes or the parent process is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and stops its workers
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    import torch
-
-    torch.set_num_threads(1)
     while True:
         try:
             cell: Cell = connection.recv()
@@ -115,9 +118,21 @@ def _train(cell: Cell, directory: Path, data_dir: Path | None) -> str:
     try:
         outcome = run_cell(cell, data_dir)
     except Exception as error:  # one cell's fault is a row of the table and must not end the study
-        outcome = failed(cell, f"{type(error).__name__}: {error}")
+        outcome = failed(cell, error)
     write_cell(directory, cell, outcome)
     return str(outcome.run["status"].item())
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may change handlers
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _leave_with_parent() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import tamcl.avalanche  # noqa: F401 - before any test imports avalanche, whose own import warns
+
 TINY = """
 title = "A study that takes seconds"
 stream = { name = "label_flip", dataset = "digits", experiences = 2, samples = 80, fraction = 0.8 }

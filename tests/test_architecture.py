@@ -21,10 +21,12 @@ ALLOWED = {
     "tuning": {"tamcl.metrics", "pandas"},
     "data": {"tamcl.errors", "tamcl.registry", "tamcl.data", "numpy", "platformdirs", "sklearn", "torchvision"},
     "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
-    | {"numpy", "pydantic", "avalanche", "torch"},
+    | {"tamcl.avalanche", "numpy", "pydantic", "torch"},
     "strategies": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "tamcl.streams", "tamcl.strategies"}
-    | {"avalanche", "torch"},
-    "collectors": {"avalanche", "pandas", "torch"},
+    | {"tamcl.avalanche", "torch"},
+    "avalanche": {"avalanche"},
+    "collectors": {"tamcl.avalanche", "pandas", "torch"},
+    "folder": {"tamcl.errors", "tamcl.results"},
     "results": {"tamcl.errors", "pandas"},
     "verdicts": {"tamcl.metrics", "tamcl.stats"},
     "plots": {"tamcl.errors", "tamcl.metrics", "matplotlib", "numpy", "pandas", "scipy"},
@@ -35,8 +37,8 @@ ALLOWED = {
 testing) stands at the top and may import everything below."""
 
 STANDARD = {"__future__", "abc", "base64", "ast", "collections", "contextlib", "dataclasses", "datetime", "difflib"} | {
-    "enum", "functools", "gzip", "hashlib", "html", "importlib", "inspect", "io", "itertools", "json", "math",
-    "os", "pathlib", "random", "re", "string", "sys", "textwrap", "typing", "warnings", "zlib",
+    "enum", "fcntl", "functools", "gzip", "hashlib", "html", "importlib", "inspect", "io", "itertools", "json", "math",
+    "os", "pathlib", "random", "re", "shutil", "string", "sys", "tempfile", "textwrap", "typing", "warnings", "zlib",
 }  # fmt: skip
 
 

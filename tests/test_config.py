@@ -62,14 +62,18 @@ def test_a_scenario_file_reads_as_written(tmp_path: Path) -> None:
         ("fraction = 0.5", "fraction = -0.1", "stream.fraction = -0.1: must be greater than or equal to 0"),
         ("fraction = 0.5", "fracton = 0.5", "stream.fracton: unknown key: did you mean 'fraction'?"),
         ("fraction = 0.5", "epochs = 1", "stream.fraction: is missing"),
-        ("experiences = 3", "experiences = 0", "stream.experiences = 0: must be greater than 0"),
+        ("experiences = 3", "experiences = 0", "stream.experiences = 0: must be greater than or equal to 1"),
         ("experiences = 3", "experiences = 2.5", "stream.experiences = 2.5: must be a valid integer"),
-        ('experiences = 3', 'experiences = 3, batch_size = 0', "stream.batch_size = 0: must be greater than 0"),
+        ("experiences = 3", "experiences = 3, batch_size = 0", "stream.batch_size = 0: must be greater than or"),
         ('"digits"', '"digit"', "stream.dataset: unknown data set 'digit': did you mean 'digits'?"),
         ('"label_flip"', '"label_flop"', "unknown stream 'label_flop': did you mean 'label_flip'?"),
         ('"mlp"', '"mpl"', "model.name: unknown model 'mpl': did you mean 'mlp'?"),
         ("hidden", "hiden", "model.hiden: unknown key 'hiden': did you mean 'hidden'?"),
         ('name = "mlp"', 'name = "mlp", head = "masked"', "model.head: 'masked' needs a stream that tells the task"),
+        ("experiences = 3", "experiences = true", "stream.experiences = True: must be a valid integer"),
+        ("experiences = 3", "experiences = '3'", "stream.experiences = '3': must be a valid integer"),
+        ('"tam", "sgdm"]', '"tam", "tam"]', "protocol.pairs: ['tam', 'tam'] is an arm against itself, or comes twice"),
+        ('["tam", "sgdm"]', '["tam", "sgdm"], ["sgdm", "tam"]', "protocol.pairs: ['sgdm', 'tam'] is an arm against"),
         ('"mlp"', '"mlp", head = "maskd"', "model.head: unknown head 'maskd': did you mean 'masked'?"),
         ('= "tam"', '= "tamm"', "arms.tam.optimizer: unknown optimizer 'tamm': did you mean 'tam'?"),
         ("momentum = 0.9", "momentm = 0.9", "arms.sgdm.momentm: unknown key 'momentm': did you mean 'momentum'?"),
@@ -84,7 +88,7 @@ def test_a_scenario_file_reads_as_written(tmp_path: Path) -> None:
         ("pairs =", "tune_by = 'onlin', pairs =", "protocol.tune_by: unknown metric 'onlin'"),
         ('["tam", "sgdm"]', '["tam", "sgd"]', "protocol.pairs: unknown arm 'sgd': did you mean 'sgdm'?"),
         ("title =", "titel =", "titel: unknown key: did you mean 'title'?"),
-        ("title =", "name = 'x'\ntitle =", "name: is the file's name"),
+        ("title =", "name = 'x'\ntitle =", "name: is the file's name and cannot be set"),
         ("title =", "title", "Expected '='"),
     ],
 )  # fmt: skip
@@ -148,10 +152,27 @@ def test_an_arm_is_added_changed_or_refused() -> None:
         ("tam,lr=-1", "arms.tam.lr.0 = -1: must be greater than 0"),
         ("adamw,lr=0.1,momentum=1", "unknown key 'momentum'"),
         ("a/b=tam", "arms: 'a/b' is no label"),
+        ("名=tam", "arms: '名' is no label"),
+        ("x" * 65 + "=tam", "is no label"),
+        ("sgdm=tam,lr=0.1", "there is an arm 'sgdm' already; write LABEL=tam with another label"),
         ("..=tam", r"arms: '\.\.' is no label"),
     ]:
         with pytest.raises(InputError, match=message):
             add_arm(scenario, text)
+
+
+def test_a_stream_that_tells_the_task_needs_a_head_that_uses_it() -> None:
+    with pytest.raises(InputError, match="model.head: 'single' does not use the task that this stream tells"):
+        load_scenario("task_shift_digits", ["model.head=single"])
+    changed = load_scenario("task_shift_digits", ["model.head=single", "stream.setting=class_incremental"])
+    assert changed.model.head == "single"
+
+
+def test_every_arm_is_compared() -> None:
+    scenario = load_scenario("label_flip_digits", arms=["tam", "sgdm", "adam"])
+    assert scenario.pairs == [("tam", "sgdm"), ("adam", "tam")]
+    scenario, _ = add_arm(scenario, "adamw,lr=0.1")
+    assert scenario.pairs[2:] == [("adamw", "tam"), ("adamw", "sgdm"), ("adamw", "adam")]
 
 
 def test_only_keeps_the_arms_named_and_their_pairs() -> None:

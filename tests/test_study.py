@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 
+from tamcl import workers
 from tamcl.config import Scenario, add_arm, load_scenario
 from tamcl.errors import InputError
+from tamcl.folder import claim, is_finished
 from tamcl.results import TABLES, Results, load_results
-from tamcl.run import Cell, run_cell, versions
+from tamcl.run import Cell, _digest_of_source, load_data, run_cell, versions
 from tamcl.study import Progress, compare, report_cells, run_one, tuning_cells
 from tamcl.workers import train_cells
 
@@ -180,6 +186,79 @@ def test_more_seeds_extend_a_study_and_anything_else_is_refused(
         compare(scenario, tmp_path / "mine")
 
 
+def test_other_data_are_not_mixed_into_a_study(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = load_scenario("label_flip_digits", ["stream.samples=20", "protocol.seeds=1"], ["tam", "sgdm"])
+    few, _ = add_arm(few, "tam,lr=0.1")
+    few, _ = add_arm(few, "sgdm,lr=0.1")
+    compare(few, tmp_path / "out")
+    data = load_data("digits", Path())
+    changed = replace(data, train_y=(data.train_y + 1) % 10)
+    monkeypatch.setattr("tamcl.study.load_data", lambda name, root: changed)
+    with pytest.raises(InputError, match=r"was trained on other data: 1442 \+ 355 images, \w{8} there and 1442"):
+        compare(few, tmp_path / "out")
+
+
+def test_one_process_at_a_time(scenario: Scenario, tmp_path: Path) -> None:
+    study = {"command": "", "scenario": scenario.dump(), "data": {"checksum": "x"}}
+    with claim(tmp_path, study), pytest.raises(InputError, match="another tamcl is at work there"):
+        compare(scenario, tmp_path)
+
+
+def test_a_damaged_cell_is_trained_again(study: Results, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(study.directory, out)
+    cells = sorted(finished(out))
+    (out / "cells" / cells[0] / "online.parquet").write_bytes(b"damaged")
+    (out / "cells" / cells[1] / "eval.parquet").unlink()
+    assert not is_finished(out / "cells" / cells[0])
+    assert not is_finished(out / "cells" / cells[1])
+    assert is_finished(out / "cells" / cells[2])
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere"])
+def test_a_folder_that_cannot_be_is_refused_before_training(scenario: Scenario, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    chosen, label = add_arm(scenario, "tam,lr=0.1")
+    out = tmp_path / place
+    with pytest.raises(InputError, match=f"--out {out}: "):
+        compare(scenario, out)
+    with pytest.raises(InputError, match=f"--out {out}: "):
+        run_one(chosen, label, 0, directory=out)
+
+
+def test_the_text_of_ones_own_optimizer_is_part_of_a_cell(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ids = set()
+    for text in ("class A: ...", "class A: # another\n    ..."):
+        Path("own_text.py").write_text(text)
+        _digest_of_source.cache_clear()
+        mine, label = add_arm(scenario, "own_text:A,lr=0.1")
+        ids.add(Cell(mine, label, 0.1, 0, "report").id)
+    assert len(ids) == 2
+
+
+def test_a_worker_that_dies_before_it_has_read_its_cell_fails_that_cell_alone(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    start = workers._Worker.__init__
+
+    def start_and_kill_the_first(worker: workers._Worker, *arguments: Any) -> None:
+        start(worker, *arguments)
+        started.append(worker)
+        if len(started) == 1:
+            worker.process.kill()
+            worker.process.join()
+
+    monkeypatch.setattr(workers._Worker, "__init__", start_and_kill_the_first)
+    cells = [Cell(scenario, "tam", 0.1, seed, "report") for seed in (0, 1)]
+    assert [(cell.seed, status) for cell, status in train_cells(cells, tmp_path)] == [(0, "failed"), (1, "ok")]
+
+
 OWN = """
 import os, signal, torch
 
@@ -214,7 +293,7 @@ def test_cells_that_raise_die_or_diverge_are_recorded_and_the_study_goes_on(
     results = compare(mixed, tmp_path / "out", jobs=2)
     bad = results.runs[results.runs["status"] != "ok"].groupby(["arm", "status"])["error"].unique()
     assert bad["raises", "failed"].tolist() == ["RuntimeError: cannot go on"]
-    assert bad["dies", "failed"].tolist() == ["the worker process was killed by SIGKILL"]
+    assert bad["dies", "failed"].tolist() == ["WorkerDied: the process was killed by SIGKILL"]
     assert all("the loss was" in error for error in bad["diverges", "diverged"])
     reported = results.runs[results.runs["phase"] == "report"]
     assert reported.groupby("arm")["lr"].unique().map(list).to_dict() == {
@@ -249,10 +328,16 @@ def test_an_optimizer_that_is_none_or_refuses_its_arguments_ends_the_study_befor
 def test_one_cell_is_what_the_study_recorded(study: Results, scenario: Scenario, tmp_path: Path) -> None:
     lr = study.runs.query("arm == 'tam' and phase == 'report'")["lr"].iloc[0]
     chosen, label = add_arm(scenario, f"tam,lr={lr}")
-    status, metrics = run_one(chosen, label, 1, directory=tmp_path / "one")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    status, _, metrics = run_one(chosen, label, 1, directory=tmp_path / "one")
+    torch.set_num_threads(threads)
     recorded = study.metrics.query("arm == 'tam' and seed == 1").set_index("metric")["value"]
     assert status == "ok"
-    assert metrics == pytest.approx(recorded.to_dict(), nan_ok=True)
+    assert metrics == recorded.to_dict()
+    online = pd.read_parquet(tmp_path / "one" / "online.parquet")
+    same = study.online.query("arm == 'tam' and seed == 1").reset_index(drop=True)
+    assert_frame_equal(online, same, check_exact=True)
     assert {path.stem for path in (tmp_path / "one").iterdir()} == {"online", "eval", "runs", "metrics"}
     with pytest.raises(InputError, match="is not empty"):
         run_one(chosen, label, 1, directory=tmp_path / "one")
@@ -269,7 +354,7 @@ def test_expansion_gives_every_arm_the_same_trials_and_disjoint_seeds(scenario: 
 
 def test_a_cells_id_changes_with_everything_that_decides_its_result(scenario: Scenario, tiny: Path) -> None:
     base = Cell(scenario, "tam", 0.1, 0, "report")
-    for setting in ("stream.fraction=0.4", "model.hidden=[17]", "arms.tam.gamma=0.5", "strategy.optimizer_state=reset"):
+    for setting in ("arms.tam.gamma=0.5", "stream.fraction=0.4", "model.hidden=[17]", "strategy.optimizer_state=reset"):
         assert Cell(load_scenario(str(tiny), [setting]), "tam", 0.1, 0, "report").id != base.id
     assert Cell(scenario, "tam", 0.1, 1, "report").id != base.id
     assert Cell(load_scenario(str(tiny), ["protocol.seeds=9", "title=x"]), "tam", 0.1, 0, "report").id == base.id

@@ -7,11 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from avalanche.core import SupervisedPlugin
-from avalanche.training.plugins import EvaluationPlugin
-from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
+from tamcl.avalanche import EvaluationPlugin, SupervisedPlugin, SupervisedTemplate
 from tamcl.models import Classifier
 from tamcl.strategies.evaluation import Evaluation, evaluate
 from tamcl.strategies.loader import BatchLoader

@@ -10,12 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field
 
 Indices = NDArray[np.int64]
+
+Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,10 @@ class Stream(BaseModel, ABC):
 
     name: str
     dataset: str
-    experiences: PositiveInt
-    samples: PositiveInt | None = None
-    epochs: PositiveInt = 1
-    batch_size: PositiveInt = 10
+    experiences: Count
+    samples: Count | None = None
+    epochs: Count = 1
+    batch_size: Count = 10
 
     @property
     def tells_task(self) -> bool:

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch
-from avalanche.benchmarks import CLScenario, DatasetExperience, SequenceCLStream
-from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute, TaskLabels
-from avalanche.benchmarks.utils.flat_data import ConstantSequence
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from tamcl.avalanche import (
+    AvalancheDataset,
+    CLScenario,
+    ConstantSequence,
+    DataAttribute,
+    DatasetExperience,
+    SequenceCLStream,
+    TaskLabels,
+)
 from tamcl.data import DataSet
 from tamcl.streams.base import Indices, Segment
 

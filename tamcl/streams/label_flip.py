@@ -58,7 +58,7 @@ class LabelFlip(Stream):
     """
 
     name: Literal["label_flip"]
-    fraction: Annotated[float, Field(ge=0, le=1)]
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)]
     unit: Literal["class", "example"] = "class"
 
     def segments(self, train_y: Indices, test_y: Indices, classes: int, seed: int) -> list[Segment]:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from avalanche.core import SupervisedPlugin
 from avalanche.training import Naive as AvalanchesNaive
 from avalanche.training.plugins import EvaluationPlugin
 
 from tamcl import collectors
+from tamcl.avalanche import SupervisedPlugin
 from tamcl.collectors import Diverged, EvaluationCollector, OnlineCollector
 from tamcl.models import Classifier
 from tamcl.models.classifier import build_classifier
@@ -215,6 +215,18 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_rows_before() -> N
     rows = online.rows()
     assert 0 < len(rows) < 10
     assert np.isfinite(rows["loss"]).all()
+
+
+def test_weights_that_the_last_update_made_nan_are_found_in_evaluation() -> None:
+    evaluation = EvaluationCollector()
+    benchmark = build_benchmark(DATA, segments(FLIPS))
+    strategy = Naive(model=model(), make_optimizer=adam, plugins=[evaluation])
+    strategy.train(benchmark.train_stream[0], eval_streams=[])
+    with torch.no_grad():
+        next(strategy.model.parameters()).fill_(torch.nan)
+    with pytest.raises(Diverged, match="the test loss was nan after experience 0"):
+        strategy.eval(benchmark.test_stream)
+    assert len(evaluation.rows()) == 3
 
 
 def test_evaluation_rows_start_with_the_untrained_model() -> None:
