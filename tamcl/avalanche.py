@@ -13,8 +13,11 @@ from pathlib import Path
 
 
 def _has_writable_home() -> bool:
-    home = Path.home()
-    return home.is_dir() and os.access(home, os.W_OK)
+    try:
+        tempfile.TemporaryDirectory(dir=Path.home()).cleanup()
+    except OSError:
+        return False
+    return True
 
 
 _home = os.environ.get("HOME")
