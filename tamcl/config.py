@@ -68,6 +68,8 @@ class Arm(BaseModel):
 
     optimizer: str
     lr: tuple[LearningRate, ...]
+    null_of: str | None = None
+    """The arm that this one is the null model of: the same method without what is said to make it better."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -111,7 +113,7 @@ class Protocol(_Strict):
     tune_seeds: Seeds = 3
     tune_by: str = "online_accuracy"
     pairs: tuple[tuple[str, str], ...] = ()
-    """Pairs of arms; an arm that is in none is compared with the first."""
+    """Pairs of arms. Added are every method with its null models, and arms that are in no pair with the first."""
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -165,6 +167,9 @@ class Scenario(_Strict):
         return self
 
     def _check_pairs(self) -> None:
+        for arm, config in self.arms.items():
+            if config.null_of is not None and config.null_of not in self.arms:
+                raise _unfit(f"arms.{arm}.null_of", unknown_name("arm", config.null_of, self.arms))
         for arm in (arm for pair in self.protocol.pairs for arm in pair if arm not in self.arms):
             raise _unfit("protocol.pairs", unknown_name("arm", arm, self.arms))
         seen: set[frozenset[str]] = set()
@@ -172,13 +177,6 @@ class Scenario(_Strict):
             if len(set(pair)) < 2 or frozenset(pair) in seen:
                 raise _unfit("protocol.pairs", f"{list(pair)} is an arm against itself, or comes twice")
             seen.add(frozenset(pair))
-
-    @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """The comparisons to make: those of the protocol, and against the first arm those that are in none."""
-        first, *others = self.arms
-        compared = {arm for pair in self.protocol.pairs for arm in pair}
-        return [*self.protocol.pairs, *((arm, first) for arm in others if arm not in compared)]
 
     def dump(self) -> dict[str, Any]:
         """Return the scenario as plain values; ``parse`` of them gives the same scenario."""
@@ -190,9 +188,25 @@ class Scenario(_Strict):
         for arm in chosen:
             if arm not in self.arms:
                 raise unknown_name(f"arm of '{self.name}'", arm, self.arms)
-        pairs = tuple(pair for pair in self.protocol.pairs if set(pair) <= set(chosen))
-        protocol = self.protocol.model_copy(update={"pairs": pairs})
-        return self.model_copy(update={"arms": {arm: self.arms[arm] for arm in chosen}, "protocol": protocol})
+        values = self.dump()
+        values["arms"] = {arm: values["arms"][arm] for arm in chosen}
+        for arm in values["arms"].values():
+            arm["null_of"] = arm["null_of"] if arm["null_of"] in chosen else None
+        values["protocol"]["pairs"] = [pair for pair in self.protocol.pairs if set(pair) <= set(chosen)]
+        return parse(values)
+
+    def with_all_pairs(self) -> Scenario:
+        """Return the scenario with the pairs that need not be written."""
+        declared = set(self.protocol.pairs)
+        nulls = [(arm.null_of, name) for name, arm in self.arms.items() if arm.null_of]
+        pairs: list[tuple[str, str]] = []
+        for pair in self.protocol.pairs:
+            pairs.append(pair)
+            pairs += [null for null in nulls if null[0] == pair[0] and null not in declared and null not in pairs]
+        pairs += [null for null in nulls if null not in pairs]
+        first, *others = self.arms
+        pairs += [(arm, first) for arm in others if not any(arm in pair for pair in pairs)]
+        return self.model_copy(update={"protocol": self.protocol.model_copy(update={"pairs": tuple(pairs)})})
 
 
 def scenarios() -> dict[str, Path]:
@@ -254,7 +268,7 @@ def parse(values: Mapping[str, Any]) -> Scenario:
             model, path = _stream_class(stream["name"]), ("stream",)
             values = {**values, "stream": model.model_validate(stream)}
         model, path = Scenario, ()
-        return Scenario.model_validate(values)
+        return Scenario.model_validate(values).with_all_pairs()
     except ValidationError as error:
         where = f"scenario '{values.get('name', '')}'"
         lines = [f"{where}: {_line(details, path, model)}" for details in error.errors()]
@@ -317,7 +331,8 @@ def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
         raise InputError(f"--arm {text}: needs a learning rate, such as {text},lr=0.1 or {text},lr=[0.1,0.03,0.01]")
     values = scenario.dump()
     if label not in scenario.arms:
-        values["protocol"]["pairs"] = [*scenario.pairs, *((label, other) for other in scenario.arms)]
+        others = [arm for arm in scenario.arms if arm != base.get("null_of")]
+        values["protocol"]["pairs"] = [*scenario.protocol.pairs, *((label, other) for other in others)]
     return parse(values | {"arms": values["arms"] | {label: base}}), label
 
 

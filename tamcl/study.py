@@ -70,7 +70,7 @@ def compare(
     with claim(directory, study):
         tables = _train(scenario, directory / "cells", root, jobs, on_progress)
         tables["metrics"] = measure(tables["online"], tables["eval"], tables["runs"])
-        tables["comparisons"] = stats.compare(tables["metrics"], runs=tables["runs"], pairs=scenario.pairs)
+        tables["comparisons"] = stats.compare(tables["metrics"], runs=tables["runs"], pairs=scenario.protocol.pairs)
         for name, table in tables.items():
             write_table(directory, name, table)
         write_study(directory, study)

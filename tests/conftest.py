@@ -12,7 +12,7 @@ TINY = """
 title = "A study that takes seconds"
 stream = { name = "label_flip", dataset = "digits", experiences = 2, samples = 80, fraction = 0.8 }
 model = { name = "mlp", hidden = [16] }
-protocol = { seeds = 3, tune_seeds = 2, pairs = [["tam", "sgdm"], ["tam", "tam_frozen"]] }
+protocol = { seeds = 3, tune_seeds = 2, pairs = [["tam", "sgdm"]] }
 evaluation = { samples = 50 }
 [arms.sgdm]
 optimizer = "sgd"
@@ -23,6 +23,7 @@ optimizer = "tam"
 lr = [0.2, 0.1]
 [arms.tam_frozen]
 optimizer = "tam"
+null_of = "tam"
 lr = [0.2, 0.1]
 damping = 0.5
 """

@@ -120,7 +120,10 @@ def study_of(
     arms: Sequence[str], seeds: int, tune_seeds: int, experiences: int, batch_size: int, edge: Sequence[str]
 ) -> dict[str, object]:
     pairs = [["tam", "sgdm"], ["tam", "tam_frozen"], ["adatam", "adam"], ["adam_cm", "adam"]]
-    optimizers = {"sgdm": {"optimizer": "sgd", "momentum": 0.9}, "tam_frozen": {"optimizer": "tam", "damping": 0.5}}
+    optimizers = {
+        "sgdm": {"optimizer": "sgd", "momentum": 0.9},
+        "tam_frozen": {"optimizer": "tam", "null_of": "tam", "damping": 0.5},
+    }
     settings = {name: optimizers.get(name, {"optimizer": name}) | {"lr": learning_rates(name, edge)} for name in arms}
     stream = {"name": "label_flip", "dataset": "digits", "experiences": experiences, "fraction": 0.8, "unit": "class"}
     return {

@@ -170,9 +170,21 @@ def test_a_stream_that_tells_the_task_needs_a_head_that_uses_it() -> None:
 
 def test_every_arm_is_compared() -> None:
     scenario = load_scenario("label_flip_digits", arms=["tam", "sgdm", "adam"])
-    assert scenario.pairs == [("tam", "sgdm"), ("adam", "tam")]
+    assert scenario.protocol.pairs == (("tam", "sgdm"), ("adam", "tam"))
     scenario, _ = add_arm(scenario, "adamw,lr=0.1")
-    assert scenario.pairs[2:] == [("adamw", "tam"), ("adamw", "sgdm"), ("adamw", "adam")]
+    assert scenario.protocol.pairs[2:] == (("adamw", "tam"), ("adamw", "sgdm"), ("adamw", "adam"))
+
+
+def test_a_method_is_compared_with_its_null_models() -> None:
+    scenario, _ = add_arm(load_scenario("label_flip_digits"), "tam_half=tam,damping=0.25,null_of=tam")
+    pairs = scenario.protocol.pairs
+    assert pairs[0] == ("tam", "sgdm")
+    assert set(pairs[1:3]) == {("tam", "tam_frozen"), ("tam", "tam_half")}
+    assert ("tam_half", "tam") not in pairs
+    assert ("tam_half", "adam") in pairs
+    assert load_scenario("label_flip_digits", arms=["sgdm", "tam_frozen"]).arms["tam_frozen"].null_of is None
+    with pytest.raises(InputError, match="arms.tam_frozen.null_of: unknown arm 'tan': did you mean 'tam'"):
+        load_scenario("label_flip_digits", ["arms.tam_frozen.null_of=tan"])
 
 
 def test_only_keeps_the_arms_named_and_their_pairs() -> None:

@@ -55,14 +55,9 @@ class Study:
 
     @cached_property
     def nulls(self) -> set[tuple[str, str]]:
-        """Pairs of a method and its null model: the same optimizer with its damping held at a number."""
+        """Pairs of a method and its null model."""
         arms = self.scenario.get("arms", {})
-        held = {arm for arm, options in arms.items() if options.get("damping") is not None}
-        return {
-            (a, b)
-            for a, b in self.pairs
-            if b in held and a not in held and arms.get(a, {}).get("optimizer") == arms[b].get("optimizer")
-        }
+        return {(arm["null_of"], name) for name, arm in arms.items() if arm.get("null_of")}
 
     @cached_property
     def runs(self) -> pd.DataFrame:
