@@ -50,7 +50,7 @@ Settings = Annotated[
 ]
 
 
-KINDS = ("optimizers", "scenarios", "datasets", "streams", "models", "heads", "metrics", "strategies")
+KINDS = ("optimizers", "scenarios", "datasets", "streams", "models", "heads", "metrics", "strategies", "diagnostics")
 
 
 @app.command()
@@ -265,13 +265,14 @@ def _entries(kind: str) -> Iterable[tuple[str, str]]:
 
 def _table(kind: str) -> Table:
     from tamcl.data import DATASETS
+    from tamcl.diagnostics import DIAGNOSTICS
     from tamcl.models import HEADS, MODELS
     from tamcl.optim import OPTIMIZERS
     from tamcl.strategies import STRATEGIES
     from tamcl.streams import STREAMS
 
     tables = {"optimizers": OPTIMIZERS, "datasets": DATASETS, "streams": STREAMS, "models": MODELS, "heads": HEADS}
-    return {**tables, "strategies": STRATEGIES}[kind]
+    return {**tables, "strategies": STRATEGIES, "diagnostics": DIAGNOSTICS}[kind]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

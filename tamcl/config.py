@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tamcl.data import DATASETS
+from tamcl.diagnostics import DIAGNOSTICS
 from tamcl.errors import InputError, unknown_name
 from tamcl.metrics import METRICS
 from tamcl.models import HEADS, MODELS
@@ -106,6 +107,32 @@ class Evaluation(_Strict):
     """Test images an experience; all there are if absent."""
 
 
+class Diagnostics(_Strict):
+    """What is measured of optimizer and model in the reported runs, beside accuracy; it changes no result."""
+
+    names: tuple[str, ...]
+    every: Count = 100
+    """Updates from one measurement to the next, counted anew from the first update of every experience."""
+    samples: Count = 500
+    """Training images of the experience that losses and activations are measured on."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Arguments of diagnostics, by name."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if not self.names:
+            raise _unfit("names", "names no diagnostic")
+        if len(set(self.names)) < len(self.names):
+            raise _unfit("names", "names a diagnostic twice")
+        for name in self.names:
+            _check_name(DIAGNOSTICS, name, "names")
+            _check_options(DIAGNOSTICS.path(name), self.options.get(name, {}), given=set())
+        for name in self.options:
+            if name not in self.names:
+                raise _unfit("options", unknown_name("diagnostic with options", name, self.names))
+        return self
+
+
 class Protocol(_Strict):
     """Seeds, tuning, and the comparisons that the verdict speaks about."""
 
@@ -139,6 +166,7 @@ class Scenario(_Strict):
     evaluation : Evaluation
     protocol : Protocol
     arms : dict of str to Arm
+    diagnostics : Diagnostics, optional
     """
 
     name: str
@@ -150,6 +178,7 @@ class Scenario(_Strict):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     protocol: Protocol = Field(default_factory=Protocol)
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
+    diagnostics: Diagnostics | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -405,4 +434,9 @@ def _line(details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]
     return f"{path} = {details['input']!r}: must be {details['msg'].removeprefix('Input should be ')}"
 
 
-_PARTS: dict[str, type[BaseModel]] = {"strategy": Strategy, "evaluation": Evaluation, "protocol": Protocol}
+_PARTS: dict[str, type[BaseModel]] = {
+    "strategy": Strategy,
+    "evaluation": Evaluation,
+    "protocol": Protocol,
+    "diagnostics": Diagnostics,
+}

@@ -110,7 +110,7 @@ def write_study(directory: Path, study: Study) -> None:
 def is_finished(cell: Path) -> bool:
     """Tell whether a cell was trained to its end and its tables can be read; one that failed is tried again."""
     try:
-        runs, _, _ = (read_table(cell, name) for name in ("runs", "online", "eval"))
+        runs, *_ = [read_table(cell, name) for name in ("runs", "online", "eval", "diagnostics")]
     except (OSError, ValueError):  # not there, or damaged
         return False
     return bool(runs["status"].isin(["ok", "diverged"]).all())

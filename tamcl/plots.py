@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 from scipy.stats import t as student
 
+from tamcl.diagnostics import FRACTIONS
 from tamcl.errors import InputError
 from tamcl.metrics import METRICS, recovery_curves
 from tamcl.metrics.adaptation import WINDOW
@@ -30,6 +31,7 @@ __all__ = [
     "Look",
     "accuracy_matrix",
     "better_side",
+    "diagnostics",
     "looks",
     "lr_sensitivity",
     "mean_interval",
@@ -174,15 +176,59 @@ def online_accuracy(
     steps = int(online["step"].max()) + 1
     window = window or max(1, round(steps / 150))
     ax = ax or _axes(*WIDE)
-    starts = online.groupby("experience")["step"].min()
-    for step in starts[starts > 0]:
-        ax.axvline(step, **_rule())
+    shifts = _mark_shifts(ax, online)
     _draw_bands(ax, mean_interval(_blocks(online, window), ["arm", "part", "at"], "accuracy"), drawn)
     ax.set_xlim(0, steps)
     ax.set_xlabel(f"mini-batches seen (of {online['n'].max()} examples)")
     ax.set_ylabel("online accuracy (%)")
-    shifts = "; dotted: shifts" if len(starts) > 1 else ""
     _finish(ax, f"Mean{_interval(online)} over {_seeds(online)}, by {window} mini-batch{'es' * (window > 1)}{shifts}")
+    _label_ends(ax, drawn)
+    return ax
+
+
+def diagnostics(
+    table: pd.DataFrame,
+    *,
+    diagnostic: str,
+    tensor: str = "",
+    arms: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a diagnostic over the whole stream: what an optimizer or a model does, and what a shift does to it.
+
+    It stands below ``online_accuracy`` on one time axis: draw both on axes of ``figure.subplots(2, sharex=True)``.
+    Values that are not finite are left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of the ``diagnostics`` table, one learning rate an arm.
+    diagnostic : str
+        The diagnostic to draw. Arms that have no rows of it are left out.
+    tensor : str
+        The tensor or layer to draw; all together if "".
+    arms : sequence of str, optional
+        All arms of the study in their order; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    label = diagnostic.replace("_", " ") + (f" of {tensor}" if tensor else "")
+    found = (table["diagnostic"] == diagnostic) & (table["tensor"] == tensor) & np.isfinite(table["value"])
+    rows = table[found]
+    drawn = _looks_of(rows, arms, f"diagnostics of '{diagnostic}'" + (f" of '{tensor}'" if tensor else ""))
+    fraction = diagnostic in FRACTIONS
+    several = rows.groupby(["arm", "seed", "experience"]).size().max() > 1  # else a line broken at shifts has no length
+    points = rows.assign(
+        value=rows["value"] * (100 if fraction else 1), at=rows["step"], part=rows["experience"] if several else 0
+    )
+    ax = ax or _axes(*WIDE)
+    shifts = _mark_shifts(ax, table)
+    _draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
+    if len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
+        ax.set_xlim(0, table["step"].max() + 1)
+    ax.set_xlabel("mini-batches seen")
+    ax.set_ylabel(f"{label} (%)" if fraction else label)
+    _finish(ax, f"Mean{_interval(rows)} over {_seeds(rows)}{shifts}")
     _label_ends(ax, drawn)
     return ax
 
@@ -438,6 +484,14 @@ def _paper() -> str:
 def _rule() -> dict[str, Any]:
     """Return how a shift or a zero line is drawn: behind the data and quieter."""
     return {"color": _ink(), "linewidth": 0.8, "linestyle": (0, (1, 2)), "alpha": 0.7, "zorder": 0.9}
+
+
+def _mark_shifts(ax: Axes, table: pd.DataFrame) -> str:
+    """Draw a line where each experience but the first begins, and return what to say of it in a title."""
+    starts = table.groupby("experience")["step"].min()
+    for step in starts[starts > 0]:
+        ax.axvline(step, **_rule())
+    return "; dotted: shifts" if len(starts) > 1 else ""
 
 
 def _finish(ax: Axes, title: str) -> None:

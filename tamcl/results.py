@@ -43,6 +43,9 @@ TABLES = {
         | {"fingerprint": "str", "data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"},
         5,
     ),
+    "diagnostics": Schema(
+        _CELL | {"experience": "int64", "step": "int64", "diagnostic": "str", "tensor": "str", "value": "float64"}, 8
+    ),
     "metrics": Schema(_CELL | {"metric": "str", "value": "float64"}, 5),
     "comparisons": Schema(
         {"scenario": "str", "metric": "str", "arm_a": "str", "arm_b": "str", "n_pairs": "int64"}
@@ -52,7 +55,11 @@ TABLES = {
     ),
 }
 """Schema of every table. ``online.step`` counts mini-batches of the whole stream from 0 and is measured before the
-update; ``eval.trained_on`` is -1 for the untrained model."""
+update; ``eval.trained_on`` is -1 for the untrained model. ``diagnostics.step`` is the mini-batch of the update that a
+value was measured after; ``diagnostics.tensor`` is empty where the value is about all tensors."""
+
+OPTIONAL = {"diagnostics"}
+"""Tables that have no file where they have no rows."""
 
 
 def empty(name: str) -> pd.DataFrame:
@@ -91,12 +98,17 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 def write_table(directory: Path, name: str, table: pd.DataFrame) -> None:
     """Write ``directory/name.parquet`` after checking it against its schema."""
     checked = conform(name, table)
+    if name in OPTIONAL and checked.empty:
+        return
     write_atomic(directory / f"{name}.parquet", lambda path: checked.to_parquet(path, index=False))
 
 
 def read_table(directory: Path, name: str) -> pd.DataFrame:
     """Read ``directory/name.parquet``."""
-    return conform(name, pd.read_parquet(directory / f"{name}.parquet"))
+    path = directory / f"{name}.parquet"
+    if name in OPTIONAL and not path.is_file():
+        return empty(name)
+    return conform(name, pd.read_parquet(path))
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ class Results:
         The study's folder.
     study : dict
         ``scenario`` (the resolved scenario as a dict, its name under ``name``) and ``command``.
-    online, eval, runs, metrics, comparisons : pandas.DataFrame
+    online, eval, runs, diagnostics, metrics, comparisons : pandas.DataFrame
         Tidy tables with the columns of ``TABLES``; tuning and reported seeds together, told apart by ``runs.phase``.
     """
 
@@ -118,6 +130,7 @@ class Results:
     online: pd.DataFrame
     eval: pd.DataFrame
     runs: pd.DataFrame
+    diagnostics: pd.DataFrame
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
 
@@ -136,7 +149,8 @@ def load_results(directory: str | Path) -> Results:
         If the folder holds no finished study.
     """
     directory = Path(directory)
-    missing = [f for f in ("study.json", *(f"{name}.parquet" for name in TABLES)) if not (directory / f).is_file()]
+    files = ["study.json", *(f"{name}.parquet" for name in TABLES if name not in OPTIONAL)]
+    missing = [file for file in files if not (directory / file).is_file()]
     if missing:
         raise InputError(f"'{directory}' holds no finished study: {', '.join(missing)} not found")
     study = read_study(directory / "study.json")

@@ -69,6 +69,12 @@ class Outcome(NamedTuple):
     online: pd.DataFrame
     eval: pd.DataFrame
     run: pd.DataFrame
+    diagnostics: pd.DataFrame
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables by their names."""
+        return {"online": self.online, "eval": self.eval, "runs": self.run, "diagnostics": self.diagnostics}
 
 
 @cache
@@ -138,7 +144,8 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
     data = load_data(cell.scenario.stream.dataset, data_root(data_dir))
     segments = plan(cell.scenario, data, cell.seed)
     online, evaluation = OnlineCollector(), EvaluationCollector()
-    benchmark, strategy = _build(cell, data, segments, [online, evaluation])
+    measuring = build_diagnostics(cell.scenario) if cell.phase == "report" else []
+    benchmark, strategy = _build(cell, data, segments, [online, evaluation, *measuring])
     status, error, training = "ok", "", 0.0
     try:
         strategy.eval(benchmark.test_stream)
@@ -159,9 +166,10 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
         fingerprint=fingerprint(segments, data.checksum, *order),
         data=json.dumps(data.describe()),
         wall_s=time.perf_counter() - started,
-        ms_per_step=1000 * training / max(1, len(rows)),
+        ms_per_step=1000 * (training - sum(part.seconds for part in measuring)) / max(1, len(rows)),
     )
-    return Outcome(rows.assign(**cell.key), evaluation.rows().assign(**cell.key), run)
+    measured = pd.concat([empty("diagnostics"), *(part.rows().assign(**cell.key) for part in measuring)])
+    return Outcome(rows.assign(**cell.key), evaluation.rows().assign(**cell.key), run, measured)
 
 
 def _build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any]) -> tuple[Any, Any]:
@@ -228,6 +236,21 @@ def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) ->
         raise InputError(f"arms.{arm}: {config.optimizer} refuses {given}: {why}") from error
 
 
+def build_diagnostics(scenario: Scenario) -> list[Any]:
+    """Build the plugin that measures a scenario's diagnostics; none if it asks for none.
+
+    Raises
+    ------
+    InputError
+        If a class is no diagnostic or refuses its options.
+    """
+    if scenario.diagnostics is None:
+        return []
+    from tamcl.diagnostics import DiagnosticsCollector
+
+    return [DiagnosticsCollector(**dict(scenario.diagnostics))]
+
+
 def _seed_global_generators(seed: int) -> None:
     """Seed what an optimizer may draw from; the only place that touches global generators."""
     import torch
@@ -264,15 +287,14 @@ def versions() -> dict[str, str]:
 
 def failed(cell: Cell, error: Exception) -> Outcome:
     """Return the tables of a cell that raised an exception or whose process died."""
-    online, evaluation = (empty(name) for name in ("online", "eval"))
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outcome(online, evaluation, run_row(cell, error=reason))
+    return Outcome(empty("online"), empty("eval"), run_row(cell, error=reason), empty("diagnostics"))
 
 
 def write_cell(directory: Path, cell: Cell, outcome: Outcome) -> None:
     """Write a cell's tables to ``directory/<id>``, all or nothing."""
     temporary = directory / f".{cell.id}.{os.getpid()}"
-    for name, table in (("online", outcome.online), ("eval", outcome.eval), ("runs", outcome.run)):
+    for name, table in outcome.tables.items():
         write_table(temporary, name, table)
     final = directory / cell.id
     shutil.rmtree(final, ignore_errors=True)

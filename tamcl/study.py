@@ -15,7 +15,17 @@ from tamcl.errors import InputError
 from tamcl.folder import check_folder, claim, is_finished, write_study
 from tamcl.metrics import measure
 from tamcl.results import Results, empty, load_results, read_table, write_table
-from tamcl.run import Cell, build_model, build_optimizer, failed, find_source, load_data, plan, run_cell
+from tamcl.run import (
+    Cell,
+    build_diagnostics,
+    build_model,
+    build_optimizer,
+    failed,
+    find_source,
+    load_data,
+    plan,
+    run_cell,
+)
 from tamcl.workers import train_cells
 
 Tables = dict[str, pd.DataFrame]
@@ -103,8 +113,7 @@ def run_one(
         outcome = failed(cell, error)
     metrics = measure(outcome.online, outcome.eval, outcome.run)
     if directory is not None:
-        tables = {"online": outcome.online, "eval": outcome.eval, "runs": outcome.run, "metrics": metrics}
-        for name, table in tables.items():
+        for name, table in (outcome.tables | {"metrics": metrics}).items():
             write_table(Path(directory), name, table)
     values = dict(zip(metrics["metric"], metrics["value"], strict=True))
     return str(outcome.run["status"].item()), str(outcome.run["error"].item()), values
@@ -131,11 +140,12 @@ def check_data(scenario: Scenario, root: Path, seeds: Sequence[int] | None = Non
 
 
 def check_parts(scenario: Scenario, data: DataSet) -> None:
-    """Raise an ``InputError`` if the model or an arm's optimizer cannot be built. Imports torch."""
+    """Raise an ``InputError`` if the model, an arm's optimizer or a diagnostic cannot be built. Imports torch."""
     model = build_model(scenario, data, plan(scenario, data, seed=0), seed=0)
     for arm, config in scenario.arms.items():
         for lr in config.lr:
             build_optimizer(scenario, arm, lr, model.parameters())
+    build_diagnostics(scenario)
 
 
 def report_seeds(scenario: Scenario) -> range:
@@ -180,7 +190,7 @@ def gather(cells: Sequence[Cell], directory: Path) -> Tables:
     folders = [directory / cell.id for cell in cells]
     return {
         name: pd.concat([empty(name), *(read_table(folder, name) for folder in folders)], ignore_index=True)
-        for name in ("online", "eval", "runs")
+        for name in ("online", "eval", "runs", "diagnostics")
     }
 
 

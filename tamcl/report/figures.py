@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -81,6 +82,14 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Recovery after a shift",
             "All shifts laid on one another at 0: how deep accuracy falls, and how fast it comes back.",
             lambda layout: _single(layout, 3.7, plots.recovery, study.online, arms=study.arms),
+        )
+    if _diagnosed(study):
+        yield Drawing(
+            "diagnostics",
+            "What optimizer and model do over the stream",
+            "Online accuracy, and below it what was measured after updates, on one time axis: mean and 95 % interval"
+            " over seeds. An arm that has no such quantity is not drawn.",
+            lambda layout: _over_time(study, layout),
         )
     if study.shown_metrics:
         yield Drawing(
@@ -159,6 +168,32 @@ def _panels(layout: str, count: int, columns: int, height: float, *, sharey: boo
     for ax in axes[count:]:
         ax.remove()
     return figure, list(axes[:count])
+
+
+def _diagnosed(study: Study) -> list[str]:
+    """Return the diagnostics that have a value of the whole, in the order of the scenario."""
+    table = study.diagnostics
+    present = set(table.loc[(table["tensor"] == "") & np.isfinite(table["value"]), "diagnostic"])
+    return [name for name in (study.scenario.get("diagnostics") or {}).get("names", []) if name in present]
+
+
+def _over_time(study: Study, layout: str) -> Figure:
+    names = _diagnosed(study)
+    heights = [3.2, *[1.7] * len(names)]
+    figure = _figure(layout, sum(heights))
+    top, *axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
+    plots.online_accuracy(study.online, arms=study.arms, ax=top)
+    label = top.get_xlabel()
+    for name, ax in zip(names, axes, strict=True):
+        plots.diagnostics(study.diagnostics, diagnostic=name, arms=study.arms, ax=ax)
+        ax.set_title(ax.get_ylabel(), loc="left", size="small")
+        ax.set_ylabel("")
+    for ax in [top, *axes]:
+        ax.set_xlabel("")
+    axes[-1].set_xlabel(label)
+    if layout == "narrow":
+        top.set_title(textwrap.fill(top.get_title(loc="left"), 48), loc="left", size="small")
+    return figure
 
 
 def _summaries(study: Study, layout: str) -> Figure:

@@ -128,6 +128,8 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("Runs", _counted(runs)),
         ("Time", f"{_duration(float(runs['wall_s'].sum()))} in all, summed over runs"),
     ]
+    if measured := scenario.get("diagnostics"):
+        facts.insert(5, ("Diagnostics", f"{', '.join(measured['names'])}; every {measured['every']} updates"))
     return facts
 
 

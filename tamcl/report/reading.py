@@ -75,6 +75,11 @@ class Study:
         return self._reported(self.results.eval)
 
     @cached_property
+    def diagnostics(self) -> pd.DataFrame:
+        """Diagnostics of the reported runs that ended well."""
+        return self._reported(self.results.diagnostics)
+
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """Metrics of the reported runs that ended well."""
         return self._reported(self.results.metrics)
