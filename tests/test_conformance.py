@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch.optim import Optimizer
 
-from tamcl.optim import OPTIMIZERS
+from tamcl.optim import OPTIMIZERS, SAM
 from tamcl.registry import lookup
 from tamcl.testing import check_optimizer
 from tamcl.testing.optimizers import CHECKS, yield_checks
@@ -19,14 +21,47 @@ CASES = {name: (name, {}) for name in OPTIMIZERS} | {
     "adam_cm[paper]": ("adam_cm", {"variant": "paper", "amsgrad": True}),
     "adam_cm[bfloat16]": ("adam_cm", {"buffer_dtype": "bfloat16"}),
     "adam_cm[empty]": ("adam_cm", {"capacity": 0}),
+    "tam[average]": ("tam", {"damping": "average", "granularity": "tensor"}),
+    "tam[shuffled]": ("tam", {"damping": "shuffled"}),
+    "tam[reversed]": ("tam", {"damping_function": "reversed"}),
+    "adam_cm[fifo]": ("adam_cm", {"replacement": "fifo", "capacity": 3, "variant": "paper"}),
+    "adam_cm[random]": ("adam_cm", {"replacement": "random", "capacity": 3, "variant": "paper"}),
+    "sgd_cm[fifo,bfloat16]": ("sgd_cm", {"replacement": "fifo", "buffer_dtype": "bfloat16", "variant": "paper"}),
+    "sgd_cg[random]": ("sgd_cg", {"momentum": 0.9, "replacement": "random", "capacity": 3}),
+    "adam_cg[paper]": ("adam_cg", {"variant": "paper", "capacity": 3}),
+    "rmsprop_cg[centered]": ("rmsprop_cg", {"aggregation": "sum", "momentum": 0.9, "centered": True}),
+    "sam[tam]": ("sam", {"base": "tam"}),
+    "sam[adam_cm]": ("sam", {"base": "adam_cm"}),
+    "sam[adam]": ("sam", {"base": "adam"}),
+    "lookahead[tam]": ("lookahead", {"base": "tam"}),
+    "lookahead[adam_cm]": ("lookahead", {"base": "adam_cm"}),
+    "lookahead[adam]": ("lookahead", {"base": "adam"}),
+    "lookahead[sam]": ("lookahead", {"base": partial(SAM, base="tam")}),
+    "switch[5]": ("switch", {"at": 5}),
+    "switch[10]": ("switch", {"at": 10, "s": None, "granularity": "tensor"}),
+    "switch[15]": ("switch", {"at": 15, "carry": "nothing", "nesterov": True}),
+    "switch[adam_cm,adam]": ("switch", {"first": "adam_cm", "then": "adam", "at": 5}),
+    "switch[adam,tam]": ("switch", {"first": "adam", "then": "tam", "at": 5}),
 }
 """Every registered optimizer as it comes, and ours with the options that change their state."""
 
 _FILLS_FIRST = "the released code only fills its buffer with the first gradient"
+_WALKS_BACK = "every k-th step goes part of the way back to the slow weights, whatever the learning rate"
 SKIPS = {
-    ("adam_cm", "check_first_step_moves"): _FILLS_FIRST,
-    ("adam_cm[bfloat16]", "check_first_step_moves"): _FILLS_FIRST,
+    **{
+        (case, "check_first_step_moves"): _FILLS_FIRST
+        for case in (
+            "adam_cm",
+            "adam_cm[bfloat16]",
+            "sam[adam_cm]",
+            "lookahead[adam_cm]",
+            "switch[adam_cm,adam]",
+        )
+    },
+    **{(case, "check_changed_lr"): _WALKS_BACK for case in CASES if case.startswith("lookahead")},
     ("sgd", "check_rejects_bad_options"): "torch's SGD accepts lr=nan",
+    ("sam", "check_rejects_bad_options"): "torch's SGD, its base, accepts momentum=nan",
+    ("lookahead", "check_rejects_bad_options"): "torch's SGD, its base, accepts momentum=nan",
     ("nadam", "check_state_dict_resume_float64"): "torch rounds NAdam's mu_product when it loads it",
 }
 """Promises that are known to be broken, and why; a skip that is no longer needed fails."""

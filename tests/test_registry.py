@@ -16,8 +16,10 @@ from tamcl.registry import load, lookup, signature
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_signature_read_from_source_is_the_real_one(name: str) -> None:
     parameters = signature(OPTIMIZERS[name]).parameters
-    assert parameters is not None
     real = inspect.signature(lookup(OPTIMIZERS, name).__init__).parameters
+    if parameters is None:
+        assert "options" in real, "only wrappers take options of another optimizer"
+        return
     assert list(parameters) == list(real)[1:]
     assert parameters == {n: p.default is p.empty for n, p in list(real.items())[1:]}
 

@@ -4,15 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tamcl.optim.transfer import transfer_lr
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
+    from tamcl.optim.adam_cg import AdamCG
     from tamcl.optim.adam_cm import AdamCM
+    from tamcl.optim.adamw_cm import AdamWCM
     from tamcl.optim.adatam import AdaTAM
     from tamcl.optim.adatamw import AdaTAMW
+    from tamcl.optim.lookahead import Lookahead
+    from tamcl.optim.rmsprop_cg import RMSpropCG
+    from tamcl.optim.sam import SAM
+    from tamcl.optim.sgd_cg import SGDCG
+    from tamcl.optim.sgd_cm import SGDCM
+    from tamcl.optim.switch import Switch
     from tamcl.optim.tam import TAM
 
-__all__ = ["OPTIMIZERS", "TAM", "AdaTAM", "AdaTAMW", "AdamCM"]
+__all__ = [
+    "OPTIMIZERS",
+    "SAM",
+    "SGDCG",
+    "SGDCM",
+    "TAM",
+    "AdaTAM",
+    "AdaTAMW",
+    "AdamCG",
+    "AdamCM",
+    "AdamWCM",
+    "Lookahead",
+    "RMSpropCG",
+    "Switch",
+    "transfer_lr",
+]
 
 OPTIMIZERS = Table(
     "optimizer",
@@ -21,6 +45,14 @@ OPTIMIZERS = Table(
         "adatam": "tamcl.optim.adatam:AdaTAM",
         "adatamw": "tamcl.optim.adatamw:AdaTAMW",
         "adam_cm": "tamcl.optim.adam_cm:AdamCM",
+        "adamw_cm": "tamcl.optim.adamw_cm:AdamWCM",
+        "sgd_cm": "tamcl.optim.sgd_cm:SGDCM",
+        "adam_cg": "tamcl.optim.adam_cg:AdamCG",
+        "sgd_cg": "tamcl.optim.sgd_cg:SGDCG",
+        "rmsprop_cg": "tamcl.optim.rmsprop_cg:RMSpropCG",
+        "sam": "tamcl.optim.sam:SAM",
+        "lookahead": "tamcl.optim.lookahead:Lookahead",
+        "switch": "tamcl.optim.switch:Switch",
         "sgd": "torch.optim.sgd:SGD",
         "adam": "torch.optim.adam:Adam",
         "adamw": "torch.optim.adamw:AdamW",

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, get_args
+from itertools import compress
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import (
-    BaseOptimizer,
-    Batch,
-    at_least_float32,
-    check_betas,
-    check_choice,
-    check_count,
-    check_number,
-    norms,
+from tamcl.optim.base import Batch, at_least_float32, check_betas, check_number, is_fast, learning_rate, put, zero
+from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column
+from tamcl.optim.draws import own_seed
+from tamcl.optim.fused import alike, fused_adam
+from tamcl.optim.slots import (
+    blocks,
+    choose_on_device,
+    empty_slots,
+    is_sum_due,
+    note_stored,
+    replace,
+    store,
+    sum_anew,
 )
 
-Variant = Literal["official", "paper"]
 
-
-class AdamCM(BaseOptimizer):
+class AdamCM(BufferOptimizer):
     r"""Adam with critical momenta: to the momentum is added the mean of a few remembered ones.
 
     Use it where exploration is wanted: past momenta carry the parameters over sharp minima, at the price of slower
@@ -66,14 +69,26 @@ class AdamCM(BaseOptimizer):
         gradients, and a tensor's first gradient moves nothing and is itself put in the buffer, in place of a momentum.
         ``"paper"`` follows the equations: the norm of the whole gradient, and a first step like any other. The same in
         all groups.
+    replacement : {"priority", "fifo", "random"}
+        What leaves a full buffer: see above; or, as null models that keep every momentum, the oldest or one drawn at
+        random; the same in all groups.
+    seed : int, optional
+        Of those draws; that of torch's global generator if None. The same in all groups.
     maximize : bool
         Ascend instead.
+    foreach : bool, optional
+        False: tensor by tensor, as the equations are written; else by blocks of tensors through torch's fused Adam
+        kernel, which gives the same numbers up to rounding.
+    capturable : bool
+        Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
+        tensor, at a cost that grows with the capacity. For parameters on one device.
 
     Attributes
     ----------
     state : dict
-        ``step``, ``exp_avg``, ``exp_avg_sq``, ``buffer`` (capacity first) and under amsgrad ``max_exp_avg_sq`` of every
-        parameter; ``priorities`` and ``ages`` (in steps) of the filled slots in ``shared_state``.
+        ``step``, ``exp_avg``, ``exp_avg_sq``, ``buffer`` (capacity first), ``buffer_sum`` and under amsgrad
+        ``max_exp_avg_sq`` of every parameter; ``priorities`` and ``ages`` (in steps) of the filled slots in
+        ``shared_state``; under capturable of all slots, where an empty one has age 0.
 
     Notes
     -----
@@ -85,9 +100,10 @@ class AdamCM(BaseOptimizer):
     about one learning rate a step. This is the algorithm's own way. A gradient that is zero from the first step on
     moves nothing.
 
-    The released code adds and subtracts into a running sum of the buffer, whose rounding error grows; here the mean is
-    taken anew in each step. The released code also loses its buffer in ``load_state_dict`` and ``deepcopy`` and draws
-    from NumPy's global generator; here the buffer is saved and copied, and nothing is drawn.
+    As in the released code, the mean comes from a running sum of the buffer, so that a step costs the same for any
+    capacity. There its rounding errors add up; here the sum is at least float32 and taken anew now and then, so that
+    it stays within 1e-6 of the slots'. The released code also loses its buffer in ``load_state_dict`` and ``deepcopy``
+    and draws from NumPy's global generator; here the buffer is saved and copied, and nothing global is drawn from.
 
     References
     ----------
@@ -111,7 +127,7 @@ class AdamCM(BaseOptimizer):
     [3, 2, 1]
     """
 
-    shared_options = ("capacity", "decay", "variant")
+    device_numbers = ("step", "priorities")
 
     def __init__(
         self,
@@ -126,7 +142,11 @@ class AdamCM(BaseOptimizer):
         amsgrad: bool = False,
         buffer_dtype: str | torch.dtype | None = None,
         variant: Variant = "official",
+        replacement: Replacement = "priority",
+        seed: int | None = None,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -139,88 +159,117 @@ class AdamCM(BaseOptimizer):
             "amsgrad": amsgrad,
             "buffer_dtype": buffer_dtype,
             "variant": variant,
+            "replacement": replacement,
+            "seed": own_seed(seed),
             "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
         }
         super().__init__(params, defaults)
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
-        check_count(group, "capacity")
-        check_number(group, "decay", high=1, closed=True)
         check_betas(group)
         check_number(group, "eps")
-        check_choice(group, "variant", get_args(Variant))
-        _floating_dtype(group["buffer_dtype"], torch.float32)
+        super().check_options(group)
+        if group["capturable"] and group["replacement"] != "priority":
+            raise ValueError(f"replacement={group['replacement']!r} is not capturable, only 'priority' is")
 
-    def state_dtype(self, key: str, param: Tensor, group: dict[str, Any]) -> torch.dtype:
-        """Return the precision of a state tensor; the buffer has its own."""
-        dtype = super().state_dtype(key, param, group)
-        return _floating_dtype(group["buffer_dtype"], dtype) if key == "buffer" else dtype
+    def zeros(self, group: dict[str, Any]) -> list[str]:
+        """Return the names of the state tensors, besides the buffer, that start from zeros."""
+        return ["exp_avg", "exp_avg_sq", "buffer_sum"]
 
     def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
         """Start from zero moments and an empty buffer."""
-        dtype = at_least_float32(param.dtype)
-        if "exp_avg" not in state:
-            state["step"] = 0
-            state["exp_avg"] = torch.zeros_like(param, dtype=dtype)
-            state["exp_avg_sq"] = torch.zeros_like(param, dtype=dtype)
-            slots = (group["capacity"], *param.shape)
-            state["buffer"] = torch.zeros(slots, dtype=self.state_dtype("buffer", param, group), device=param.device)
+        if "buffer" not in state:
+            state["step"], state["is_new"] = zero(param, group), True
+            state["exp_avg"] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
+            dtype = self.state_dtype("buffer", param, group)
+            state["buffer"] = empty_slots(state["exp_avg"], group["capacity"], dtype)
+        super().initialize(state, param, group)
         if group["amsgrad"] and "max_exp_avg_sq" not in state:
             state["max_exp_avg_sq"] = state["exp_avg_sq"].clone()
 
     def update(self, batches: list[Batch]) -> None:
         """Do one step of Adam with critical momenta."""
-        group = batches[0].group
-        table = self.shared_state
-        priorities, ages = table.setdefault("priorities", []), table.setdefault("ages", [])
-        filled = len(priorities)
-        lengths = [length for batch in batches for length in norms(batch.grads)]
-        priority = sum(lengths) if group["variant"] == "official" else math.hypot(*lengths)
-        slot = replaced_slot(priorities, ages, priority, group["capacity"])
-        for batch in batches:
-            self._update_group(batch, filled, slot)
-        if slot is not None:
-            self._store_zeros(slot)
-            priorities[slot : slot + 1], ages[slot : slot + 1] = [priority], [0]
-        priorities[:] = [group["decay"] * value for value in priorities]
-        ages[:] = [age + 1 for age in ages]
+        if "ages" not in self.shared_state:
+            for state in self._with_buffer():  # a table that was cleared knows nothing of what they still hold
+                state["buffer"].zero_()
+                state["buffer_sum"].zero_()
+        if batches[0].group["capturable"]:
+            self._update_on_device(batches)
+            return
+        super().update(batches)
+        if is_sum_due(self.shared_state, batches[0].group["capacity"]):
+            sum_anew(self._with_buffer())
 
-    def _update_group(self, batch: Batch, filled: int, slot: int | None) -> None:
-        group, *lists = batch
-        rows = list(zip(*lists, strict=True))
-        if group["variant"] == "official" and group["capacity"]:
-            for _, grad, state in rows:
-                if state["step"] == 0 and slot is not None:
-                    state["buffer"][slot].copy_(grad)
-            moving = [row for row in rows if row[2]["step"] > 0]
-        else:
-            moving = rows
-        for _, _, state in rows:
-            state["step"] += 1
-        if moving:
-            params, grads, states = (list(column) for column in zip(*moving, strict=True))
-            adam_cm(
-                params,
-                grads,
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                [state["max_exp_avg_sq"] for state in states] if group["amsgrad"] else [],
-                [state["buffer"] for state in states],
-                [state["step"] for state in states],
-                filled=filled,
-                slot=slot,
-                lr=float(group["lr"]),
-                betas=group["betas"],
-                eps=group["eps"],
-            )
+    def update_group(self, batch: Batch, filled: Any, slot: Any) -> None:
+        """Do one step of a group."""
+        if [state for state in batch.states if "is_new" in state]:
+            batch = self._start(batch, slot)
+        group, params, grads, states = batch
+        if not params:
+            return
+        adam_cm(
+            params,
+            grads,
+            column(states, "exp_avg"),
+            column(states, "exp_avg_sq"),
+            column(states, "max_exp_avg_sq") if group["amsgrad"] else [],
+            column(states, "buffer"),
+            column(states, "buffer_sum"),
+            [state["step"] for state in states],
+            filled=filled,
+            slot=slot,
+            lr=learning_rate(group),
+            betas=group["betas"],
+            eps=group["eps"],
+            foreach=is_fast(group),
+        )
 
-    def _store_zeros(self, slot: int) -> None:
-        """Clear the slot of parameters without gradient, so that a slot holds one step's momenta everywhere."""
+    def _start(self, batch: Batch, slot: Any) -> Batch:
+        """Store the first gradients, and return the rows that move."""
+        group, params, grads, states = batch
+        new = [state.pop("is_new", False) for state in states]
+        if group["variant"] == "paper" or not group["capacity"]:
+            return batch
+        rows = list(zip(params, grads, states, strict=True))
+        _, first_grads, first_states = zip(*compress(rows, new), strict=True)
+        store(column(first_states, "buffer"), column(first_states, "buffer_sum"), first_grads, slot)
+        others = [row for row, is_new in zip(rows, new, strict=True) if not is_new]
+        return Batch(group, *map(list, zip(*others, strict=True))) if others else Batch(group, [], [], [])
+
+    def _slot(self, priority: float) -> int | None:
+        slot = super()._slot(priority)
+        note_stored(self.shared_state, slot, priority, fading=self.param_groups[0]["betas"][0])
+        return slot
+
+    def _with_buffer(self) -> list[dict[str, Any]]:
+        return [state for state in self.state.values() if "buffer" in state]
+
+    def _store_zeros(self, slot: Any) -> None:
         for group in self.param_groups:
             for param in group["params"]:
-                if param.grad is None and "buffer" in self.state.get(param, {}):
-                    self.state[param]["buffer"][slot].zero_()
+                if param.grad is None and "buffer" in (state := self.state.get(param, {})):
+                    store([state["buffer"]], [state["buffer_sum"]], [torch.zeros_like(state["exp_avg"])], slot)
+
+    def _update_on_device(self, batches: list[Batch]) -> None:
+        """Do the same with a table of tensors, and slots chosen by a mask, so that nothing is read."""
+        group, table = batches[0].group, self.shared_state
+        lengths = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for b in batches for g in b.grads])
+        priority = lengths.sum() if group["variant"] == "official" else lengths.norm()
+        if "ages" not in table:
+            table["priorities"] = lengths.new_zeros(group["capacity"])
+            table["ages"] = lengths.new_zeros(group["capacity"], dtype=torch.int64)
+        priorities, ages = table["priorities"], table["ages"]
+        filled, slot = (ages > 0).sum(), choose_on_device(priorities, ages, priority)
+        for batch in batches:
+            for state in batch.states:
+                put(state, step=state["step"] + 1)
+            self.update_group(batch, filled, slot)
+        self._store_zeros(slot)
+        priorities.copy_(group["decay"] * torch.where(slot, priority, priorities))
+        ages.copy_(torch.where(slot, 1, ages + (ages > 0)))
 
 
 def adam_cm(
@@ -230,6 +279,61 @@ def adam_cm(
     exp_avg_sqs: list[Tensor],
     max_exp_avg_sqs: list[Tensor],
     buffers: list[Tensor],
+    buffer_sums: list[Tensor],
+    steps: list[Any],
+    *,
+    filled: Any,
+    slot: Any,
+    lr: Any,
+    betas: tuple[float, float],
+    eps: float,
+    foreach: bool = True,
+) -> None:
+    """Do one step on lists of tensors: ``filled`` slots are averaged, then the new momenta go to ``slot``, if any.
+
+    Tensor by tensor, the numbers may also be tensors that broadcast; see ``tam``. The slot is then a mask over slots.
+    """
+    step = _fused_adam_cm if foreach else _single_tensor_adam_cm
+    tensors = params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, buffers, buffer_sums
+    step(*tensors, steps, filled=filled, slot=slot, lr=lr, betas=betas, eps=eps)
+
+
+def _single_tensor_adam_cm(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    max_exp_avg_sqs: list[Tensor],
+    buffers: list[Tensor],
+    buffer_sums: list[Tensor],
+    steps: list[Any],
+    *,
+    filled: Any,
+    slot: Any,
+    lr: Any,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    beta1, beta2 = betas
+    for i, param in enumerate(params):
+        exp_avg, exp_avg_sq, step = exp_avgs[i], exp_avg_sqs[i], steps[i]
+        exp_avg.mul_(beta1).add_(grads[i], alpha=1 - beta1)
+        aggregate = exp_avg + buffer_sums[i] / _at_least_one(filled)
+        store(buffers[i : i + 1], buffer_sums[i : i + 1], [exp_avg], slot)
+        exp_avg_sq.mul_(beta2).addcmul_(aggregate, aggregate, value=1 - beta2)
+        v = torch.maximum(max_exp_avg_sqs[i], exp_avg_sq, out=max_exp_avg_sqs[i]) if max_exp_avg_sqs else exp_avg_sq
+        denominator = (v / (1 - beta2**step)).sqrt() + eps
+        param.sub_(lr / (1 - beta1**step) * aggregate / denominator)
+
+
+def _fused_adam_cm(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    max_exp_avg_sqs: list[Tensor],
+    buffers: list[Tensor],
+    buffer_sums: list[Tensor],
     steps: list[int],
     *,
     filled: int,
@@ -238,49 +342,32 @@ def adam_cm(
     betas: tuple[float, float],
     eps: float,
 ) -> None:
-    """Do one step on lists of tensors: ``filled`` slots are averaged, then the new momenta go to ``slot``, if any."""
-    beta1, beta2 = betas
-    torch._foreach_lerp_(exp_avgs, grads, 1 - beta1)
-    aggregates = exp_avgs
-    if filled:
-        aggregates = [
-            torch.mean(buffer[:filled], 0, dtype=m.dtype) for buffer, m in zip(buffers, exp_avgs, strict=True)
-        ]
-        torch._foreach_add_(aggregates, exp_avgs)
-    if slot is not None:
-        torch._foreach_copy_([buffer[slot] for buffer in buffers], exp_avgs)
+    """Do the step block by block, the last part with Adam's kernel.
 
-    torch._foreach_mul_(exp_avg_sqs, beta2)
-    torch._foreach_addcmul_(exp_avg_sqs, aggregates, aggregates, 1 - beta2)
-    if max_exp_avg_sqs:
-        torch._foreach_maximum_(max_exp_avg_sqs, exp_avg_sqs)
-    first, second = [1 - beta1**step for step in steps], [math.sqrt(1 - beta2**step) for step in steps]
-    # lr m / (sqrt(v) / c + eps) = lr c m / (sqrt(v) + c eps), which is a pass less over the parameters
-    denominators = torch._foreach_sqrt(max_exp_avg_sqs or exp_avg_sqs)
-    torch._foreach_add_(denominators, [eps * c for c in second])
-    torch._foreach_addcdiv_(params, aggregates, denominators, [-lr * c / b for b, c in zip(first, second, strict=True)])
-
-
-def replaced_slot(priorities: list[float], ages: list[int], priority: float, capacity: int) -> int | None:
-    """Return the slot that a momentum of this priority goes to, or None if it is not kept.
-
-    Examples
-    --------
-    >>> replaced_slot([2.0, 1.0], [2, 1], 0.5, capacity=3)
-    2
-    >>> replaced_slot([2.0, 1.0, 1.0], [3, 1, 2], 1.5, capacity=3)
-    2
-    >>> replaced_slot([2.0, 1.0, 1.0], [3, 1, 2], 1.0, capacity=3) is None
-    True
+    There the aggregate is both gradient and first moment, which a first beta of 0 makes the same.
     """
-    if len(priorities) < capacity:
-        return len(priorities)
-    lowest = min(range(capacity), key=lambda slot: (priorities[slot], -ages[slot]), default=None)
-    return lowest if lowest is not None and priority > priorities[lowest] else None
+    beta1, beta2 = betas
+    slots = [] if slot is None else [[buffer[slot] for buffer in buffers]]
+    largest = [max_exp_avg_sqs] if max_exp_avg_sqs else []
+    columns = params, grads, exp_avgs, exp_avg_sqs, buffer_sums, *slots, *largest
+    for tensors, (counts,), (own_buffers,), fits in alike(columns, (steps,), (buffers,)):
+        if not fits:
+            ps, gs, ms, vs, sums, *more = tensors
+            top = more[-1] if largest else []
+            constants: dict[str, Any] = {"filled": filled, "slot": slot, "lr": lr, "betas": betas, "eps": eps}
+            _single_tensor_adam_cm(ps, gs, ms, vs, top, own_buffers, sums, counts, **constants)
+            continue
+        first, root = 1 - beta1 ** counts[0], math.sqrt(1 - beta2 ** counts[0])
+        for ps, gs, ms, vs, sums, *more in blocks(tensors):
+            torch._foreach_lerp_(ms, gs, 1 - beta1)
+            aggregates = list(torch._foreach_add(ms, sums, alpha=1 / _at_least_one(filled)))
+            if slots:
+                replace(more[0], sums, ms)
+            # lr a / (sqrt(v) / c + eps) = lr c a / (sqrt(v) + c eps), with c for the root of the second correction
+            top, rate = (more[-1] if largest else []), lr * root / first
+            fused_adam(ps, aggregates, aggregates, vs, top, lr=rate, betas=(0.0, beta2), eps=eps * root)
 
 
-def _floating_dtype(name: str | torch.dtype | None, default: torch.dtype) -> torch.dtype:
-    dtype = default if name is None else getattr(torch, name, None) if isinstance(name, str) else name
-    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ValueError(f"buffer_dtype must be a floating-point type such as 'bfloat16', got {name!r}")
-    return dtype
+def _at_least_one(filled: Any) -> Any:
+    """Return how many slots the sum is divided by; without any it is zero."""
+    return filled.clamp(min=1) if isinstance(filled, Tensor) else max(filled, 1)

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import BaseOptimizer, Batch, at_least_float32, check_betas, check_choice, check_number
-from tamcl.optim.tam import Granularity, accumulate, check_torque, torque
+from tamcl.optim.base import (
+    BaseOptimizer,
+    Batch,
+    at_least_float32,
+    check_betas,
+    check_choice,
+    check_number,
+    is_fast,
+    learning_rate,
+    put,
+    zero,
+)
+from tamcl.optim.damping import DampingFunction, Timing
+from tamcl.optim.draws import own_seed
+from tamcl.optim.fused import alike, fused_adam
+from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, torque
 
 BiasCorrection = Literal["second", "none", "both"]
+
+TINY = 1e-300
+"""Added to a divisor that is 0 if nothing has entered the momentum yet."""
 
 
 class AdaTAMBase(BaseOptimizer):
     """What AdaTAM and AdaTAMW share: everything but where weight decay enters."""
 
-    shared_options = ("gamma", "granularity", "damping")
+    shared_options = TORQUE_OPTIONS
+    device_numbers = ("step", "weight", "cosine", "smoothed_cosine", "damping")
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
@@ -29,29 +46,50 @@ class AdaTAMBase(BaseOptimizer):
 
     def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
         """Start from zero moments."""
-        if "momentum_buffer" not in state:
+        if "exp_avg" not in state:
             dtype = at_least_float32(param.dtype)
-            state["step"] = 0
-            state["momentum_buffer"] = torch.zeros_like(param, dtype=dtype)
+            state["step"], state["weight"] = zero(param, group), zero(param, group)
+            state["exp_avg"] = torch.zeros_like(param, dtype=dtype)
             state["exp_avg_sq"] = torch.zeros_like(param, dtype=dtype)
 
     def update(self, batches: list[Batch]) -> None:
         """Do one step of AdaTAM."""
-        for (group, params, grads, states), dampings in zip(batches, torque(batches, self.shared_state), strict=True):
-            for state in states:
-                state["step"] += 1
+        all_dampings = torque(batches, self.shared_state, "exp_avg")
+        for (group, params, grads, states), dampings in zip(batches, all_dampings, strict=True):
+            shares = []
+            for state, damping in zip(states, dampings, strict=True):
+                weight, share = average(state["weight"], group["betas"][0], group["eps"] + damping)
+                put(state, step=state["step"] + 1, weight=weight)
+                shares.append(share)
             adatam(
                 params,
                 grads,
-                [state["momentum_buffer"] for state in states],
+                [state["exp_avg"] for state in states],
                 [state["exp_avg_sq"] for state in states],
                 [state["step"] for state in states],
-                dampings,
-                lr=float(group["lr"]),
+                [state["weight"] for state in states],
+                shares,
+                lr=learning_rate(group),
                 betas=group["betas"],
                 eps=group["eps"],
                 bias_correction=group["bias_correction"],
+                foreach=is_fast(group),
             )
+
+
+def average(weight: Any, beta: float, entering: Any) -> tuple[Any, Any]:
+    r"""Return the weight of the momentum as an average of gradients, and the share in it of the newest.
+
+    The momentum :math:`m = \beta m + c g` is :math:`N` times an average: :math:`N = \beta N + c`, and of the average
+    :math:`c / N` is replaced by the gradient.
+
+    Examples
+    --------
+    >>> average(0.0, 0.9, 0.5)
+    (0.5, 1.0)
+    """
+    weight = beta * weight + entering
+    return weight, entering / (weight + TINY)
 
 
 class AdaTAM(AdaTAMBase):
@@ -86,16 +124,27 @@ class AdaTAM(AdaTAMBase):
         Which moments are corrected for their start at zero: :math:`\hat v_t = v_t / (1 - \beta_2^t)` alone (the first
         step is :math:`\eta / 2`), none (the first steps are 16, 22, 27 times :math:`\eta`), or also
         :math:`\hat m_t = m_t / (1 - \beta_1^t)`, as in Adam (the first step is :math:`5 \eta`).
-    damping : float, optional
-        Hold :math:`d_t` at this number in [0, 1] and measure no cosine; the same in all groups.
+    damping : float or {"average", "shuffled"}, optional
+        Null models of torque, the same in all groups; see ``TAM``.
+    damping_function : {"linear", "quadratic", "reversed"}
+        The damping as a function of the smoothed cosine, the same in all groups; see ``TAM``.
+    seed : int, optional
+        Of the draws of ``"shuffled"``; that of torch's global generator if None. The same in all groups.
     maximize : bool
         Ascend instead.
+    foreach : bool, optional
+        False: tensor by tensor, as the equations are written; else through torch's fused Adam kernel, which gives the
+        same numbers up to rounding.
+    capturable : bool
+        Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
+        tensor.
 
     Attributes
     ----------
     state : dict
-        ``step``, ``momentum_buffer`` and ``exp_avg_sq`` of every parameter, and ``cosine``, ``smoothed_cosine`` and
-        ``damping`` of the last step: of every parameter, or, if global, in ``shared_state``.
+        ``step``, ``exp_avg``, ``exp_avg_sq`` and ``weight`` of every parameter, where the momentum :math:`m_t` is
+        ``weight * exp_avg``; and ``cosine``, ``smoothed_cosine`` and ``damping`` of the last step: of every parameter,
+        or, if global, in ``shared_state``.
 
     Notes
     -----
@@ -131,8 +180,12 @@ class AdaTAM(AdaTAMBase):
         weight_decay: float = 0.0,
         granularity: Granularity = "global",
         bias_correction: BiasCorrection = "second",
-        damping: float | None = None,
+        damping: float | Timing | None = None,
+        damping_function: DampingFunction = "linear",
+        seed: int | None = None,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -144,7 +197,11 @@ class AdaTAM(AdaTAMBase):
             "granularity": granularity,
             "bias_correction": bias_correction,
             "damping": damping,
+            "damping_function": damping_function,
+            "seed": own_seed(seed),
             "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
         }
         super().__init__(params, defaults)
 
@@ -152,26 +209,80 @@ class AdaTAM(AdaTAMBase):
 def adatam(
     params: list[Tensor],
     grads: list[Tensor],
-    momentum_buffers: list[Tensor],
+    exp_avgs: list[Tensor],
     exp_avg_sqs: list[Tensor],
-    steps: list[int],
-    dampings: list[float],
+    steps: list[Any],
+    weights: list[Any],
+    shares: list[Any],
     *,
-    lr: float,
+    lr: Any,
+    betas: tuple[float, float],
+    eps: float,
+    bias_correction: BiasCorrection,
+    foreach: bool = True,
+) -> None:
+    """Do one step of AdaTAM on lists of tensors, given of each the count of steps and what ``average`` returned.
+
+    Tensor by tensor, these and ``lr`` may also be tensors that broadcast; see ``tam``.
+    """
+    step = _fused_adatam if foreach else _single_tensor_adatam
+    tensors, numbers = (params, grads, exp_avgs, exp_avg_sqs), (steps, weights, shares)
+    step(*tensors, *numbers, lr=lr, betas=betas, eps=eps, bias_correction=bias_correction)
+
+
+def _single_tensor_adatam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    steps: list[Any],
+    weights: list[Any],
+    shares: list[Any],
+    *,
+    lr: Any,
     betas: tuple[float, float],
     eps: float,
     bias_correction: BiasCorrection,
 ) -> None:
-    """Do one step of AdaTAM on lists of tensors, given the damping and the count of steps of each."""
-    beta1, beta2 = betas
-    accumulate(momentum_buffers, grads, dampings, beta=beta1, eps=eps)
-    torch._foreach_mul_(exp_avg_sqs, beta2)
-    torch._foreach_addcmul_(exp_avg_sqs, grads, grads, 1 - beta2)
-    first = [1 - beta1**step if bias_correction == "both" else 1.0 for step in steps]
-    second = [math.sqrt(1 - beta2**step) if bias_correction != "none" else 1.0 for step in steps]
-    # lr m / (sqrt(v) / c + eps) = lr c m / (sqrt(v) + c eps), which is a pass less over the parameters
-    denominators = torch._foreach_sqrt(exp_avg_sqs)
-    torch._foreach_add_(denominators, [eps * c for c in second])
-    torch._foreach_addcdiv_(
-        params, momentum_buffers, denominators, [-lr * c / b for b, c in zip(first, second, strict=True)]
-    )
+    columns = params, grads, exp_avgs, exp_avg_sqs, steps, weights, shares
+    for param, grad, exp_avg, exp_avg_sq, step, weight, share in zip(*columns, strict=True):
+        exp_avg.add_(share * (grad - exp_avg))
+        exp_avg_sq.mul_(betas[1]).addcmul_(grad, grad, value=1 - betas[1])
+        first, second = _corrections(step, betas, bias_correction)
+        momentum = weight * exp_avg
+        param.sub_(lr * (momentum / first) / ((exp_avg_sq / second).sqrt() + eps))
+
+
+def _fused_adatam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    steps: list[Any],
+    weights: list[Any],
+    shares: list[Any],
+    *,
+    lr: Any,
+    betas: tuple[float, float],
+    eps: float,
+    bias_correction: BiasCorrection,
+) -> None:
+    """Do the step in one pass: it is Adam's, with the average that the momentum is a multiple of as first moment."""
+    for tensors, numbers, _, fits in alike((params, grads, exp_avgs, exp_avg_sqs), (steps, weights, shares)):
+        if not fits or not numbers[2][0]:  # a share of 0 is what the kernel's first correction would divide by
+            constants: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "bias_correction": bias_correction}
+            _single_tensor_adatam(*tensors, *numbers, **constants)
+            continue
+        ps, gs, ms, vs = tensors
+        step, weight, share = (column[0] for column in numbers)
+        first, second = _corrections(step, betas, bias_correction)
+        # N m / (sqrt(v) / c + eps) = c N m / (sqrt(v) + c eps), with c for the root of the second correction
+        root = second**0.5
+        rate = lr * weight * root / first
+        fused_adam(ps, gs, ms, vs, [], lr=rate, betas=(1 - share, betas[1]), eps=eps * root)
+
+
+def _corrections(step: Any, betas: tuple[float, float], which: BiasCorrection) -> tuple[Any, Any]:
+    """Return what the first and the second moment are divided by for having started at zero."""
+    first = 1 - betas[0] ** step if which == "both" else 1.0
+    return first, 1 - betas[1] ** step if which != "none" else 1.0

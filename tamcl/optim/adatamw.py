@@ -6,7 +6,9 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.adatam import AdaTAMBase, BiasCorrection
-from tamcl.optim.tam import Granularity
+from tamcl.optim.damping import DampingFunction, Timing
+from tamcl.optim.draws import own_seed
+from tamcl.optim.torque import Granularity
 
 
 class AdaTAMW(AdaTAMBase):
@@ -36,10 +38,20 @@ class AdaTAMW(AdaTAMBase):
         One cosine over all parameters that have a gradient, or one for each tensor; the same in all groups.
     bias_correction : {"second", "none", "both"}
         Which moments are corrected for their start at zero; see ``AdaTAM``.
-    damping : float, optional
-        Hold :math:`d_t` at this number in [0, 1] and measure no cosine; the same in all groups.
+    damping : float or {"average", "shuffled"}, optional
+        Null models of torque, the same in all groups; see ``TAM``.
+    damping_function : {"linear", "quadratic", "reversed"}
+        The damping as a function of the smoothed cosine, the same in all groups; see ``TAM``.
+    seed : int, optional
+        Of the draws of ``"shuffled"``; that of torch's global generator if None. The same in all groups.
     maximize : bool
         Ascend instead.
+    foreach : bool, optional
+        False: tensor by tensor, as the equations are written; else through torch's fused Adam kernel, which gives the
+        same numbers up to rounding.
+    capturable : bool
+        Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
+        tensor.
 
     Notes
     -----
@@ -72,8 +84,12 @@ class AdaTAMW(AdaTAMBase):
         weight_decay: float = 1e-2,
         granularity: Granularity = "global",
         bias_correction: BiasCorrection = "second",
-        damping: float | None = None,
+        damping: float | Timing | None = None,
+        damping_function: DampingFunction = "linear",
+        seed: int | None = None,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -85,6 +101,10 @@ class AdaTAMW(AdaTAMBase):
             "granularity": granularity,
             "bias_correction": bias_correction,
             "damping": damping,
+            "damping_function": damping_function,
+            "seed": own_seed(seed),
             "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
         }
         super().__init__(params, defaults)

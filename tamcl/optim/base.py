@@ -16,6 +16,14 @@ SAFE = (1e-15, 1e15)
 """Between these a float32 norm is exact: its squares neither underflow nor overflow."""
 
 
+PATHS = {"foreach": (True, False, None), "capturable": (True, False)}
+"""Options that choose how a step is computed and never what, and what each may be."""
+
+HALF_PRECISION = {torch.float16, torch.bfloat16}
+
+CPU = torch.device("cpu")
+
+
 class Batch(NamedTuple):
     """What one parameter group brings to a step: entries of the lists belong together."""
 
@@ -39,11 +47,14 @@ class BaseOptimizer(Optimizer, ABC):
         Parameters, named parameters or parameter groups.
     defaults : dict
         Options of the groups that do not give their own; with ``lr``, ``weight_decay``, ``decoupled_weight_decay`` and
-        ``maximize``.
+        ``maximize``, and ``foreach`` and ``capturable`` of those that offer them.
     """
 
     shared_options: ClassVar[tuple[str, ...]] = ()
     """Options of the whole optimizer: no group may have its own."""
+
+    device_numbers: ClassVar[tuple[str, ...]] = ()
+    """Numbers of the state that ``capturable`` keeps on the device, in float64."""
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
@@ -73,7 +84,7 @@ class BaseOptimizer(Optimizer, ABC):
         batches = [batch for group in self.param_groups if (batch := self._gather(group)).params]
         for group, params, *_ in batches:
             if group["weight_decay"] and group["decoupled_weight_decay"]:
-                torch._foreach_mul_(params, 1 - float(group["lr"]) * group["weight_decay"])
+                torch._foreach_mul_(params, 1 - learning_rate(group) * group["weight_decay"])
         if batches:
             self.update(batches)
         return loss
@@ -106,30 +117,29 @@ class BaseOptimizer(Optimizer, ABC):
 
     def state_dtype(self, key: str, param: Tensor, group: dict[str, Any]) -> torch.dtype:
         """Return the precision of a state tensor: the parameter's, and at least float32."""
-        return at_least_float32(param.dtype)
+        return torch.float64 if key in self.device_numbers else at_least_float32(param.dtype)
 
     def _gather(self, group: dict[str, Any]) -> Batch:
-        params = [param for param in group["params"] if param.grad is not None]
-        if not params:
-            return Batch(group, [], [], [])
-        grads = [self._gradient(param) for param in params]
-        states = [self.state[param] for param in params]
-        for state, param in zip(states, params, strict=True):
+        params, grads, states = [], [], []
+        for param in group["params"]:
+            grad = param.grad
+            if grad is None:
+                continue
+            if grad.layout is not torch.strided:
+                name = type(self).__name__
+                raise RuntimeError(f"{name} does not support sparse gradients, got one of layout {grad.layout}")
+            state = self.state[param]
             self.initialize(state, param, group)
+            params.append(param)
+            grads.append(grad.float() if grad.dtype in HALF_PRECISION else grad)
+            states.append(state)
+        if not params:
+            return Batch(group, params, grads, states)
         if group["maximize"]:
             grads = list(torch._foreach_neg(grads))
         if group["weight_decay"] and not group["decoupled_weight_decay"]:
             grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
         return Batch(group, params, grads, states)
-
-    def _gradient(self, param: Tensor) -> Tensor:
-        grad = param.grad
-        assert grad is not None
-        if grad.layout is not torch.strided:
-            raise RuntimeError(
-                f"{type(self).__name__} does not support sparse gradients, got one of layout {grad.layout}"
-            )
-        return grad.to(at_least_float32(param.dtype))
 
     def _check_group(self, group: dict[str, Any]) -> None:
         for param in group["params"]:
@@ -140,9 +150,12 @@ class BaseOptimizer(Optimizer, ABC):
                 )
         check_number(group, "lr")
         check_number(group, "weight_decay")
+        paths = [name for name in PATHS if name in group]
+        for name in paths:
+            check_choice(group, name, PATHS[name])
         self.check_options(group)
         first = self.param_groups[0]
-        for name in self.shared_options:
+        for name in (*self.shared_options, *paths):
             if group[name] != first[name]:
                 raise ValueError(
                     f"{name} must be the same in all groups: {first[name]!r} in the first, got {group[name]!r}"
@@ -151,7 +164,44 @@ class BaseOptimizer(Optimizer, ABC):
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:
     """Return float32 for half-precision types, and any other type as it is."""
-    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+    return torch.float32 if dtype in HALF_PRECISION else dtype
+
+
+def learning_rate(group: dict[str, Any]) -> Any:
+    """Return ``lr`` as a number; under ``capturable`` it may stay a tensor, so that it is not read from the device."""
+    return group["lr"] if group.get("capturable") else float(group["lr"])
+
+
+def is_fast(group: dict[str, Any]) -> bool:
+    """Whether a step goes through torch's fused kernels where they fit."""
+    return group["foreach"] is not False and not group["capturable"]
+
+
+def zero(param: Tensor, group: dict[str, Any]) -> Any:
+    """Return the zero that a number of the state starts from."""
+    return torch.zeros((), dtype=torch.float64, device=param.device) if group["capturable"] else 0
+
+
+def put(state: dict[str, Any], **numbers: Any) -> None:
+    """Set numbers of a state; one on the device is overwritten in place, where a captured graph will look for it."""
+    for key, number in numbers.items():
+        if isinstance(number, Tensor) and isinstance(state.get(key), Tensor):
+            state[key].copy_(number)
+        else:
+            state[key] = number
+
+
+def vectors(state: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two tensors of one shape as vectors whose entries belong together: views, where their layouts agree.
+
+    The first is a tensor of the state: those have no gaps in memory.
+    """
+    if state.is_contiguous() and other.is_contiguous():
+        return state.view(-1), other.view(-1)
+    if state.stride() == other.stride():
+        shape = (state.numel(),)
+        return state.as_strided(shape, (1,)), other.as_strided(shape, (1,))
+    return state.reshape(-1), other.reshape(-1)
 
 
 def norms(tensors: list[Tensor]) -> list[float]:
@@ -177,7 +227,10 @@ def largest_entry(tensors: list[Tensor]) -> float:
 def read(scalars: Iterable[Tensor]) -> list[float]:
     """Bring 0-dim tensors to Python, with a single read of the device they are on."""
     values = list(scalars)
-    if len({value.device for value in values}) > 1:
+    devices = {value.device for value in values}
+    if devices == {CPU}:
+        return [value.item() for value in values]
+    if len(devices) > 1:
         values = [value.cpu() for value in values]
     return torch.stack(values).tolist() if values else []
 
@@ -213,7 +266,7 @@ def check_count(group: dict[str, Any], name: str) -> None:
         raise ValueError(f"{name} must be a whole number >= 0, got {value!r}")
 
 
-def check_choice(group: dict[str, Any], name: str, choices: tuple[str, ...]) -> None:
+def check_choice(group: dict[str, Any], name: str, choices: tuple[Any, ...]) -> None:
     """Raise ValueError unless ``group[name]`` is one of the choices."""
     if group[name] not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {group[name]!r}")

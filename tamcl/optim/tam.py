@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from itertools import chain
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.base import (
-    SAFE,
     BaseOptimizer,
     Batch,
     at_least_float32,
-    check_choice,
     check_number,
-    largest_entry,
-    read,
+    is_fast,
+    learning_rate,
 )
-
-Granularity = Literal["global", "tensor"]
+from tamcl.optim.damping import DampingFunction, Timing
+from tamcl.optim.draws import own_seed
+from tamcl.optim.fused import alike, tell_autograd
+from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, torque
 
 
 class TAM(BaseOptimizer):
@@ -56,11 +54,23 @@ class TAM(BaseOptimizer):
         :math:`\theta_{t-1}` shrinks by :math:`1 - \eta \lambda` before the step.
     granularity : {"global", "tensor"}
         One cosine over all parameters that have a gradient, or one for each tensor; the same in all groups.
-    damping : float, optional
-        Hold :math:`d_t` at this number in [0, 1] and measure no cosine; the same in all groups. 1/2 is the null model:
-        what TAM would be if torque did not matter.
+    damping : float or {"average", "shuffled"}, optional
+        Null models of torque, the same in all groups. A number in [0, 1]: hold :math:`d_t` there and measure no cosine;
+        1/2 is what TAM would be if torque did not matter. ``"average"``: the mean of all dampings so far.
+        ``"shuffled"``: one of the last 1000, drawn at random, so that only its timing is lost.
+    damping_function : {"linear", "quadratic", "reversed"}
+        :math:`d_t` as a function of :math:`\hat s_t`: with c for :math:`(1 + \hat s_t) / 2`, it is c, :math:`c^2` or
+        :math:`1 - c`. The same in all groups.
+    seed : int, optional
+        Of the draws of ``"shuffled"``; that of torch's global generator if None. The same in all groups.
     maximize : bool
         Ascend instead.
+    foreach : bool, optional
+        False: tensor by tensor, as the equations are written; else through torch's fused SGD kernel, which gives the
+        same numbers up to rounding.
+    capturable : bool
+        Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
+        tensor.
 
     Attributes
     ----------
@@ -97,7 +107,8 @@ class TAM(BaseOptimizer):
     True
     """
 
-    shared_options = ("gamma", "granularity", "damping")
+    shared_options = TORQUE_OPTIONS
+    device_numbers = ("cosine", "smoothed_cosine", "damping")
 
     def __init__(
         self,
@@ -110,8 +121,12 @@ class TAM(BaseOptimizer):
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
         granularity: Granularity = "global",
-        damping: float | None = None,
+        damping: float | Timing | None = None,
+        damping_function: DampingFunction = "linear",
+        seed: int | None = None,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -122,7 +137,11 @@ class TAM(BaseOptimizer):
             "decoupled_weight_decay": decoupled_weight_decay,
             "granularity": granularity,
             "damping": damping,
+            "damping_function": damping_function,
+            "seed": own_seed(seed),
             "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
         }
         super().__init__(params, defaults)
 
@@ -139,112 +158,78 @@ class TAM(BaseOptimizer):
 
     def update(self, batches: list[Batch]) -> None:
         """Do one step of TAM."""
-        for (group, params, grads, states), dampings in zip(batches, torque(batches, self.shared_state), strict=True):
-            momenta = [state["momentum_buffer"] for state in states]
-            tam(params, grads, momenta, dampings, lr=float(group["lr"]), beta=group["momentum"], eps=group["eps"])
+        dampings = torque(batches, self.shared_state)
+        for (group, params, grads, states), own_dampings in zip(batches, dampings, strict=True):
+            tam(
+                params,
+                grads,
+                [state["momentum_buffer"] for state in states],
+                own_dampings,
+                lr=learning_rate(group),
+                beta=group["momentum"],
+                eps=group["eps"],
+                foreach=is_fast(group),
+            )
 
 
 def tam(
     params: list[Tensor],
     grads: list[Tensor],
     momentum_buffers: list[Tensor],
-    dampings: list[float],
+    dampings: list[Any],
     *,
-    lr: float,
+    lr: Any,
+    beta: float,
+    eps: float,
+    foreach: bool = True,
+) -> None:
+    """Do one step of TAM on lists of tensors, given the damping of each.
+
+    Tensor by tensor, dampings and ``lr`` may also be tensors that broadcast: without dimensions under ``capturable``,
+    or of shape (R, 1, ..., 1) for R runs that are stacked in one tensor and have each its own.
+    """
+    step = _fused_tam if foreach else _single_tensor_tam
+    step(params, grads, momentum_buffers, dampings, lr=lr, beta=beta, eps=eps)
+
+
+def _single_tensor_tam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    momentum_buffers: list[Tensor],
+    dampings: list[Any],
+    *,
+    lr: Any,
     beta: float,
     eps: float,
 ) -> None:
-    """Do one step of TAM on lists of tensors, given the damping of each."""
-    accumulate(momentum_buffers, grads, dampings, beta=beta, eps=eps)
-    torch._foreach_add_(params, momentum_buffers, alpha=-lr)
+    for param, grad, momentum, damping in zip(params, grads, momentum_buffers, dampings, strict=True):
+        momentum.mul_(beta).add_((eps + damping) * grad)
+        param.sub_(lr * momentum)
 
 
-def accumulate(
-    momentum_buffers: list[Tensor], grads: list[Tensor], dampings: list[float], *, beta: float, eps: float
+def _fused_tam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    momentum_buffers: list[Tensor],
+    dampings: list[Any],
+    *,
+    lr: Any,
+    beta: float,
+    eps: float,
 ) -> None:
-    """m = beta m + (eps + d) g."""
-    torch._foreach_mul_(momentum_buffers, beta)
-    if len(set(dampings)) == 1:
-        torch._foreach_add_(momentum_buffers, grads, alpha=eps + dampings[0])
-        return
-    for momentum, grad, damping in zip(momentum_buffers, grads, dampings, strict=True):
-        momentum.add_(grad, alpha=eps + damping)
-
-
-def torque(batches: list[Batch], shared_state: dict[str, Any]) -> list[list[float]]:
-    """Return the damping of every tensor of every batch; cosines and dampings are left in the state."""
-    group = batches[0].group
-    if group["damping"] is not None:
-        return [[group["damping"]] * len(batch.params) for batch in batches]
-    momenta = [[state["momentum_buffer"] for state in batch.states] for batch in batches]
-    if group["granularity"] == "global":
-        grads = [grad for batch in batches for grad in batch.grads]
-        [cosine] = cosines(list(chain.from_iterable(momenta)), grads, "global")
-        damping = smooth(shared_state, cosine, group["gamma"])
-        return [[damping] * len(batch.params) for batch in batches]
-    dampings = []
-    for (*_, grads, states), tensors in zip(batches, momenta, strict=True):
-        pairs = zip(states, cosines(tensors, grads, "tensor"), strict=True)
-        dampings.append([smooth(state, cosine, group["gamma"]) for state, cosine in pairs])
-    return dampings
-
-
-def smooth(state: dict[str, Any], cosine: float, gamma: float) -> float:
-    """Take a cosine into a state and return the damping that follows."""
-    smoothed: float = gamma * state.get("smoothed_cosine", 0.0) + (1 - gamma) * cosine
-    damping = (1 + smoothed) / 2
-    state.update(cosine=cosine, smoothed_cosine=smoothed, damping=damping)
-    return damping
-
-
-def cosines(momenta: list[Tensor], grads: list[Tensor], granularity: Granularity) -> list[float]:
-    """Return the cosine of momentum and gradient over all tensors, or that of each; 0 where either is 0.
-
-    Examples
-    --------
-    >>> east, north = torch.tensor([3.0, 0.0]), torch.tensor([0.0, 1e-30])
-    >>> cosines([east, east], [east, north], "tensor")
-    [1.0, 0.0]
-    >>> cosines([east, east], [-2 * east, -2 * east], "global")
-    [-1.0]
-    """
-    products = read(chain.from_iterable(_products(m, g) for m, g in zip(momenta, grads, strict=True)))
-    dots, momentum_squares, grad_squares = products[::3], products[1::3], products[2::3]
-    if granularity == "global":
-        return [_cosine(sum(dots), sum(momentum_squares), sum(grad_squares), momenta, grads)]
-    return [
-        _cosine(dot, mm, gg, [m], [g])
-        for dot, mm, gg, m, g in zip(dots, momentum_squares, grad_squares, momenta, grads, strict=True)
-    ]
-
-
-def _products(momentum: Tensor, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    m, g = momentum.reshape(-1), grad.reshape(-1)
-    return torch.dot(m, g), torch.dot(m, m), torch.dot(g, g)
-
-
-def _cosine(
-    dot: float, momentum_square: float, grad_square: float, momenta: list[Tensor], grads: list[Tensor]
-) -> float:
-    lengths = math.sqrt(momentum_square), math.sqrt(grad_square)
-    if not all(SAFE[0] < length < SAFE[1] for length in lengths):
-        return _scaled_cosine(momenta, grads)
-    return min(max(dot / (lengths[0] * lengths[1]), -1.0), 1.0)
-
-
-def _scaled_cosine(momenta: list[Tensor], grads: list[Tensor]) -> float:
-    """Take a cosine whose norms float32 cannot hold; it does not change when either side is scaled."""
-    m_scale, g_scale = largest_entry(momenta), largest_entry(grads)
-    if 0 in (m_scale, g_scale):
-        return 0.0
-    if not math.isfinite(m_scale) or not math.isfinite(g_scale):
-        return math.nan
-    return cosines([m.double() / m_scale for m in momenta], [g.double() / g_scale for g in grads], "global")[0]
-
-
-def check_torque(group: dict[str, Any]) -> None:
-    """Raise ValueError if an option of the damping is out of range."""
-    check_number(group, "gamma", high=1)
-    check_choice(group, "granularity", get_args(Granularity))
-    if group["damping"] is not None:
-        check_number(group, "damping", high=1, closed=True)
+    """Do the step in one pass: it is that of torch's SGD, which takes 1 - dampening of a gradient into the momentum."""
+    for tensors, numbers, _, fits in alike((params, grads, momentum_buffers), (dampings,)):
+        if not fits or beta == 0:  # without momentum the kernel takes no buffers
+            _single_tensor_tam(*tensors, *numbers, lr=lr, beta=beta, eps=eps)
+            continue
+        torch._fused_sgd_(
+            *tensors,
+            weight_decay=0.0,
+            momentum=beta,
+            lr=lr,
+            dampening=1 - (eps + numbers[0][0]),
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,
+        )
+        tell_autograd(tensors[0])

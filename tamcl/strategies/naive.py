@@ -27,7 +27,10 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     - the optimizer is never touched between experiences: the model has all its parameters from the start, while
       Avalanche would wipe the state on the first call of ``train`` and add parameters that were left out;
     - plugins that have nothing to do at an event are not called, since eight calls a step cost more than the step;
-    - ``eval`` tests all experiences in one pass and draws nothing at random, so that it changes nothing in training.
+    - ``eval`` tests all experiences in one pass and draws nothing at random, so that it changes nothing in training;
+    - an optimizer with a true ``needs_closure``, such as SAM, is given a closure. Its first call returns the loss whose
+      gradients are there already, later ones compute both anew on the same mini-batch, without hooks: what plugins see
+      is measured before the update, and what they add to the loss is not computed anew.
 
     Parameters
     ----------
@@ -115,6 +118,27 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             self.optimizer_step()
             _call(after_update, self)
             _call(after_iteration, self)
+
+    def optimizer_step(self) -> None:
+        """Update the weights, with a closure if the optimizer needs one."""
+        if getattr(self.optimizer, "needs_closure", False):
+            self.optimizer.step(self._closure())
+        else:
+            self.optimizer.step()
+
+    def _closure(self) -> Callable[[], Any]:
+        """Return a function of no arguments that gives loss and gradients at the weights as they are when called."""
+        present = [self.loss]
+
+        def closure() -> Any:
+            if present:
+                return present.pop()
+            self.optimizer.zero_grad()
+            loss = self._criterion(self.model(self.mb_x, self.experience.task), self.mb_y)
+            loss.backward()
+            return loss
+
+        return closure
 
     def _hooks(self, event: str) -> list[Hook]:
         """Return the plugins' methods for an event, without those that are Avalanche's empty ones."""

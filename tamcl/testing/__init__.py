@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
+    from tamcl.testing.examine import examine_optimizer
     from tamcl.testing.metrics import check_metric
     from tamcl.testing.optimizers import check_optimizer
     from tamcl.testing.streams import check_stream
 
-__all__ = ["check_metric", "check_optimizer", "check_stream"]
+__all__ = ["check_metric", "check_optimizer", "check_stream", "examine_optimizer"]
 
 __getattr__ = Table(
     "check",
     {
+        "examine": "tamcl.testing.examine:examine_optimizer",
         "metric": "tamcl.testing.metrics:check_metric",
         "optimizer": "tamcl.testing.optimizers:check_optimizer",
         "stream": "tamcl.testing.streams:check_stream",

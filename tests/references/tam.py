@@ -34,7 +34,7 @@ class TorqueReference:
         self.beta, self.gamma, self.eps, self.decoupled = beta, gamma, eps, decoupled
         self.granularity, self.damping = granularity, damping
         self.m = [np.zeros_like(p) for p in self.theta]
-        self.s = np.zeros(n)
+        self.s, self.d = np.zeros(n), np.zeros(n)
 
     def step(self, grads: Sequence[Array | None]) -> None:
         present = [i for i, g in enumerate(grads) if g is not None]
@@ -54,10 +54,14 @@ class TorqueReference:
             else:
                 continue
             self.s[i] = self.gamma * self.s[i] + (1 - self.gamma) * cosine
+            self.d[i] = self.damp(i)
         for i in present:
-            d = (1 + self.s[i]) / 2 if self.damping is None else self.damping
+            d = self.d[i] if self.damping is None else self.damping
             self.m[i] = self.beta * self.m[i] + (self.eps + d) * g[i]
             self.move(i, g[i])
+
+    def damp(self, i: int) -> float:
+        return (1 + self.s[i]) / 2
 
     def move(self, i: int, g: Array) -> None:
         self.theta[i] = self.theta[i] - self.lr[i] * self.m[i]

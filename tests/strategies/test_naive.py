@@ -17,6 +17,7 @@ from tamcl.avalanche import SupervisedPlugin
 from tamcl.collectors import Diverged, EvaluationCollector, OnlineCollector
 from tamcl.models import Classifier
 from tamcl.models.classifier import build_classifier
+from tamcl.optim import SAM
 from tamcl.strategies import Naive
 from tamcl.strategies.loader import BatchLoader
 from tamcl.streams import LabelFlip, TaskShift
@@ -202,6 +203,43 @@ def test_online_rows_are_measured_before_the_update() -> None:
     logits = model()(x)
     assert rows.loc[0, "loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, y).item())
     assert rows.loc[0, "correct"] == (logits.argmax(1) == y).sum().item()
+
+
+def test_an_optimizer_that_needs_a_closure_gets_one_that_computes_loss_and_gradients_anew() -> None:
+    """SAM by hand on the same mini-batches; rows are measured before the update and hooks called once a step."""
+    online, seen = OnlineCollector(), list[torch.Tensor]()
+    parts = segments(FLIPS)
+
+    def sam(parameters: Any) -> torch.optim.Optimizer:
+        return SAM(parameters, lr=0.1, base="sgd", momentum=0.9, rho=0.5)
+
+    strategy = train(parts, plugins=[online, _Watch(seen)], optimizer=sam)
+    assert len(seen) == 30
+    network, losses = model(), []
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
+
+    def gradient(x: torch.Tensor, y: torch.Tensor) -> float:
+        optimizer.zero_grad()
+        loss = torch.nn.functional.cross_entropy(network(x), y)
+        loss.backward()
+        return loss.item()
+
+    for position, experience in enumerate(build_benchmark(DATA, parts).train_stream):
+        for x, y, _ in BatchLoader(experience, 10, 0, position, torch.device("cpu")):
+            losses.append(gradient(x, y))
+            weights_before = [p.detach().clone() for p in network.parameters()]
+            grads = [p.grad.clone() for p in network.parameters() if p.grad is not None]
+            length = torch.cat([g.flatten() for g in grads]).norm()
+            with torch.no_grad():
+                for p, g in zip(network.parameters(), grads, strict=True):
+                    p.add_(g * 0.5 / length)
+            gradient(x, y)
+            with torch.no_grad():
+                for p, w in zip(network.parameters(), weights_before, strict=True):
+                    p.copy_(w)
+            optimizer.step()
+    assert online.rows()["loss"].to_numpy() == pytest.approx(np.array(losses), rel=1e-4)
+    torch.testing.assert_close(weights(strategy.model), weights(network), rtol=1e-4, atol=1e-5)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_rows_before() -> None:

@@ -1,0 +1,184 @@
+"""Adam with critical gradients: Adam on the sum of the gradient and the mean of a few remembered ones."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from tamcl.optim.base import Batch, check_betas, check_number
+from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column, recall, remember
+from tamcl.optim.draws import own_seed
+
+
+class AdamCG(BufferOptimizer):
+    r"""Adam with critical gradients: to the gradient is added the mean of a few large remembered ones.
+
+    Use it to ask what ``AdamCM`` gains by remembering momenta and not gradients. Remembered gradients cancel where they
+    point opposite ways, as around a minimum, and then this is close to Adam.
+
+    .. math::
+        \hat g_t &= g_t + \frac{1}{|B|} \sum_{b \in B} b \\
+        m_t &= \beta_1 \, m_{t-1} + (1 - \beta_1) \, \hat g_t \\
+        v_t &= \beta_2 \, v_{t-1} + (1 - \beta_2) \, \hat g_t^2 \\
+        \theta_t &= \theta_{t-1}
+            - \frac{\eta}{1 - \beta_1^t} \frac{m_t}{\sqrt{v_t} \, / \sqrt{1 - \beta_2^t} + \epsilon}
+
+    Then :math:`g_t` enters the buffer :math:`B` with priority :math:`\lVert g_t \rVert`, if :math:`B` is not full or
+    the priority is above the lowest in :math:`B`, which leaves (of equal ones the oldest). At the end of every step all
+    priorities are multiplied by :math:`\lambda`.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or parameter groups.
+    lr : float or Tensor of one element
+        :math:`\eta`, at least 0.
+    capacity : int
+        How many gradients :math:`B` holds, at least 0: at 0 this is Adam; the same in all groups.
+    decay : float
+        :math:`\lambda` in [0, 1]: at 1 large gradients are never forgotten; the same in all groups.
+    betas : tuple of float
+        :math:`(\beta_1, \beta_2)`, each in [0, 1).
+    eps : float
+        :math:`\epsilon`, at least 0.
+    weight_decay : float
+        At least 0, times :math:`\theta_{t-1}`, is added to :math:`\hat g_t`; what is remembered is without.
+    buffer_dtype : str or torch.dtype, optional
+        Precision of the buffer, such as ``"bfloat16"`` to halve its memory; that of the moments if None.
+    variant : {"official", "paper"}
+        The priority: the sum of the norms of all tensors' gradients, as in the authors' released code, or the norm of
+        the whole gradient; the same in all groups.
+    replacement : {"priority", "fifo", "random"}
+        What leaves a full buffer: see above; or, as null models that keep every gradient, the oldest or one drawn at
+        random; the same in all groups.
+    seed : int, optional
+        Of those draws; that of torch's global generator if None. The same in all groups.
+    maximize : bool
+        Ascend instead.
+
+    Attributes
+    ----------
+    state : dict
+        ``step``, ``exp_avg``, ``exp_avg_sq`` and ``buffer`` (capacity first) of every parameter; ``priorities`` and
+        ``ages`` (in steps) of the filled slots in ``shared_state``.
+
+    Notes
+    -----
+    Assumptions: those about the buffer that ``AdamCM`` states. The released code has amsgrad too, and a running sum of
+    the buffer whose rounding error grows; here the mean is taken anew in each step.
+
+    References
+    ----------
+    Memory Augmented Optimizers for Deep Learning, 2021, https://arxiv.org/abs/2106.10708
+
+    Examples
+    --------
+    >>> weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = AdamCG([weight], lr=0.05)
+    >>> for _ in range(300):
+    ...     optimizer.zero_grad()
+    ...     loss = (weight**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    >>> bool(loss < 1e-2)
+    True
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-3,
+        *,
+        capacity: int = 10,
+        decay: float = 0.7,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        buffer_dtype: str | torch.dtype | None = None,
+        variant: Variant = "official",
+        replacement: Replacement = "priority",
+        seed: int | None = None,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "capacity": capacity,
+            "decay": decay,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": False,
+            "buffer_dtype": buffer_dtype,
+            "variant": variant,
+            "replacement": replacement,
+            "seed": own_seed(seed),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError if an option of the group is out of range."""
+        check_betas(group)
+        check_number(group, "eps")
+        super().check_options(group)
+
+    def zeros(self, group: dict[str, Any]) -> list[str]:
+        """Return the names of the state tensors, besides the buffer, that start from zeros."""
+        return ["exp_avg", "exp_avg_sq"]
+
+    def update_group(self, batch: Batch, filled: int, slot: int | None) -> None:
+        """Do one step of a group."""
+        group, params, grads, states = batch
+        adam_cg(
+            params,
+            grads,
+            column(states, "exp_avg"),
+            column(states, "exp_avg_sq"),
+            column(states, "buffer"),
+            [state["step"] for state in states],
+            filled=filled,
+            slot=slot,
+            lr=float(group["lr"]),
+            betas=group["betas"],
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+        )
+
+
+def adam_cg(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    buffers: list[Tensor],
+    steps: list[int],
+    *,
+    filled: int,
+    slot: int | None,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """Do one step on lists of tensors: ``filled`` slots are averaged, then the gradients go to ``slot``, if any."""
+    beta1, beta2 = betas
+    totals = grads
+    if filled:
+        totals = recall(buffers, filled, grads)
+        torch._foreach_add_(totals, grads)
+    remember(buffers, slot, grads)
+    if weight_decay:
+        totals = list(torch._foreach_add(totals, params, alpha=weight_decay))
+
+    torch._foreach_lerp_(exp_avgs, totals, 1 - beta1)
+    torch._foreach_mul_(exp_avg_sqs, beta2)
+    torch._foreach_addcmul_(exp_avg_sqs, totals, totals, 1 - beta2)
+    first, second = [1 - beta1**step for step in steps], [math.sqrt(1 - beta2**step) for step in steps]
+    # lr m / (sqrt(v) / c + eps) = lr c m / (sqrt(v) + c eps), which is a pass less over the parameters
+    denominators = torch._foreach_sqrt(exp_avg_sqs)
+    torch._foreach_add_(denominators, [eps * c for c in second])
+    torch._foreach_addcdiv_(params, exp_avgs, denominators, [-lr * c / b for b, c in zip(first, second, strict=True)])

@@ -1,0 +1,152 @@
+"""A small buffer of past gradients or momenta, ranked by the size of the gradient that they came with."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from tamcl.optim.base import (
+    BaseOptimizer,
+    Batch,
+    at_least_float32,
+    check_choice,
+    check_count,
+    check_number,
+    norms,
+)
+from tamcl.optim.draws import draw
+
+Variant = Literal["official", "paper"]
+Replacement = Literal["priority", "fifo", "random"]
+
+
+class BufferOptimizer(BaseOptimizer):
+    """An optimizer that remembers a few past steps: it ranks them, and a subclass says what they do.
+
+    There is one table of priorities for all parameters, so that a slot holds the same step everywhere. The buffer of a
+    parameter starts when its first gradient comes, with zeros for the steps before; a parameter without gradient stores
+    zeros in that step's slot.
+    """
+
+    shared_options = ("capacity", "decay", "variant", "replacement", "seed")
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError if an option of the buffer is out of range."""
+        check_count(group, "capacity")
+        check_number(group, "decay", high=1, closed=True)
+        check_choice(group, "variant", get_args(Variant))
+        check_choice(group, "replacement", get_args(Replacement))
+        check_count(group, "seed")
+        floating_dtype(group["buffer_dtype"], torch.float32)
+
+    def state_dtype(self, key: str, param: Tensor, group: dict[str, Any]) -> torch.dtype:
+        """Return the precision of a state tensor; the buffer has its own."""
+        dtype = super().state_dtype(key, param, group)
+        return floating_dtype(group["buffer_dtype"], dtype) if key == "buffer" else dtype
+
+    def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
+        """Start from an empty buffer and from zeros in what ``zeros`` names."""
+        if "buffer" not in state:
+            slots = (group["capacity"], *param.shape)
+            state["step"] = 0
+            state["buffer"] = torch.zeros(slots, dtype=self.state_dtype("buffer", param, group), device=param.device)
+        for key in self.zeros(group):
+            if key not in state:
+                state[key] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
+
+    @abstractmethod
+    def zeros(self, group: dict[str, Any]) -> list[str]:
+        """Return the names of the state tensors, besides the buffer, that start from zeros."""
+
+    @abstractmethod
+    def update_group(self, batch: Batch, filled: int, slot: int | None) -> None:
+        """Do one step of a group: ``filled`` slots are full, and what is remembered goes to ``slot``, if any."""
+
+    def update(self, batches: list[Batch]) -> None:
+        """Rank the step, do it, and note it in the table."""
+        group = batches[0].group
+        table = self.shared_state
+        priorities, ages = table.setdefault("priorities", []), table.setdefault("ages", [])
+        filled = len(priorities)
+        lengths = [length for batch in batches for length in norms(batch.grads)]
+        priority = sum(lengths) if group["variant"] == "official" else math.hypot(*lengths)
+        slot = self._slot(priority)
+        for batch in batches:
+            for state in batch.states:
+                state["step"] += 1
+            self.update_group(batch, filled, slot)
+        if slot is not None:
+            self._store_zeros(slot)
+            priorities[slot : slot + 1], ages[slot : slot + 1] = [priority], [0]
+        priorities[:] = [group["decay"] * value for value in priorities]
+        ages[:] = [age + 1 for age in ages]
+
+    def _slot(self, priority: float) -> int | None:
+        group, table = self.param_groups[0], self.shared_state
+        capacity, filled = group["capacity"], len(table["ages"])
+        if filled < capacity:
+            return filled
+        if group["replacement"] == "priority" or not capacity:
+            return replaced_slot(table["priorities"], table["ages"], priority, capacity)
+        if group["replacement"] == "fifo":
+            return int(max(range(capacity), key=table["ages"].__getitem__))
+        table["draws"] = table.get("draws", 0) + 1
+        return draw(group["seed"], table["draws"], capacity)
+
+    def _gather(self, group: dict[str, Any]) -> Batch:
+        # gradients without weight decay: it is they that are ranked, and mostly they that are remembered
+        return super()._gather(group | {"weight_decay": 0.0})._replace(group=group)
+
+    def _store_zeros(self, slot: int) -> None:
+        """Clear the slot of parameters without gradient, so that a slot holds one step everywhere."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is None and "buffer" in self.state.get(param, {}):
+                    self.state[param]["buffer"][slot].zero_()
+
+
+def replaced_slot(priorities: list[float], ages: list[int], priority: float, capacity: int) -> int | None:
+    """Return the slot that a step of this priority goes to, or None if it is not kept.
+
+    Examples
+    --------
+    >>> replaced_slot([2.0, 1.0], [2, 1], 0.5, capacity=3)
+    2
+    >>> replaced_slot([2.0, 1.0, 1.0], [3, 1, 2], 1.5, capacity=3)
+    2
+    >>> replaced_slot([2.0, 1.0, 1.0], [3, 1, 2], 1.0, capacity=3) is None
+    True
+    """
+    if len(priorities) < capacity:
+        return len(priorities)
+    lowest = min(range(capacity), key=lambda slot: (priorities[slot], -ages[slot]), default=None)
+    return lowest if lowest is not None and priority > priorities[lowest] else None
+
+
+def recall(buffers: list[Tensor], filled: int, like: list[Tensor]) -> list[Tensor]:
+    """Return the mean of the full slots of each buffer, in the precision of another list of tensors."""
+    return [torch.mean(buffer[:filled], 0, dtype=x.dtype) for buffer, x in zip(buffers, like, strict=True)]
+
+
+def remember(buffers: list[Tensor], slot: int | None, values: list[Tensor]) -> None:
+    """Put values in a slot of each buffer, if there is one for them."""
+    if slot is not None:
+        torch._foreach_copy_([buffer[slot] for buffer in buffers], values)
+
+
+def column(states: Iterable[dict[str, Any]], key: str) -> list[Tensor]:
+    """Return one entry of each state."""
+    return [state[key] for state in states]
+
+
+def floating_dtype(name: str | torch.dtype | None, default: torch.dtype) -> torch.dtype:
+    """Return a type of floating-point numbers by its name, or the default if there is none."""
+    dtype = default if name is None else getattr(torch, name, None) if isinstance(name, str) else name
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"buffer_dtype must be a floating-point type such as 'bfloat16', got {name!r}")
+    return dtype

@@ -1,0 +1,109 @@
+"""torch's fused kernels, which do a whole step in one pass over memory, for lists of tensors of all kinds."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain, compress
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+Columns = tuple[list[Any], ...]
+
+TYPES, PLAIN = {torch.float32, torch.float64}, {Tensor, Parameter}
+"""What fused kernels are given: half precision is not, since its moments are of another type."""
+
+GRAIN = 2**15
+"""Entries that torch's other operations give to one thread."""
+
+
+def alike(
+    tensors: Columns, numbers: Columns = (), others: Columns = ()
+) -> list[tuple[Columns, Columns, Columns, bool]]:
+    """Sort rows into those that one call of a fused kernel takes together, and those that no such kernel takes.
+
+    A fused kernel takes tensors of one device and type, which it reads side by side as they lie in memory, and one
+    number of each kind.
+
+    Parameters
+    ----------
+    tensors : tuple of list of Tensor
+        Columns of what the kernel is given, the parameters first.
+    numbers : tuple of list
+        Columns of what it takes once.
+    others : tuple of list
+        Columns to be sorted with them.
+
+    Returns
+    -------
+    list of tuple
+        The three kinds of columns of some rows, and whether a fused kernel takes them.
+    """
+    params = tensors[0]
+    if (  # the usual case, which costs less to find out than to sort rows
+        all(map(Tensor.is_contiguous, chain.from_iterable(tensors)))
+        and all(column.count(column[0]) == len(column) for column in numbers)
+        and len({(param.dtype, param.device) for param in params}) == 1
+        and all(map(_suits, params))
+    ):
+        return [(tensors, numbers, others, True)]
+    keys = list(zip(map(_kind, *tensors), *numbers, strict=True))
+    sorted_rows = []
+    for key in dict.fromkeys(keys):
+        chosen = [each == key for each in keys]
+        some = [tuple(list(compress(column, chosen)) for column in columns) for columns in (tensors, numbers, others)]
+        sorted_rows.append((some[0], some[1], some[2], key[0][0]))
+    return sorted_rows
+
+
+def _kind(*tensors: Tensor) -> tuple[bool, torch.dtype, torch.device]:
+    """Return whether a fused kernel takes a row, and what the row is made of."""
+    param = tensors[0]
+    in_step = all(map(Tensor.is_contiguous, tensors)) or len(set(map(Tensor.stride, tensors))) == 1
+    return in_step and _suits(param), param.dtype, param.device
+
+
+def _suits(param: Tensor) -> bool:
+    """Whether a fused kernel is there for a parameter, and worth it: on CPUs all threads work on any few entries."""
+    if type(param) not in PLAIN or param.dtype not in TYPES:
+        return False
+    return param.is_cuda or (param.is_cpu and (torch.get_num_threads() == 1 or param.numel() >= GRAIN))
+
+
+def fused_adam(
+    params: list[Tensor],
+    grads: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    max_exp_avg_sqs: list[Tensor],
+    *,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """Do Adam's step without bias correction in one pass over tensors that are alike."""
+    # an endless count of steps makes the kernel's own bias corrections 1 - beta^step one
+    endless = torch.full((), math.inf, device=params[0].device)
+    torch._fused_adam_(
+        params,
+        grads,
+        exp_avgs,
+        exp_avg_sqs,
+        max_exp_avg_sqs,
+        [endless] * len(params),
+        lr=lr,
+        beta1=betas[0],
+        beta2=betas[1],
+        weight_decay=0.0,
+        eps=eps,
+        amsgrad=bool(max_exp_avg_sqs),
+        maximize=False,
+    )
+    tell_autograd(params)
+
+
+def tell_autograd(params: list[Tensor]) -> None:
+    """Count a change of the parameters, which the fused kernels do not."""
+    torch.autograd.graph.increment_version(params)

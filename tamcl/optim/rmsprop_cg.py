@@ -1,0 +1,217 @@
+"""RMSprop with critical gradients: RMSprop that steps by the mean of a few remembered gradients."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import ParamsT
+
+from tamcl.optim.base import Batch, check_choice, check_number
+from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column, recall, remember
+from tamcl.optim.draws import own_seed
+
+Aggregation = Literal["buffer", "sum"]
+
+
+class RMSpropCG(BufferOptimizer):
+    r"""RMSprop with critical gradients: RMSprop whose gradient is the mean of a few large remembered ones.
+
+    Use it as a member of the family that the paper compares. As released it never steps by the present gradient, only
+    by remembered ones, so after a shift it goes on in the old direction for a few steps: ``aggregation="sum"`` does
+    not.
+
+    .. math::
+        \hat g_t &= \frac{1}{|B|} \sum_{b \in B} b \quad (+ \, g_t \text{ if aggregation is "sum"}) \\
+        v_t &= \alpha \, v_{t-1} + (1 - \alpha) \, \hat g_t^2 \\
+        m_t &= \beta \, m_{t-1} + \hat g_t / (\sqrt{v_t} + \epsilon) \\
+        \theta_t &= \theta_{t-1} - \eta \, m_t
+
+    Then :math:`g_t` enters the buffer :math:`B` with priority :math:`\lVert g_t \rVert`, if :math:`B` is not full or
+    the priority is above the lowest in :math:`B`, which leaves (of equal ones the oldest). At the end of every step all
+    priorities are multiplied by :math:`\lambda`. A parameter's first step is by its gradient.
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or parameter groups.
+    lr : float or Tensor of one element
+        :math:`\eta`, at least 0.
+    alpha : float
+        :math:`\alpha` in [0, 1).
+    momentum : float
+        :math:`\beta` in [0, 1).
+    capacity : int
+        How many gradients :math:`B` holds, at least 0: at 0 this is RMSprop; the same in all groups.
+    decay : float
+        :math:`\lambda` in [0, 1]: at 1 large gradients are never forgotten; the same in all groups.
+    eps : float
+        :math:`\epsilon`, at least 0.
+    centered : bool
+        Subtract from :math:`v_t` the square of the mean gradient: an estimate of the variance.
+    weight_decay : float
+        At least 0, times :math:`\theta_{t-1}`, is added to :math:`\hat g_t`; what is remembered is without.
+    aggregation : {"buffer", "sum"}
+        The remembered gradients alone, as the authors' released code has it, or also the present one, as SGD and Adam
+        with critical gradients have it.
+    buffer_dtype : str or torch.dtype, optional
+        Precision of the buffer, such as ``"bfloat16"`` to halve its memory; that of the moments if None.
+    variant : {"official", "paper"}
+        The priority: the sum of the norms of all tensors' gradients, as in the authors' released code, or the norm of
+        the whole gradient; the same in all groups.
+    replacement : {"priority", "fifo", "random"}
+        What leaves a full buffer: see above; or, as null models that keep every gradient, the oldest or one drawn at
+        random; the same in all groups.
+    seed : int, optional
+        Of those draws; that of torch's global generator if None. The same in all groups.
+    maximize : bool
+        Ascend instead.
+
+    Attributes
+    ----------
+    state : dict
+        ``step``, ``square_avg``, ``buffer`` (capacity first), with momentum ``momentum_buffer`` and if centered
+        ``grad_avg`` of every parameter; ``priorities`` and ``ages`` (in steps) of the filled slots in ``shared_state``.
+
+    Notes
+    -----
+    Assumptions: those about the buffer that ``AdamCM`` states. The released code keeps a running sum of the buffer
+    whose rounding error grows; here the mean is taken anew in each step.
+
+    References
+    ----------
+    Memory Augmented Optimizers for Deep Learning, 2021, https://arxiv.org/abs/2106.10708
+
+    Examples
+    --------
+    A gradient that has turned round is not followed at once:
+
+    >>> for aggregation in ("buffer", "sum"):
+    ...     weight = torch.nn.Parameter(torch.zeros(1))
+    ...     optimizer = RMSpropCG([weight], lr=1.0, alpha=0.0, aggregation=aggregation)
+    ...     for gradient in (-1.0, -1.0, 3.0):
+    ...         weight.grad = torch.tensor([gradient])
+    ...         optimizer.step()
+    ...         print(weight.item(), end=" ")
+    1.0 2.0 3.0 1.0 2.0 1.0
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        *,
+        alpha: float = 0.99,
+        momentum: float = 0.0,
+        capacity: int = 10,
+        decay: float = 0.7,
+        eps: float = 1e-8,
+        centered: bool = False,
+        weight_decay: float = 0.0,
+        aggregation: Aggregation = "buffer",
+        buffer_dtype: str | torch.dtype | None = None,
+        variant: Variant = "official",
+        replacement: Replacement = "priority",
+        seed: int | None = None,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "alpha": alpha,
+            "momentum": momentum,
+            "capacity": capacity,
+            "decay": decay,
+            "eps": eps,
+            "centered": centered,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": False,
+            "aggregation": aggregation,
+            "buffer_dtype": buffer_dtype,
+            "variant": variant,
+            "replacement": replacement,
+            "seed": own_seed(seed),
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError if an option of the group is out of range."""
+        check_number(group, "alpha", high=1)
+        check_number(group, "momentum", high=1)
+        check_number(group, "eps")
+        check_choice(group, "aggregation", get_args(Aggregation))
+        super().check_options(group)
+
+    def zeros(self, group: dict[str, Any]) -> list[str]:
+        """Return the names of the state tensors, besides the buffer, that start from zeros."""
+        optional = {"momentum_buffer": group["momentum"], "grad_avg": group["centered"]}
+        return ["square_avg", *(key for key, wanted in optional.items() if wanted)]
+
+    def update_group(self, batch: Batch, filled: int, slot: int | None) -> None:
+        """Do one step of a group."""
+        group, params, grads, states = batch
+        rmsprop_cg(
+            params,
+            grads,
+            column(states, "square_avg"),
+            column(states, "grad_avg") if group["centered"] else None,
+            column(states, "momentum_buffer") if group["momentum"] else None,
+            column(states, "buffer"),
+            [state["step"] for state in states],
+            filled=filled,
+            slot=slot,
+            lr=float(group["lr"]),
+            alpha=group["alpha"],
+            beta=group["momentum"],
+            eps=group["eps"],
+            weight_decay=group["weight_decay"],
+            aggregation=group["aggregation"],
+        )
+
+
+def rmsprop_cg(
+    params: list[Tensor],
+    grads: list[Tensor],
+    square_avgs: list[Tensor],
+    grad_avgs: list[Tensor] | None,
+    momentum_buffers: list[Tensor] | None,
+    buffers: list[Tensor],
+    steps: list[int],
+    *,
+    filled: int,
+    slot: int | None,
+    lr: float,
+    alpha: float,
+    beta: float,
+    eps: float,
+    weight_decay: float,
+    aggregation: Aggregation,
+) -> None:
+    """Do one step on lists of tensors: ``filled`` slots are averaged, then the gradients go to ``slot``, if any."""
+    totals = grads
+    if filled:
+        totals = recall(buffers, filled, grads)
+        if aggregation == "sum":
+            torch._foreach_add_(totals, grads)
+        totals = [grad if step == 1 else total for grad, total, step in zip(grads, totals, steps, strict=True)]
+    remember(buffers, slot, grads)
+    if weight_decay:
+        totals = list(torch._foreach_add(totals, params, alpha=weight_decay))
+
+    torch._foreach_mul_(square_avgs, alpha)
+    torch._foreach_addcmul_(square_avgs, totals, totals, 1 - alpha)
+    if grad_avgs is not None:
+        torch._foreach_lerp_(grad_avgs, totals, 1 - alpha)
+        denominators = list(torch._foreach_addcmul(square_avgs, grad_avgs, grad_avgs, -1))
+        torch._foreach_clamp_min_(denominators, 0.0)  # rounding may leave less than nothing
+        torch._foreach_sqrt_(denominators)
+    else:
+        denominators = list(torch._foreach_sqrt(square_avgs))
+    torch._foreach_add_(denominators, eps)
+    if momentum_buffers is not None:
+        torch._foreach_mul_(momentum_buffers, beta)
+        torch._foreach_addcdiv_(momentum_buffers, totals, denominators)
+        torch._foreach_add_(params, momentum_buffers, alpha=-lr)
+    else:
+        torch._foreach_addcdiv_(params, totals, denominators, -lr)

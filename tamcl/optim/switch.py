@@ -1,0 +1,211 @@
+"""One optimizer for the first steps and another from then on, such as TAM as a warm-up of SGD with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, ParamsT
+
+from tamcl.optim.base import BaseOptimizer, at_least_float32, check_choice
+from tamcl.optim.damping import FUNCTIONS
+from tamcl.optim.tam import TAM
+from tamcl.optim.transfer import transfer_lr
+from tamcl.optim.wrapper import (
+    Base,
+    Wrapper,
+    base_name,
+    check_known,
+    check_steps,
+    find,
+    has_gradient,
+    maker,
+    option_names,
+)
+
+Carry = Literal["velocity", "buffer", "nothing"]
+
+HEAVY_BALL = (TAM, torch.optim.SGD)
+"""Optimizers that step by the learning rate times ``momentum_buffer``."""
+
+SMALLEST_DAMPING = 1e-3
+"""What a measured damping counts as at least, so that the second optimizer moves."""
+
+
+class Switch(Wrapper):
+    r"""One optimizer for the first k steps, another from then on; by default TAM as a warm-up of SGD with momentum.
+
+    Use it to find out whether an optimizer helps early on alone. Where a stream goes on shifting after step k, the
+    shifts are met by the second optimizer.
+
+    From TAM to SGD with momentum the learning rate is divided as the rule of ``transfer_lr`` says, and the momentum is
+    multiplied by the same number, so that the parameters keep their velocity :math:`\eta m`:
+
+    .. math::
+        \eta \leftarrow \eta \, \frac{1 + \hat s}{2}, \qquad m \leftarrow \frac{2}{1 + \hat s} \, m
+
+    Parameters
+    ----------
+    params : iterable
+        Parameters or parameter groups.
+    lr : float or Tensor of one element, optional
+        :math:`\eta` of the first; its own default if None. The groups and what schedulers set keep speaking of the
+        first: the second steps with its share of it.
+    first, then : str, type or callable
+        The two optimizers: a registered name, ``package.module:Class``, a class, or a ``functools.partial``.
+    at : int
+        k, at least 1: steps of the first. Steps in which no parameter has a gradient do not count.
+    s : float, optional
+        :math:`\hat s` in (-1, 1]: the smoothed cosine that TAM counts as having settled at. None: the one of step k
+        (its mean over tensors, where each has its own).
+    carry : {"velocity", "buffer", "nothing"}
+        What becomes of the momentum: multiplied as above, taken over as it is (the velocity then drops by
+        :math:`(1 + \hat s) / 2` at the switch), or started anew.
+    **options
+        Options of the optimizers. One that both have has the same value in both: that of the first, if it is not given.
+
+    Attributes
+    ----------
+    state : dict
+        That of the optimizer in use; and, of every parameter, ``switch_step`` (steps so far) and after the switch
+        ``switch_factor`` (what the second's learning rate is multiplied by).
+
+    Notes
+    -----
+    Assumptions, since the paper's text on its warm-up is not at hand: the division of the learning rate, the velocity
+    as what is carried, and :math:`\hat s = 0`, where TAM settles away from turns. A TAM whose damping is held counts
+    with that damping. In the other direction, from SGD to TAM, everything is turned round; between other optimizers the
+    learning rate stays as it is. A momentum is carried between TAM and SGD alone; any other state starts anew.
+
+    References
+    ----------
+    Torque-Aware Momentum, 2024, https://arxiv.org/abs/2412.18790
+
+    Examples
+    --------
+    >>> weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    >>> optimizer = Switch([weight], lr=0.1, first="tam", then="sgd", at=20)
+    >>> for _ in range(100):
+    ...     optimizer.zero_grad()
+    ...     loss = (weight**2).sum()
+    ...     loss.backward()
+    ...     optimizer.step()
+    >>> bool(loss < 0.01), type(optimizer.base).__name__, optimizer.state[weight]["switch_factor"]
+    (True, 'SGD', 0.5)
+    """
+
+    own_state = ("switch_step", "switch_factor")
+    shared_options = ("switch_at", "switch_s", "switch_carry")
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor | None = None,
+        *,
+        first: Base = "tam",
+        then: Base = "sgd",
+        at: int = 1000,
+        s: float | None = 0.0,
+        carry: Carry = "velocity",
+        **options: Any,
+    ) -> None:
+        names = option_names(find(first)), option_names(find(then))
+        if None not in names:
+            check_known(f"{base_name(first)} and {base_name(then)}", options, set().union(*filter(None, names)))
+
+        def make_then(groups: ParamsT) -> Optimizer:
+            group: Any = next(iter(groups))
+            same = {key: value for key, value in group.items() if key in (names[1] or ())}
+            return maker(then, lr, same | _chosen(options, *names[::-1]))(groups)
+
+        own = {"switch_at": at, "switch_s": s, "switch_carry": carry}
+        super().__init__(params, [maker(first, lr, _chosen(options, *names)), make_then], own)
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError if an option of the group is out of range."""
+        check_steps("at", group["switch_at"])
+        check_choice({"carry": group["switch_carry"]}, "carry", get_args(Carry))
+        if group["switch_s"] is not None:
+            transfer_lr(0.0, group["switch_s"])
+
+    @property
+    def base(self) -> Optimizer:
+        """The optimizer that does the steps now."""
+        return self.loader(self.state)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Do one step of the optimizer in use and return the loss of the closure; switch after the k-th step."""
+        step, factor = self._noted("switch_step") or 0, self._noted("switch_factor")
+        base = self.base
+        with self._learning_rate(factor), self.own_state_aside():
+            loss = base.step(closure)
+        if has_gradient(self):
+            step += 1
+            if step == self.param_groups[0]["switch_at"]:
+                factor = self._switch()
+            notes = {"switch_step": step} | ({} if factor is None else {"switch_factor": factor})
+            for param in self._params():
+                if param.grad is not None or self.state.get(param):
+                    self.state[param].update(notes)
+        return loss
+
+    def loader(self, state: Mapping[Any, dict[str, Any]]) -> Optimizer:
+        """Return the optimizer underneath whose state it is."""
+        first, then = self.optimizers
+        return then if any("switch_factor" in entries for entries in state.values()) else first
+
+    def _noted(self, key: str) -> Any:
+        """Return what all parameters with a state have noted, but for those whose state was made anew."""
+        return next((state[key] for state in self.state.values() if key in state), None)
+
+    @contextmanager
+    def _learning_rate(self, factor: float | None) -> Iterator[None]:
+        """Let the second optimizer see its share of the learning rate, which is the first's to everybody else."""
+        if factor is None:
+            yield
+            return
+        rates = [group["lr"] for group in self.param_groups]
+        for group in self.param_groups:
+            group["lr"] = group["lr"] * factor
+        try:
+            yield
+        finally:
+            for group, rate in zip(self.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+    def _switch(self) -> float:
+        """Leave the second optimizer the momentum, and return the factor of its learning rate."""
+        first, then = self.optimizers
+        factor = self._damping(first) / self._damping(then)
+        carry = self.param_groups[0]["switch_carry"]
+        carried = carry != "nothing" and isinstance(first, HEAVY_BALL) and isinstance(then, HEAVY_BALL)
+        for param, state in self.state.items():
+            momentum = state.get("momentum_buffer")
+            state.clear()
+            if carried and momentum is not None:
+                dtype = at_least_float32(param.dtype) if isinstance(then, BaseOptimizer) else param.dtype
+                state["momentum_buffer"] = (momentum / factor if carry == "velocity" else momentum).to(dtype)
+        return factor
+
+    def _damping(self, optimizer: Optimizer) -> float:
+        """Return the share of a gradient that is taken to enter an optimizer's momentum."""
+        group = self.param_groups[0]
+        if not isinstance(optimizer, TAM):
+            return 1.0
+        held, s = group["damping"], group["switch_s"]
+        if s is None:
+            measured = [float(state["smoothed_cosine"]) for state in self.state.values() if "smoothed_cosine" in state]
+            s = sum(measured) / len(measured) if measured else 0.0
+        damping = held if isinstance(held, float | int) else FUNCTIONS[group.get("damping_function", "linear")](s)
+        return max(damping, SMALLEST_DAMPING)
+
+
+def _chosen(options: dict[str, Any], mine: set[str] | None, others: set[str] | None) -> dict[str, Any]:
+    """Return the options that one of the two optimizers has; one that takes any has those that the other has not."""
+    if mine is None:
+        return {key: value for key, value in options.items() if key not in (others or ())}
+    return {key: value for key, value in options.items() if key in mine}

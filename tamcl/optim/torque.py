@@ -1,0 +1,177 @@
+"""The cosine of momentum and gradient, and the damping that follows from it: what TAM and AdaTAM share."""
+
+from __future__ import annotations
+
+import math
+from itertools import islice
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+from torch._utils import _flatten_dense_tensors as joined
+
+from tamcl.optim.base import SAFE, Batch, check_choice, check_number, is_fast, largest_entry, put, read, vectors
+from tamcl.optim.damping import check_damping
+from tamcl.optim.damping import damping as damping_of
+
+Granularity = Literal["global", "tensor"]
+
+TORQUE_OPTIONS = ("gamma", "granularity", "damping", "damping_function", "seed")
+"""Options of the cosine and the damping, which are those of the whole optimizer."""
+
+LARGE = 2**14
+"""Entries from which on a tensor is measured by itself, not joined to others, and the square of its momentum kept."""
+
+KEPT_STEPS, CANCELLED = 64, 1e-2
+"""A kept square is measured anew after so many steps, or when no more than this share of its terms is left."""
+
+
+class Row(NamedTuple):
+    """A gradient and a momentum, which is a moment times a weight."""
+
+    grad: Tensor
+    moment: Tensor
+    weight: Any = 1.0
+    square: float | None = None
+    """The square of the momentum, if it was kept."""
+    age: int = 0
+    """Steps since it was measured."""
+    group: dict[str, Any] | None = None
+    state: dict[str, Any] | None = None
+    """Where to keep it; rows that were joined have none."""
+
+
+class Products(NamedTuple):
+    """Scalar products of a gradient g and a momentum m."""
+
+    gg: Any
+    mg: Any
+    mm: Any
+
+
+def check_torque(group: dict[str, Any]) -> None:
+    """Raise ValueError if an option of the cosine or the damping is out of range."""
+    check_number(group, "gamma", high=1)
+    check_choice(group, "granularity", get_args(Granularity))
+    check_damping(group)
+
+
+def torque(batches: list[Batch], shared_state: dict[str, Any], moment: str = "momentum_buffer") -> list[list[Any]]:
+    """Return the damping of every tensor of every batch; cosines and dampings are left in the state.
+
+    Parameters
+    ----------
+    batches : list of Batch
+        Gradients and states.
+    shared_state : dict
+        State of the whole optimizer.
+    moment : str
+        The tensor of the state that is the momentum, or would be if it were multiplied by the state's ``weight``.
+    """
+    group = batches[0].group
+    together = group["granularity"] == "global"
+    rows = _rows(batches, moment, join_small=together and is_fast(group))
+    if isinstance(group["damping"], (int, float)):
+        return [[group["damping"]] * len(batch.params) for batch in batches]
+    products = (measure_on_device if group["capturable"] else measure)(rows)
+    if together:
+        damping = _damping(rows, products, shared_state, group)
+        return [[damping] * len(batch.params) for batch in batches]
+    states = (state for batch in batches for state in batch.states)
+    own = (_damping([row], [each], state, group) for row, each, state in zip(rows, products, states, strict=True))
+    return [list(islice(own, len(batch.params))) for batch in batches]
+
+
+def _rows(batches: list[Batch], moment: str, join_small: bool) -> list[Row]:
+    """Return all rows; those of small tensors may be joined, since their number costs more than their entries."""
+    rows, grads, moments = [], [], []
+    device, common = batches[0].grads[0].get_device(), batches[0].states[0].get("weight", 1.0)
+    for batch in batches:
+        for grad, state in zip(batch.grads, batch.states, strict=True):
+            weight = state.get("weight", 1.0)
+            if join_small and grad.numel() < LARGE and weight == common and grad.get_device() == device:
+                grads.append(grad)
+                moments.append(state[moment])
+            else:
+                square, age = state.pop("momentum_square", (None, 0))
+                rows.append(Row(grad, state[moment], weight, square, age, batch.group, state))
+    if grads:
+        rows.append(Row(joined(grads), joined(moments), common))
+    return rows
+
+
+def measure(rows: list[Row]) -> list[Products]:
+    """Return the products of each row, with one read of the device; a square that was kept is not measured."""
+    found: list[Tensor] = []
+    for row in rows:
+        m, g = vectors(row.moment, row.grad)
+        found += (torch.dot(g, g), torch.dot(m, g))
+        if row.square is None:
+            found.append(torch.dot(m, m))
+    numbers = iter(read(found))
+    products = []
+    for row in rows:
+        gg, mg = next(numbers), row.weight * next(numbers)
+        mm = row.weight**2 * next(numbers) if row.square is None else row.square
+        products.append(Products(gg, mg, mm))
+    return products
+
+
+def measure_on_device(rows: list[Row]) -> list[Products]:
+    """Return the products without a read of the device; in float64, which holds the square of any float32."""
+    pairs = [vectors(row.weight * row.moment.double(), row.grad.double()) for row in rows]
+    return [Products(torch.dot(g, g), torch.dot(m, g), torch.dot(m, m)) for m, g in pairs]
+
+
+def cosine(products: list[Products], rows: list[Row]) -> Any:
+    """Return the cosine of the momenta and gradients of some rows together; 0 where either is 0."""
+    totals: list[Any] = [sum(each) for each in zip(*products, strict=True)]
+    gg, mg, mm = totals
+    if isinstance(mg, Tensor):
+        lengths = mm.sqrt() * gg.sqrt()
+        return torch.where(lengths == 0, 0.0, mg / lengths).clamp(-1, 1)
+    m, g = math.sqrt(mm), math.sqrt(gg)
+    if SAFE[0] < m < SAFE[1] and SAFE[0] < g < SAFE[1]:
+        return min(max(mg / (m * g), -1.0), 1.0)
+    return _scaled_cosine(rows)
+
+
+def _scaled_cosine(rows: list[Row]) -> float:
+    """Take a cosine whose norms float32 cannot hold; it does not change when either side is scaled."""
+    momenta, grads = [row.weight * row.moment for row in rows], [row.grad for row in rows]
+    m_scale, g_scale = largest_entry(momenta), largest_entry(grads)
+    if 0 in (m_scale, g_scale):
+        return 0.0
+    if not math.isfinite(m_scale) or not math.isfinite(g_scale):
+        return math.nan
+    scaled = [Row(g.double() / g_scale, m.double() / m_scale) for g, m in zip(grads, momenta, strict=True)]
+    return float(cosine(measure(scaled), scaled))
+
+
+def _damping(rows: list[Row], products: list[Products], state: dict[str, Any], group: dict[str, Any]) -> Any:
+    """Return the damping that follows from the cosine of some rows together; both are left in a state."""
+    measured = cosine(products, rows)
+    smoothed = group["gamma"] * state.get("smoothed_cosine", 0.0) + (1 - group["gamma"]) * measured
+    damping = damping_of(state, smoothed, group)
+    put(state, cosine=measured, smoothed_cosine=smoothed, damping=damping)
+    if is_fast(group):
+        for row, each in zip(rows, products, strict=True):
+            if row.group is not None and row.grad.numel() >= LARGE:
+                keep_square(row, each, damping)
+    return damping
+
+
+def keep_square(row: Row, products: Products, damping: float) -> None:
+    r"""Keep the square of the momentum that the step is about to make, for the next step not to measure it.
+
+    It is :math:`\lVert \beta m + (\epsilon + d) g \rVert^2`, whose products are known. Where its terms cancel, little
+    but their rounding errors is left of them.
+    """
+    if row.group is None or row.state is None or row.age + 1 == KEPT_STEPS:
+        return
+    beta = row.group["betas"][0] if "betas" in row.group else row.group["momentum"]
+    entering = row.group["eps"] + damping
+    terms = beta**2 * products.mm + entering**2 * products.gg
+    square = terms + 2 * beta * entering * products.mg
+    if square > CANCELLED * terms and SAFE[0] ** 2 < square < SAFE[1] ** 2:
+        row.state["momentum_square"] = [square, row.age + 1]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tamcl.toys import SURFACES, showcase, write_toys
+from tamcl.toys.surfaces import barrier
+
+FIGURES = {f"{name}.png" for name in (*SURFACES, "flat_sharp", "escape_ratio", "convergence_rate", "noisy_quadratic")}
+TABLES = {"surfaces.csv", "escape_ratio.csv", "convergence_rate.csv", "noisy_quadratic.csv"}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("toys") / "new"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(showcase, "CONDITION_NUMBERS", (2.0, 10.0))
+        patch.setattr(showcase, "SIMULATED", ())
+        paths = write_toys(folder, steps=4)
+    assert {path.name for path in paths} == FIGURES | TABLES == {path.name for path in folder.iterdir()}
+    return folder
+
+
+def test_figures_are_pictures(written: Path) -> None:
+    for name in FIGURES:
+        data = (written / name).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert 20_000 < len(data) < 400_000
+
+
+def test_every_arm_has_as_many_rates_and_its_null_model(written: Path) -> None:
+    table = pd.read_csv(written / "surfaces.csv")
+    assert set(table["surface"]) == set(SURFACES)
+    assert set(table["arm"]) == {*showcase.SGD_FAMILY, *showcase.ADAM_FAMILY}
+    assert (table.groupby(["surface", "arm"])["lr"].nunique() == len(showcase.GRID)).all()
+    assert (table[table["chosen"]].groupby(["surface", "arm"])["lr"].nunique() == 1).all()
+    escapes = pd.read_csv(written / "escape_ratio.csv")
+    assert set(escapes["arm"]) == set(showcase.OPTIMIZERS)
+    assert (escapes["start"] > barrier(escapes["sharpness"])).all()
+
+
+def test_the_frozen_damping_is_heavy_ball_at_half_the_rate(written: Path) -> None:
+    table = pd.read_csv(written / "escape_ratio.csv").pivot(index=["sharpness", "start"], columns="arm")
+    assert table["end"]["tam_frozen"].to_numpy() == pytest.approx(table["end"]["sgdm"].to_numpy(), rel=1e-4)
+
+
+def test_the_same_numbers_each_time(written: Path, tmp_path: Path) -> None:
+    for experiment in (showcase.surfaces, showcase.escapes, showcase.noise):
+        experiment(tmp_path, 4)
+    for path in tmp_path.glob("*.csv"):
+        assert path.read_bytes() == (written / path.name).read_bytes()
+    assert len(list(tmp_path.glob("*.csv"))) == 3
