@@ -129,6 +129,44 @@ def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A stud
     return 0
 
 
+@app.command()
+def check(
+    optimizer: Annotated[str, typer.Argument(metavar="NAME[,KEY=VALUE...]", help="As tam or my.module:MyOpt,lr=0.1.")],
+) -> int:
+    """Run every conformance check on an optimizer, and print what a step and its state cost."""
+    from tamcl.config import parse_options
+    from tamcl.optim import OPTIMIZERS
+    from tamcl.registry import lookup
+
+    name, options = parse_options(optimizer)
+    OPTIMIZERS.path(name)
+    import torch  # after the name was found to be one
+
+    from tamcl.run import make_optimizer
+    from tamcl.testing import examine_optimizer
+
+    make_optimizer(name, [torch.nn.Parameter(torch.zeros(2, 2))], {"lr": 0.01} | options, where="check")
+    found = examine_optimizer(lookup(OPTIMIZERS, name), **options)
+    width = max(len(outcome.check) for outcome in found.outcomes)
+    for outcome in found.outcomes:
+        print(f"{'pass' if outcome.passed else 'FAIL'}  {outcome.check:{width}}  {outcome.why or outcome.promise}")
+    passed = sum(outcome.passed for outcome in found.outcomes)
+    print(f"{passed} of {len(found.outcomes)} checks passed")
+    print(f"a step: {found.ms_per_step:.3f} ms, {found.sgd_ratio:.1f} x torch's SGD with momentum (MLP 784-100-100-10)")
+    print(f"state: {found.state_bytes} bytes, {found.state_copies:.2g} x the parameters")
+    return 0 if found.passed else 3
+
+
+@app.command()
+def toys(out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("out/toys")) -> int:
+    """Draw what the optimizers do on toy surfaces, and how fast critical momenta converge on quadratics."""
+    from tamcl.toys import write_toys
+
+    for path in write_toys(out):
+        print(path)
+    return 0
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[str | None, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")] = None,

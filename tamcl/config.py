@@ -343,17 +343,13 @@ def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
     >>> label, changed.arms[label].lr
     ('fast', (0.1, 0.2))
     """
-    first, *settings = _split(text)
+    first, options = parse_options(text)
     label, _, name = first.rpartition("=")
     base: dict[str, Any] = scenario.arms[name].model_dump() if name in scenario.arms else {"optimizer": name}
+    base |= options
     label = label or name.rpartition(":")[2]
     if label in scenario.arms and label != name:
         raise InputError(f"--arm {text}: there is an arm '{label}' already; write LABEL={name} with another label")
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(f"--arm {text}: '{setting}' is not key=value")
-        base[key.strip()] = parse_value(value.strip())
     if not isinstance(base.get("lr"), list | tuple):
         base["lr"] = [base["lr"]] if "lr" in base else []
     if not base["lr"]:
@@ -363,6 +359,24 @@ def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
         others = [arm for arm in scenario.arms if arm != base.get("null_of")]
         values["protocol"]["pairs"] = [*scenario.protocol.pairs, *((label, other) for other in others)]
     return parse(values | {"arms": values["arms"] | {label: base}}), label
+
+
+def parse_options(text: str) -> tuple[str, dict[str, Any]]:
+    """Read ``NAME[,key=value...]``.
+
+    Examples
+    --------
+    >>> parse_options("adam,lr=0.1,betas=[0.5, 0.99]")
+    ('adam', {'lr': 0.1, 'betas': [0.5, 0.99]})
+    """
+    name, *settings = _split(text)
+    options = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"'{text}': '{setting}' is not key=value")
+        options[key.strip()] = parse_value(value.strip())
+    return name, options
 
 
 def _split(text: str) -> list[str]:

@@ -222,18 +222,28 @@ def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) ->
     InputError
         If the class is no torch optimizer or refuses its arguments.
     """
+    config = scenario.arms[arm]
+    return make_optimizer(config.optimizer, parameters, {"lr": lr} | config.options, where=f"arms.{arm}")
+
+
+def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: str) -> Any:
+    """Build an optimizer from its name; an ``InputError`` says where the name stood.
+
+    Raises
+    ------
+    InputError
+        If the class is no torch optimizer or refuses its arguments.
+    """
     import torch
 
-    config = scenario.arms[arm]
-    cls = lookup(OPTIMIZERS, config.optimizer)
-    if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
-        raise InputError(f"arms.{arm}.optimizer = '{config.optimizer}': is no torch.optim.Optimizer")
-    make: Any = cls
+    make: Any = lookup(OPTIMIZERS, name)
+    if not (isinstance(make, type) and issubclass(make, torch.optim.Optimizer)):
+        raise InputError(f"{where}: '{name}' is no torch.optim.Optimizer")
     try:
-        return make(parameters, lr=lr, **config.options)
+        return make(parameters, **options)
     except Exception as error:  # somebody's optimizer may raise anything
-        given, why = {"lr": lr} | config.options, " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"arms.{arm}: {config.optimizer} refuses {given}: {why}") from error
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{where}: {name} refuses {options}: {why}") from error
 
 
 def build_diagnostics(scenario: Scenario) -> list[Any]:

@@ -36,6 +36,10 @@ HEAVY = ("torch", "torchvision", "avalanche", "sklearn", "matplotlib")
         (["run", "label_flip_digits"], "Missing option '--arm'"),
         (["run", "label_flip_digits", "--arm", "tam"], "has 5 learning rates; name one, such as tam,lr="),
         (["run", "label_flip_digits", "--arm", "tam,lr=0.1", "--seed", "-1"], "--seed -1: must be at least 0"),
+        (["check", "tamm"], "unknown optimizer 'tamm': did you mean 'tam'?"),
+        (["check", "tam,lr"], "'tam,lr': 'lr' is not key=value"),
+        (["check", "tam,gamma=2"], "check: tam refuses {'lr': 0.01, 'gamma': 2}: gamma must be in [0, 1), got 2"),
+        (["check", "torch.nn:Linear"], "check: 'torch.nn:Linear' is no torch.optim.Optimizer"),
         (["report", "/nowhere"], "'/nowhere' holds no finished study: study.json"),
         (["list", "optimisers"], "unknown kind of object 'optimisers': did you mean 'optimizers'?"),
         (["data", "fetch", "mnits"], "unknown data set 'mnits': did you mean 'mnist'?"),
@@ -102,6 +106,39 @@ def test_run_prints_metrics_and_writes_tables(tiny: Path, tmp_path: Path, capsys
     assert (out / "online.parquet").is_file()
     assert main(["run", str(tiny), "--arm", "sgd,lr=1e30"]) == 3
     assert "status: diverged" in capsys.readouterr().out
+
+
+BROKEN = """
+import torch
+
+class DrawsNoise(torch.optim.SGD):
+    "SGD that draws from the global generator. https://example.org"
+
+    def __init__(self, params, lr=0.1):
+        if not 0 <= lr < float("inf"):
+            raise ValueError("lr")
+        super().__init__(params, lr=lr)
+
+    def step(self, closure=None):
+        torch.rand(1)
+        return super().step(closure)
+"""
+
+
+def test_check_passes_a_sound_optimizer_and_names_what_a_broken_one_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["check", "torch.optim:Adam"]) == 0
+    printed = capsys.readouterr().out
+    assert "FAIL" not in printed
+    assert "checks passed" in printed
+    assert "x torch's SGD with momentum" in printed
+    assert "2 x the parameters" in printed
+    (tmp_path / "draws_noise.py").write_text(BROKEN)
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "draws_noise:DrawsNoise"]) == 3
+    failures = [line for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")]
+    assert [line.split()[1] for line in failures] == ["check_global_generators"]
 
 
 def test_doctor_names_versions_and_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

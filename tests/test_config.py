@@ -37,8 +37,8 @@ def test_every_scenario_survives_a_round_trip(name: str) -> None:
     assert parse(scenario.dump()) == scenario
 
 
-@pytest.mark.parametrize("name", scenarios())
-def test_every_scenario_of_ours_has_the_arms_and_questions_of_the_project(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in scenarios() if name.startswith(("label_flip", "task_shift"))])
+def test_every_stream_has_the_arms_and_questions_of_the_project(name: str) -> None:
     scenario = load_scenario(name)
     assert {"sgdm", "tam", "tam_frozen", "adam", "adatam", "adam_cm"} <= set(scenario.arms)
     assert {("tam", "sgdm"), ("tam", "tam_frozen")} <= set(scenario.protocol.pairs)

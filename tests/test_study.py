@@ -315,7 +315,7 @@ def test_an_optimizer_that_is_none_or_refuses_its_arguments_ends_the_study_befor
     (tmp_path / "own_optimizers2.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     for text, message in [
-        ("own_optimizers2:NotOne,lr=0.1", r"arms.NotOne.optimizer = '.*NotOne': is no torch.optim.Optimizer"),
+        ("own_optimizers2:NotOne,lr=0.1", r"arms.NotOne: 'own_optimizers2:NotOne' is no torch.optim.Optimizer"),
         ("sgd,lr=0.1,momentum=-1", r"arms.sgd: sgd refuses .*Invalid momentum value: -1"),
         ("tam,lr=0.1,gamma=7", r"arms.tam: tam refuses .*gamma"),
     ]:

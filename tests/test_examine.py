@@ -1,0 +1,41 @@
+"""What ``tamcl check`` is made of: outcomes, cost and size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tamcl.optim import TAM
+from tamcl.testing.examine import SHAPES, examine_optimizer
+from tamcl.testing.optimizers import CHECKS
+
+
+def test_every_check_is_listed_with_its_promise() -> None:
+    found = examine_optimizer(TAM, lr=0.1)
+    assert {outcome.check for outcome in found.outcomes} == {check.__name__ for check in CHECKS}
+    assert found.passed
+    assert all(outcome.promise.endswith(".") and not outcome.why for outcome in found.outcomes)
+
+
+def test_state_is_counted_by_hand() -> None:
+    parameters = sum(torch.Size(shape).numel() for shape in SHAPES)
+    adam = examine_optimizer(torch.optim.Adam)
+    assert adam.state_bytes == 4 * (2 * parameters + len(SHAPES))
+    assert adam.state_copies == pytest.approx(2, rel=1e-3)
+    assert examine_optimizer(torch.optim.SGD, momentum=0.9).state_bytes == 4 * parameters
+
+
+def test_cost_is_relative_to_sgd() -> None:
+    class Slow(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+            for _ in range(19):
+                super().step(closure)
+            return super().step(closure)
+
+    threads = torch.get_num_threads()
+    found = examine_optimizer(Slow, momentum=0.9)
+    assert 5 < found.sgd_ratio < 100
+    assert found.ms_per_step > 0
+    assert torch.get_num_threads() == threads
