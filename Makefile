@@ -23,7 +23,8 @@ notebooks: .venv/installed
 	$(BIN)/python -m pytest --nbmake analysis
 
 bench: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -q tests/benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -q tests/benchmarks/test_training_overhead.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_optimizers
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -186,7 +186,7 @@ class AdamCM(BufferOptimizer):
             state["exp_avg"] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
             dtype = self.state_dtype("buffer", param, group)
             state["buffer"] = empty_slots(state["exp_avg"], group["capacity"], dtype)
-        super().initialize(state, param, group)
+            super().initialize(state, param, group)
         if group["amsgrad"] and "max_exp_avg_sq" not in state:
             state["max_exp_avg_sq"] = state["exp_avg_sq"].clone()
 

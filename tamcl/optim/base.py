@@ -92,7 +92,7 @@ class BaseOptimizer(Optimizer, ABC):
     @property
     def shared_state(self) -> dict[str, Any]:
         """Numbers of the whole optimizer; they live in the first parameter's state, to be saved and cleared with it."""
-        state: dict[str, Any] = self.state[next(chain.from_iterable(group["params"] for group in self.param_groups))]
+        state: dict[str, Any] = self.state[next(param for group in self.param_groups for param in group["params"])]
         return state
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -111,8 +111,8 @@ class BaseOptimizer(Optimizer, ABC):
         own = ((group, param) for group in self.param_groups for param in group["params"])
         for index, (group, param) in zip(saved, own, strict=True):
             for key, value in state_dict["state"].get(index, {}).items():
-                if isinstance(value, Tensor) and value.is_floating_point():
-                    dtype = self.state_dtype(key, param, group)
+                if isinstance(value, Tensor):
+                    dtype = self.state_dtype(key, param, group) if value.is_floating_point() else value.dtype
                     self.state[param][key] = value.to(device=param.device, dtype=dtype, copy=True)
 
     def state_dtype(self, key: str, param: Tensor, group: dict[str, Any]) -> torch.dtype:
@@ -173,8 +173,8 @@ def learning_rate(group: dict[str, Any]) -> Any:
 
 
 def is_fast(group: dict[str, Any]) -> bool:
-    """Whether a step goes through torch's fused kernels where they fit."""
-    return group["foreach"] is not False and not group["capturable"]
+    """Whether a step goes through torch's fused kernels where they fit; torch.compile cannot take all of them."""
+    return group["foreach"] is not False and not group["capturable"] and not torch.compiler.is_compiling()
 
 
 def zero(param: Tensor, group: dict[str, Any]) -> Any:
@@ -196,6 +196,8 @@ def vectors(state: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
     The first is a tensor of the state: those have no gaps in memory.
     """
+    if state.dim() == 1:
+        return state, other
     if state.is_contiguous() and other.is_contiguous():
         return state.view(-1), other.view(-1)
     if state.stride() == other.stride():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import chain, compress
+from itertools import chain
 from typing import Any
 
 import torch
@@ -45,17 +45,18 @@ def alike(
     if (  # the usual case, which costs less to find out than to sort rows
         all(map(Tensor.is_contiguous, chain.from_iterable(tensors)))
         and all(column.count(column[0]) == len(column) for column in numbers)
-        and len({(param.dtype, param.device) for param in params}) == 1
-        and all(map(_suits, params))
+        and len({(type(param), param.dtype, param.device) for param in params}) == 1
+        and _suits(min(params, key=Tensor.numel))
     ):
         return [(tensors, numbers, others, True)]
-    keys = list(zip(map(_kind, *tensors), *numbers, strict=True))
-    sorted_rows = []
-    for key in dict.fromkeys(keys):
-        chosen = [each == key for each in keys]
-        some = [tuple(list(compress(column, chosen)) for column in columns) for columns in (tensors, numbers, others)]
-        sorted_rows.append((some[0], some[1], some[2], key[0][0]))
-    return sorted_rows
+    rows: dict[Any, list[int]] = {}
+    for row, key in enumerate(zip(map(_kind, *tensors), *numbers, strict=True)):
+        rows.setdefault(key, []).append(row)
+    return [(_pick(tensors, some), _pick(numbers, some), _pick(others, some), key[0][0]) for key, some in rows.items()]
+
+
+def _pick(columns: Columns, rows: list[int]) -> Columns:
+    return tuple([column[row] for row in rows] for column in columns)
 
 
 def _kind(*tensors: Tensor) -> tuple[bool, torch.dtype, torch.device]:

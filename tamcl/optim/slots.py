@@ -95,8 +95,7 @@ def choose_on_device(priorities: Tensor, ages: Tensor, priority: Tensor) -> Tens
     ranks = torch.where(ages > 0, priorities, -math.inf)
     lowest = ranks.min()
     slot = torch.where(ranks == lowest, ages, -1).argmax()
-    kept = (priority > lowest) | lowest.isneginf()
-    return (torch.arange(len(ages), device=ages.device) == slot) & kept
+    return (torch.arange(len(ages), device=ages.device) == slot) & (priority > lowest)
 
 
 def blocks(columns: Columns) -> Iterator[Columns]:

@@ -69,10 +69,12 @@ def torque(batches: list[Batch], shared_state: dict[str, Any], moment: str = "mo
         The tensor of the state that is the momentum, or would be if it were multiplied by the state's ``weight``.
     """
     group = batches[0].group
+    if isinstance(group["damping"], (int, float)):
+        for state in (state for batch in batches for state in batch.states):
+            state.pop("momentum_square", None)
+        return [[group["damping"]] * len(batch.params) for batch in batches]
     together = group["granularity"] == "global"
     rows = _rows(batches, moment, join_small=together and is_fast(group))
-    if isinstance(group["damping"], (int, float)):
-        return [[group["damping"]] * len(batch.params) for batch in batches]
     products = (measure_on_device if group["capturable"] else measure)(rows)
     if together:
         damping = _damping(rows, products, shared_state, group)

@@ -9,12 +9,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from tamcl.toys.surfaces import barrier, flat_sharp
-from tamcl.toys.trajectories import Arms, each_path
+from tamcl.toys.trajectories import Arms, each_path, last_steps
 
 SHARPNESS = tuple(float(2**k) for k in range(1, 10))
-
-LAST = 0.1
-"""Share of the steps over which a run must stay with the flat minimum, so that passing by does not count."""
 
 
 def sharp_starts(sharpness: ArrayLike, count: int) -> NDArray[np.float64]:
@@ -74,7 +71,7 @@ def escape_ratio(
     grid = np.asarray(sharpness, dtype=np.float64)
     begin = sharp_starts(grid, starts).ravel()
     kappa = np.repeat(grid, starts)
-    surface, last = flat_sharp(kappa), max(1, round(LAST * steps))
+    surface, last = flat_sharp(kappa), last_steps(steps)
     tables = []
     for arm, lr, paths in each_path(surface, arms, begin[:, None], steps):
         path = paths[..., 0]

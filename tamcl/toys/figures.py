@@ -46,7 +46,7 @@ def contours(
     for point in surface.minima:
         ax.plot(*point, "*", ms=13, color=_paper(), mec=_ink(), mew=0.8, zorder=2.5)
     present = [arm for arm in drawn if arm in set(table["arm"])]
-    widths = dict(zip(present, np.linspace(2.8, 1.0, len(present)), strict=True))  # paths on one another stay visible
+    widths = dict(zip(present, np.linspace(2.2, 1.0, len(present)), strict=True))  # paths on one another stay visible
     for arm, look in ((arm, drawn[arm]) for arm in present):
         for _, rows in table[table["arm"] == arm].groupby("start"):
             path = rows[["x", "y"]].dropna().to_numpy()

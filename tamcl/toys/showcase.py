@@ -16,7 +16,7 @@ from tamcl.toys import figures
 from tamcl.toys.escape import escape_ratio
 from tamcl.toys.quadratics import best_rate, convergence_rates, largest_step
 from tamcl.toys.surfaces import SURFACES, flat_sharp, quadratic
-from tamcl.toys.trajectories import best_rates, outcomes, path_table
+from tamcl.toys.trajectories import best_lrs, outcomes, path_table
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgdm": {"optimizer": "sgd", "momentum": 0.9},
@@ -46,7 +46,7 @@ RATES = {
 GRID = (0.1, 0.3, 1.0, 3.0)
 """Learning rates around which the arms of the two families are tried, and what they are multiplied by."""
 
-TUNED_ON = 6
+TUNED_ON = 8
 STEPS = 300
 """Starts of the runs that choose a learning rate, and the length of all runs."""
 
@@ -87,10 +87,10 @@ def surfaces(directory: Path, steps: int = STEPS) -> list[Path]:
     """Draw each arm's path over the classical surfaces, at the best of its four learning rates."""
     written, ended = [], []
     for name, surface in SURFACES.items():
-        rates = zip((*SGD_FAMILY, *ADAM_FAMILY), RATES[name], strict=True)
-        arms = {arm: OPTIMIZERS[arm] | {"lr": [lr * factor for factor in GRID]} for arm, lr in rates}
+        middle = zip((*SGD_FAMILY, *ADAM_FAMILY), RATES[name], strict=True)
+        arms = {arm: OPTIMIZERS[arm] | {"lr": [float(f"{lr * factor:.6g}") for factor in GRID]} for arm, lr in middle}
         table = outcomes(surface, arms, surface.starts(TUNED_ON), steps)
-        chosen = best_rates(table)
+        chosen = best_lrs(table)
         ended.append(table.assign(surface=name, chosen=table["lr"] == table["arm"].map(chosen)))
         tuned = {arm: arms[arm] | {"lr": chosen[arm]} for arm in arms}
         paths = path_table(surface, tuned, surface.start, steps)
@@ -98,6 +98,8 @@ def surfaces(directory: Path, steps: int = STEPS) -> list[Path]:
             figure, axes = figures.new_figure(9.4, 5.6, 2)
             for ax, members in zip(axes, (SGD_FAMILY, ADAM_FAMILY), strict=True):
                 figures.contours(paths[paths["arm"].isin(members)], surface=surface, arms=ORDER, ax=ax)
+                chosen_by = f"lr: best of {len(GRID)} on {TUNED_ON} other starts"
+                ax.set_title(f"{ax.get_title(loc='left')}; {chosen_by}", loc="left", size="small")
             written.append(_save(figure, directory / f"{name}.png"))
     columns = ["surface", "arm", "lr", "chosen", "start", "loss", "lowest_loss", "distance"]
     return [*written, _write(pd.concat(ended)[columns], directory / "surfaces.csv")]

@@ -240,11 +240,9 @@ def quadratic(condition_number: float, *, dimension: int = 2, noise: float = 0.0
 
 
 SURFACES = {
-    "ackley": Surface("Ackley", ackley, ((0.0, 0.0),), 0.0, ((-4.0, 4.0),) * 2, (-3.2, 2.7)),
-    "goldstein_price": Surface(
-        "Goldstein-Price", goldstein_price, ((0.0, -1.0),), 3.0, ((-2.0, 2.0),) * 2, (-1.6, 0.9)
-    ),
-    "rosenbrock": Surface("Rosenbrock", rosenbrock, ((1.0, 1.0),), 0.0, ((-2.0, 2.0), (-1.0, 3.0)), (-1.2, 1.0)),
+    "ackley": Surface("Ackley", ackley, ((0, 0),), 0, ((-5, 5), (-5, 5)), (-3.2, 2.7)),
+    "goldstein_price": Surface("Goldstein-Price", goldstein_price, ((0, -1),), 3, ((-2, 2), (-2, 2)), (-1.6, 0.9)),
+    "rosenbrock": Surface("Rosenbrock", rosenbrock, ((1, 1),), 0, ((-2, 2), (-1, 3)), (-1.2, 1.0)),
 }
 """The classical surfaces by their names; ``flat_sharp`` and ``quadratic`` make families of others."""
 

@@ -25,6 +25,9 @@ OptimizerClass = str | Callable[..., Optimizer]
 Arms = Mapping[str, Mapping[str, Any]]
 """Optimizers to compare, as in a scenario file: ``{"tam": {"optimizer": "tam", "lr": 0.1}}``."""
 
+LAST = 0.1
+"""Share of the steps that count as the end of a run."""
+
 ELEMENTWISE: set[Any] = {SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, RAdam}
 """Optimizers that treat every number by itself, so that one of them takes all starts at once."""
 
@@ -118,8 +121,9 @@ def _follow(
     for step in range(steps):
         grads.copy_(gradient(surface, points) + noises[step])
         alive = np.isfinite(grads.numpy()).all(-1)
+        whole = alive.all()
         for rows, param, optimizer in runs:
-            if not np.any(alive[rows]):
+            if not whole and not alive[rows].any():
                 continue
             if getattr(optimizer, "needs_closure", False):
                 optimizer.step(_closure(surface, points, rows, param, noises[step]))
@@ -218,8 +222,8 @@ def outcomes(surface: Surface | str, arms: Arms, starts: ArrayLike, steps: int, 
     Returns
     -------
     DataFrame
-        arm, lr, start, loss (in the end, above the lowest possible), lowest_loss (along the path), and distance from
-        the nearest of the lowest minima; nan or inf if the run diverged.
+        arm, lr, start, loss (mean over the last tenth of the steps, above the lowest possible), lowest_loss (along the
+        path), and distance from the nearest of the lowest minima in the end; nan or inf if the run diverged.
 
     Examples
     --------
@@ -233,13 +237,19 @@ def outcomes(surface: Surface | str, arms: Arms, starts: ArrayLike, steps: int, 
     tables = []
     for arm, lr, path in each_path(surface, arms, starts, steps, noise_seed):
         above = surface.value(path) - surface.lowest
-        ends = {"loss": above[-1], "lowest_loss": np.nanmin(above, axis=0), "distance": surface.distance(path[-1])}
+        last = above[-last_steps(steps) :]
+        ends = {"loss": last.mean(0), "lowest_loss": np.nanmin(above, axis=0), "distance": surface.distance(path[-1])}
         tables.append(pd.DataFrame({"arm": arm, "lr": lr, "start": np.arange(path.shape[1]), **ends}))
     return pd.concat(tables, ignore_index=True)
 
 
-def best_rates(ended: pd.DataFrame) -> dict[str, float]:
-    """Return each arm's learning rate with the lowest median loss at the end; a run that diverged counts as inf.
+def last_steps(steps: int) -> int:
+    """Return over how many steps the end of a run is measured."""
+    return max(1, round(LAST * steps))
+
+
+def best_lrs(ended: pd.DataFrame) -> dict[str, float]:
+    """Return each arm's learning rate with the lowest mean loss; one at which a run diverges comes after all others.
 
     Parameters
     ----------
@@ -248,9 +258,8 @@ def best_rates(ended: pd.DataFrame) -> dict[str, float]:
 
     Examples
     --------
-    >>> best_rates(pd.DataFrame({"arm": "tam", "lr": [0.1, 0.2], "loss": [3.0, float("nan")]}))
+    >>> best_lrs(pd.DataFrame({"arm": "tam", "lr": [0.1, 0.2, 0.2], "loss": [3.0, 1.0, float("nan")]}))
     {'tam': 0.1}
     """
-    medians = ended.assign(loss=ended["loss"].fillna(np.inf)).groupby(["arm", "lr"], sort=False)["loss"].median()
-    lowest = medians.groupby("arm", sort=False).idxmin()
-    return {str(arm): float(lr) for arm, lr in lowest}
+    means = ended.assign(loss=ended["loss"].fillna(np.inf)).groupby(["arm", "lr"], sort=False)["loss"].mean()
+    return {str(arm): float(lr) for arm, lr in means.groupby("arm", sort=False).idxmin()}
