@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import rc_context
 
+from tamcl.errors import InputError
 from tamcl.plots import theme
 from tamcl.results import write_atomic
 from tamcl.toys import figures
@@ -77,9 +78,18 @@ def write_toys(directory: str | Path, *, steps: int = STEPS) -> list[Path]:
     Returns
     -------
     list of Path
-        What was written: for each experiment its figure (.png) and its table (.csv).
+        What was written: for each experiment its figures (.png) and its table (.csv).
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made.
     """
     directory = Path(directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {directory}: {error.strerror}") from error
     return [path for experiment in EXPERIMENTS for path in experiment(directory, steps)]
 
 

@@ -68,7 +68,7 @@ def test_what_leaves_is_what_is_unstable(name: str, capacity: int) -> None:
     options = {"capacity": capacity, "replacement": "fifo"} if capacity else {}
     for factor, stays in ((0.9, True), (1.1, False)):
         lr = factor * largest_step(0.9, capacity) / sharpness
-        path = trajectory(flat_sharp(sharpness), name, [1 + 1e-6], 1500, lr=lr, momentum=0.9, **options)
+        path = trajectory(flat_sharp(sharpness), name, [1 + 1e-6], 800, lr=lr, momentum=0.9, **options)
         assert (np.abs(path[-100:] - 1).max() < 1e-6) == stays
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tamcl.errors import InputError
 from tamcl.toys import SURFACES, showcase, write_toys
 from tamcl.toys.surfaces import barrier
 
@@ -47,8 +48,14 @@ def test_the_frozen_damping_is_heavy_ball_at_half_the_rate(written: Path) -> Non
 
 
 def test_the_same_numbers_each_time(written: Path, tmp_path: Path) -> None:
-    for experiment in (showcase.surfaces, showcase.escapes, showcase.noise):
+    for experiment in (showcase.escapes, showcase.noise):
         experiment(tmp_path, 4)
     for path in tmp_path.glob("*.csv"):
         assert path.read_bytes() == (written / path.name).read_bytes()
-    assert len(list(tmp_path.glob("*.csv"))) == 3
+    assert len(list(tmp_path.glob("*.csv"))) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="--out .*file: File exists"):
+        write_toys(tmp_path / "file")
