@@ -81,7 +81,7 @@ class AdamCM(BufferOptimizer):
         kernel, which gives the same numbers up to rounding.
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
-        tensor, at a cost that grows with the capacity. For parameters on one device.
+        tensor, at a cost that grows with the capacity. For parameters on one device; so far tried on CPUs alone.
 
     Attributes
     ----------

@@ -137,14 +137,14 @@ class AdaTAM(AdaTAMBase):
         same numbers up to rounding.
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
-        tensor.
+        tensor. So far tried on CPUs alone.
 
     Attributes
     ----------
     state : dict
         ``step``, ``exp_avg``, ``exp_avg_sq`` and ``weight`` of every parameter, where the momentum :math:`m_t` is
         ``weight * exp_avg``; and ``cosine``, ``smoothed_cosine`` and ``damping`` of the last step: of every parameter,
-        or, if global, in ``shared_state``.
+        or, if global, in ``shared_state``. Of large tensors also ``momentum_square``; see ``TAM``.
 
     Notes
     -----

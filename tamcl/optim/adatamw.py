@@ -51,7 +51,7 @@ class AdaTAMW(AdaTAMBase):
         same numbers up to rounding.
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
-        tensor.
+        tensor. So far tried on CPUs alone.
 
     Notes
     -----

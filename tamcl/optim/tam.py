@@ -8,14 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import (
-    BaseOptimizer,
-    Batch,
-    at_least_float32,
-    check_number,
-    is_fast,
-    learning_rate,
-)
+from tamcl.optim.base import BaseOptimizer, Batch, at_least_float32, check_number, is_fast, learning_rate
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.fused import alike, tell_autograd
@@ -70,13 +63,14 @@ class TAM(BaseOptimizer):
         same numbers up to rounding.
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
-        tensor.
+        tensor. So far tried on CPUs alone.
 
     Attributes
     ----------
     state : dict
         ``momentum_buffer`` of every parameter, and of the last step ``cosine`` (:math:`S_t`), ``smoothed_cosine``
-        (:math:`\hat s_t`) and ``damping`` (:math:`d_t`): of every parameter, or, if global, in ``shared_state``.
+        (:math:`\hat s_t`) and ``damping`` (:math:`d_t`): of every parameter, or, if global, in ``shared_state``. Of
+        large tensors also ``momentum_square``, which saves the next step measuring it.
 
     Notes
     -----

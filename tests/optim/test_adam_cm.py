@@ -138,6 +138,10 @@ def test_priorities_decay_at_the_end_of_every_step():
     assert table["priorities"] == [0.125]
 
 
+def test_first_in_first_out_whatever_the_priority():
+    assert stored([5.0, 1.0, 3.0, 0.1], capacity=3, replacement="fifo")[0] == [0.1, 1.0, 3.0]
+
+
 def test_old_priorities_give_way():
     sizes, _ = stored([8.0, 1.5], capacity=1, decay=0.1)
     assert sizes == [1.5]
