@@ -118,14 +118,9 @@ def training(make: Maker) -> Step:
     return step
 
 
-def times(steps: dict[str, Step], rounds: int, seconds: float = 2e-3) -> dict[str, float]:
+def times(steps: dict[str, Step], rounds: int, seconds: float = 1e-2) -> dict[str, float]:
     """Return the median time of each step in microseconds; they are run in turn, for some seconds each a round."""
-    repeats = {}
-    for name, step in steps.items():
-        step()
-        start = time.process_time()
-        step()
-        repeats[name] = max(1, int(seconds / max(time.process_time() - start, 1e-6)))
+    repeats = {name: max(1, int(seconds / min(_once(step) for _ in range(4)))) for name, step in steps.items()}
     taken: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
@@ -134,6 +129,12 @@ def times(steps: dict[str, Step], rounds: int, seconds: float = 2e-3) -> dict[st
                 step()
             taken[name].append((time.process_time_ns() - start) / repeats[name] / 1e3)
     return {name: median(each) for name, each in taken.items()}
+
+
+def _once(step: Step) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
 
 
 def measure(make_steps: Callable[[], dict[str, Step]], trials: int, rounds: int) -> list[dict[str, float]]:
