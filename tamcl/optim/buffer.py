@@ -73,7 +73,7 @@ class BufferOptimizer(BaseOptimizer):
         table = self.shared_state
         priorities, ages = table.setdefault("priorities", []), table.setdefault("ages", [])
         filled = len(priorities)
-        lengths = [length for batch in batches for length in norms(batch.grads)]
+        lengths = norms([grad for batch in batches for grad in batch.grads])
         priority = sum(lengths) if group["variant"] == "official" else math.hypot(*lengths)
         slot = self._slot(priority)
         for batch in batches:
