@@ -10,15 +10,38 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Indices = NDArray[np.int64]
 
 Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class Transform(ABC):
+    """What an experience does to its images before they are normalised."""
+
+    @abstractmethod
+    def __call__(self, pixels: Tensor, index: Tensor) -> Tensor:
+        """Return changed images.
+
+        Parameters
+        ----------
+        pixels : Tensor of float32, (n, channels, height, width)
+            In units of 0 to 255; may be written to.
+        index : Tensor of int64, (n,)
+            Positions of the images in the data set, so that an image is always changed in the same way.
+        """
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return everything that decides what it does, for the stream's fingerprint."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +52,17 @@ class Segment:
     ----------
     train_index, test_index : array of int64
         Positions in the data set's training and test images.
-    train_labels, test_labels : array of int64
+    train_labels, test_labels : array of int64, or of float32 where the target is a number
         The label of each of them in this experience.
     task : int
         Task label, given to the model in training and in test; 0 where tasks are not told apart.
     classes : tuple of int
         Classes that a masked or multi-head model chooses from in this task.
+    transform : Transform, optional
+        What is done to the images, in training and in test.
+    ordered : bool
+        Whether the training images come in the order given rather than in a random one; only a stream of one epoch can
+        have it.
     """
 
     train_index: Indices
@@ -43,6 +71,8 @@ class Segment:
     test_labels: Indices
     task: int
     classes: tuple[int, ...]
+    transform: Transform | None = None
+    ordered: bool = False
 
 
 class Stream(BaseModel, ABC):
@@ -60,6 +90,15 @@ class Stream(BaseModel, ABC):
         Passes over an experience's images.
     batch_size : int
         Images in a mini-batch; the last one of an epoch may be smaller.
+    normalization : {"channel", "task", "none"}
+        Mean 0 and deviation 1 a channel over the data set's training images, the same over the training images of each
+        experience, or no more than from 0..255 to 0..1. Done on the batch.
+    augmentation : {"none", "crop_flip"}
+        What is done to training images on the batch: nothing, or a random crop after padding by 4 and a random
+        horizontal flip, anew each time an image comes.
+    oracle : {"none", "no_shift", "restart"}
+        What to hold a result against: the stream as it is, the same amount of data without a shift, or the stream with
+        model and optimizer made anew at each shift.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -70,6 +109,12 @@ class Stream(BaseModel, ABC):
     samples: Count | None = None
     epochs: Count = 1
     batch_size: Count = 10
+    normalization: Literal["channel", "task", "none"] = "channel"
+    augmentation: Literal["none", "crop_flip"] = "none"
+    oracle: Literal["none", "no_shift", "restart"] = "none"
+
+    target: ClassVar[Literal["class", "number"]] = "class"
+    """What is learnt: to choose a class, by cross entropy, or to give a number, by mean squared error."""
 
     @property
     def tells_task(self) -> bool:
