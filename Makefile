@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test lint types notebooks bench clean
+.PHONY: demo test lint types notebooks scenarios bench clean
 
 demo: .venv/installed
 	$(BIN)/tamcl compare label_flip_digits --out out/demo --jobs $(JOBS)
@@ -21,6 +21,9 @@ types: .venv/installed
 notebooks: .venv/installed
 	test -f out/demo/report.html || $(MAKE) demo
 	$(BIN)/python -m pytest --nbmake analysis
+
+scenarios: .venv/installed
+	$(BIN)/python -m tamcl.catalogue > scenarios/README.md
 
 bench: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -q tests/benchmarks/test_training_overhead.py

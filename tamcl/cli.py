@@ -45,6 +45,7 @@ def common(
 
 ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario's name or a .toml file.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets [$TAMCL_DATA_DIR, else the cache].")]
+AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer images than were published.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as stream.samples=500.")
 ]
@@ -65,6 +66,7 @@ def compare(
     tune_seeds: Annotated[int | None, typer.Option(help="Number of tuning seeds.")] = None,
     settings: Settings = None,
     data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [out/SCENARIO].")] = None,
     jobs: Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")] = 1,
 ) -> int:
@@ -86,7 +88,15 @@ def compare(
     directory = out or Path("out") / chosen.name
     command = shlex.join(["tamcl", *_arguments])
     with _Display() as display:
-        results = compare(chosen, directory, data_dir=data_dir, jobs=jobs, command=command, on_progress=display.update)
+        results = compare(
+            chosen,
+            directory,
+            data_dir=data_dir,
+            allow_subset=allow_subset,
+            jobs=jobs,
+            command=command,
+            on_progress=display.update,
+        )
     return _finish(results)
 
 
@@ -97,6 +107,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
     settings: Settings = None,
     data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the run's tables; only printed if absent.")] = None,
 ) -> int:
     """Train and evaluate one cell in this process and print its metrics."""
@@ -110,7 +121,7 @@ def run(
         raise InputError(f"--seed {seed}: must be at least 0")
     from tamcl.study import run_one  # as in compare
 
-    status, error, metrics = run_one(chosen, label, seed, data_dir=data_dir, directory=out)
+    status, error, metrics = run_one(chosen, label, seed, data_dir=data_dir, allow_subset=allow_subset, directory=out)
     for name, value in metrics.items():
         print(f"{name:20} {value:.4g}")
     print(f"status: {status}{error and ': ' + error}{f'; tables in {out}' if out else ''}")

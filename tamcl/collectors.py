@@ -5,13 +5,14 @@ from __future__ import annotations
 from math import isnan
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from tamcl.avalanche import SupervisedPlugin
 
-_BLOCK = 100  # mini-batches between two reads from the device
+_BLOCK = 100  # rows between two reads from the device
 
 
 class Diverged(Exception):
@@ -21,26 +22,33 @@ class Diverged(Exception):
 class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
     """One row a mini-batch, measured before the update: test, then train (prequential).
 
+    Parameters
+    ----------
+    batches : int
+        Mini-batches that are put together in a row, for streams of very many; no row reaches over a shift.
+
     Raises
     ------
     Diverged
-        At most 100 mini-batches after the loss became infinite or not a number; the rows before are kept.
+        At most 100 rows after the loss became infinite or not a number; the rows before are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, batches: int = 1) -> None:
         super().__init__()
+        self._batches = batches
         self._blocks: list[pd.DataFrame] = []
         self._pending: list[Tensor] = []
         self._sizes: list[int] = []
         self._step = 0
 
     def before_backward(self, strategy: Any, **kwargs: Any) -> None:
-        """Note the loss and the correct answers of the mini-batch."""
+        """Note the loss and the correct answers of the mini-batch; numbers are neither right nor wrong."""
         labels = strategy.mb_y
-        correct = (strategy.mb_output.argmax(1) == labels).sum()
+        right = strategy.mb_output.argmax(1) == labels
+        correct = labels.new_full((), torch.nan) if labels.is_floating_point() else right.sum()
         self._pending.append(torch.stack((strategy.loss.detach().double(), correct.double())))
         self._sizes.append(len(labels))
-        if len(self._pending) == _BLOCK:
+        if len(self._pending) == _BLOCK * self._batches:
             self._flush(strategy)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -50,18 +58,21 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
 
     def _flush(self, strategy: Any) -> None:
         loss, correct = torch.stack(self._pending, 1).cpu().numpy()
-        position = strategy.experience.logging().current_experience
+        n = np.array(self._sizes)
+        if self._batches > 1:
+            first = np.arange(0, len(n), self._batches)
+            losses, n, correct = (np.add.reduceat(values, first) for values in (loss * n, n, correct))
+            loss = losses / n
+        position = strategy.experience.current_experience
         steps = range(self._step, self._step + len(loss))
-        rows = pd.DataFrame(
-            {"experience": position, "step": steps, "n": self._sizes, "loss": loss, "correct": correct.astype(int)}
-        )
+        rows = pd.DataFrame({"experience": position, "step": steps, "n": n, "loss": loss, "correct": correct})
         self._step += len(loss)
         self._pending, self._sizes = [], []
         finite = rows["loss"].abs() < float("inf")
         self._blocks.append(rows[finite.cummin()])
         if not finite.all():
-            first = rows[~finite].iloc[0]
-            raise Diverged(f"the loss was {first['loss']} at step {first['step']:.0f}")
+            bad = rows[~finite].iloc[0]
+            raise Diverged(f"the loss was {bad['loss']} at step {bad['step']:.0f}")
 
     def rows(self) -> pd.DataFrame:
         """Return experience, step, n, loss, correct."""

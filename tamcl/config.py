@@ -88,16 +88,34 @@ class Arm(BaseModel):
         return self
 
 
-class Strategy(_Strict):
-    """How an experience is trained on, and what happens to the optimizer at a boundary."""
+class Strategy(BaseModel):
+    """How an experience is trained on, with the strategy's arguments, and what becomes of the optimizer at a shift."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "naive"
     optimizer_state: Literal["keep", "reset"] = "keep"
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the strategy that others do not have."""
+        return dict(self.model_extra or {})
+
     @model_validator(mode="after")
     def _known(self) -> Self:
         _check_name(STRATEGIES, self.name, "name")
+        _check_options(STRATEGIES.path(self.name), self.options, given=_STRATEGY_ARGUMENTS)
         return self
+
+
+_STRATEGY_ARGUMENTS = {"model", "make_optimizer", "optimizer_state", "batch_size", "epochs", "seed"} | {
+    "plugins",
+    "device",
+    "target",
+    "restart",
+    "augmentation",
+}
+"""Arguments that every strategy is given from other parts of the scenario."""
 
 
 class Evaluation(_Strict):
@@ -105,6 +123,23 @@ class Evaluation(_Strict):
 
     samples: Count | None = None
     """Test images an experience; all there are if absent."""
+    batches: Count = 1
+    """Mini-batches that make a row of the online table: more than one for streams of very many."""
+    on: Literal["all", "seen", "current"] = "all"
+    """Experiences that the model is tested on after each experience, and what the metrics can then be: all of them, and
+    before training too; those trained on so far, which leaves out nothing that is computed from the tables; or the
+    current one alone and all at the end, which leaves out forgetting."""
+
+    def tested(self, position: int, experiences: int) -> range:
+        """Return the experiences to test after training on one; -1 is the untrained model.
+
+        Examples
+        --------
+        >>> [list(Evaluation(on="seen").tested(position, 3)) for position in (-1, 0, 1, 2)]
+        [[], [0], [0, 1], [0, 1, 2]]
+        """
+        first, last = {"all": (0, experiences), "seen": (0, position + 1), "current": (position, position + 1)}[self.on]
+        return range(experiences) if position == experiences - 1 else range(max(first, 0), last)
 
 
 class Diagnostics(_Strict):
@@ -158,8 +193,12 @@ class Scenario(_Strict):
         The file's name without its ending; not written in the file.
     title : str
         The question in a few words.
+    source : str
+        The protocol that it follows: title, year and link, or that it is tamcl's own.
     notes : tuple of str
-        Assumptions and sources, shown in the report.
+        What was assumed, shown in the report.
+    cost : str
+        Images of a run and measured time of a step.
     stream : Stream
     model : Model
     strategy : Strategy
@@ -171,7 +210,9 @@ class Scenario(_Strict):
 
     name: str
     title: str
+    source: str = ""
     notes: tuple[str, ...] = ()
+    cost: str = ""
     stream: Stream
     model: Model
     strategy: Strategy = Field(default_factory=Strategy)
@@ -192,6 +233,8 @@ class Scenario(_Strict):
             raise _unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
         if self.model.head == "single" and self.stream.tells_task:
             raise _unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
+        if self.stream.target == "number" and METRICS[self.protocol.tune_by].on != "loss":
+            raise _unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs classes; 'online_loss' does not")
         self._check_pairs()
         return self
 

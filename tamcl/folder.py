@@ -25,7 +25,7 @@ Study = dict[str, Any]
 def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
     """Check that a folder is new or holds this very study; more reported seeds than it has extend it.
 
-    Title and notes may have been reworded.
+    Title, source, notes and cost may have been reworded.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
     path = directory / "study.json"
     if path.is_file():
         held = read_study(path)["scenario"]
-        held |= {"title": scenario["title"], "notes": scenario["notes"]}
+        held |= {words: scenario[words] for words in ("title", "source", "notes", "cost")}
         if held.get("protocol", {}).get("seeds", 0) < scenario["protocol"]["seeds"]:
             held["protocol"]["seeds"] = scenario["protocol"]["seeds"]
         if difference := _difference(held, scenario):

@@ -30,7 +30,7 @@ _CELL = {"scenario": "str", "arm": "str", "lr": "float64", "seed": "int64"}
 
 TABLES = {
     "online": Schema(
-        _CELL | {"experience": "int64", "step": "int64", "n": "int64", "loss": "float64", "correct": "int64"}, 6
+        _CELL | {"experience": "int64", "step": "int64", "n": "int64", "loss": "float64", "correct": "float64"}, 6
     ),
     "eval": Schema(
         _CELL
@@ -40,7 +40,8 @@ TABLES = {
     "runs": Schema(
         _CELL
         | {"phase": "str", "status": "str", "error": "str", "optimizer_state": "str", "config": "str"}
-        | {"fingerprint": "str", "data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"},
+        | {"fingerprint": "str", "data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"}
+        | {"evaluation_s": "float64"},
         5,
     ),
     "diagnostics": Schema(
@@ -54,9 +55,10 @@ TABLES = {
         4,
     ),
 }
-"""Schema of every table. ``online.step`` counts mini-batches of the whole stream from 0 and is measured before the
-update; ``eval.trained_on`` is -1 for the untrained model. ``diagnostics.step`` is the mini-batch of the update that a
-value was measured after; ``diagnostics.tensor`` is empty where the value is about all tensors."""
+"""Schema of every table. ``online.step`` counts mini-batches, or blocks of as many as the scenario says, of the whole
+stream from 0 and is measured before the update; ``online.correct`` and ``eval.accuracy`` are nan where a number is
+learnt and not a class; ``eval.trained_on`` is -1 for the untrained model. ``diagnostics.step`` is the mini-batch of the
+update that a value was measured after; ``diagnostics.tensor`` is empty where the value is about all tensors."""
 
 OPTIONAL = {"diagnostics"}
 """Tables that have no file where they have no rows."""

@@ -84,9 +84,9 @@ def _digest_of_source(path: str) -> str:
 
 
 @cache
-def load_data(name: str, root: Path) -> DataSet:
+def load_data(name: str, root: Path, allow_subset: bool = False) -> DataSet:
     """Load a data set once a process."""
-    return find_source(name).load(root)
+    return find_source(name).load(root, allow_subset=allow_subset)
 
 
 def find_source(name: str) -> Source:
@@ -113,7 +113,7 @@ def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
     return thinned
 
 
-def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
+def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool = False) -> Outcome:
     """Train and evaluate one cell in this process.
 
     The global generators of torch, NumPy and Python are seeded for the optimizer alone: stream, order and initial
@@ -124,6 +124,8 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
     cell : Cell
     data_dir : path, optional
         Where the data set's files are.
+    allow_subset : bool
+        Whether fewer images than were published will do.
 
     Returns
     -------
@@ -141,19 +143,21 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
 
     torch.set_num_threads(1)  # more would change the last bits, and lose time on small models
     started = time.perf_counter()
-    data = load_data(cell.scenario.stream.dataset, data_root(data_dir))
+    data = load_data(cell.scenario.stream.dataset, data_root(data_dir), allow_subset)
     segments = plan(cell.scenario, data, cell.seed)
-    online, evaluation = OnlineCollector(), EvaluationCollector()
+    online, evaluation = OnlineCollector(cell.scenario.evaluation.batches), EvaluationCollector()
     measuring = build_diagnostics(cell.scenario) if cell.phase == "report" else []
     benchmark, strategy = _build(cell, data, segments, [online, evaluation, *measuring])
-    status, error, training = "ok", "", 0.0
+    status, error, training, testing = "ok", "", 0.0, 0.0
     try:
-        strategy.eval(benchmark.test_stream)
-        for experience in benchmark.train_stream:
+        for position in range(-1, len(segments)):
             before = time.perf_counter()
-            strategy.train(experience, eval_streams=[])
-            training += time.perf_counter() - before
-            strategy.eval(benchmark.test_stream)
+            if position >= 0:
+                strategy.train(benchmark.train_stream[position], eval_streams=[])
+            trained = time.perf_counter()
+            if tested := cell.scenario.evaluation.tested(position, len(segments)):
+                strategy.eval(benchmark.test_stream, only=tested)
+            training, testing = training + trained - before, testing + time.perf_counter() - trained
     except Diverged as diverged:
         status, error = "diverged", str(diverged)
     rows = online.rows()
@@ -166,7 +170,8 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None) -> Outcome:
         fingerprint=fingerprint(segments, data.checksum, *order),
         data=json.dumps(data.describe()),
         wall_s=time.perf_counter() - started,
-        ms_per_step=1000 * (training - sum(part.seconds for part in measuring)) / max(1, len(rows)),
+        ms_per_step=1000 * (training - sum(part.seconds for part in measuring)) / max(1, strategy.clock.train_iterations),
+        evaluation_s=testing,
     )
     measured = pd.concat([empty("diagnostics"), *(part.rows().assign(**cell.key) for part in measuring)])
     return Outcome(rows.assign(**cell.key), evaluation.rows().assign(**cell.key), run, measured)
@@ -189,8 +194,12 @@ def _build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any
         seed=cell.seed,
         plugins=plugins,
         device="cuda" if torch.cuda.is_available() else "cpu",
+        target=scenario.stream.target,
+        restart=scenario.stream.oracle == "restart",
+        augmentation=scenario.stream.augmentation,
+        **scenario.strategy.options,
     )
-    return build_benchmark(data, segments), strategy
+    return build_benchmark(data, segments, scenario.stream.normalization), strategy
 
 
 def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed: int) -> Any:
@@ -284,6 +293,7 @@ def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
         "versions": json.dumps(versions()),
         "wall_s": float("nan"),
         "ms_per_step": float("nan"),
+        "evaluation_s": float("nan"),
     }
     return pd.DataFrame([row | values])
 

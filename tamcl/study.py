@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ def compare(
     directory: str | Path,
     *,
     data_dir: str | Path | None = None,
+    allow_subset: bool = False,
     jobs: int = 1,
     command: str = "",
     on_progress: Callable[[Progress], object] = lambda progress: None,
@@ -58,6 +60,8 @@ def compare(
         Where the tables go. Cells that are finished there are not trained again.
     data_dir : path, optional
         Where the data set's files are.
+    allow_subset : bool
+        Whether fewer images than were published will do; the report says how many there were.
     jobs : int
         Number of worker processes; the tables do not depend on it.
     command : str
@@ -74,11 +78,12 @@ def compare(
     if jobs < 1:
         raise InputError(f"jobs = {jobs}: must be at least 1")
     check_folder(directory, scenario.dump())
-    data = check_data(scenario, root)
+    data = check_data(scenario, root, allow_subset)
     check_parts(scenario, data)
     study = {"command": command, "scenario": scenario.dump(), "data": data.describe()}
     with claim(directory, study):
-        tables = _train(scenario, directory / "cells", root, jobs, on_progress)
+        workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs)
+        tables = _train(scenario, directory / "cells", workers, on_progress)
         tables["metrics"] = measure(tables["online"], tables["eval"], tables["runs"])
         tables["comparisons"] = stats.compare(tables["metrics"], runs=tables["runs"], pairs=scenario.protocol.pairs)
         for name, table in tables.items():
@@ -93,6 +98,7 @@ def run_one(
     seed: int,
     *,
     data_dir: str | Path | None = None,
+    allow_subset: bool = False,
     directory: str | Path | None = None,
 ) -> tuple[str, str, dict[str, float]]:
     """Train one cell in this process; write its tables to a new folder if one is named.
@@ -105,10 +111,10 @@ def run_one(
     root = data_root(data_dir)
     if directory is not None:
         check_new(Path(directory))
-    check_parts(scenario, check_data(scenario, root, seeds=[seed]))
+    check_parts(scenario, check_data(scenario, root, allow_subset, seeds=[seed]))
     cell = Cell(scenario, arm, scenario.arms[arm].lr[0], seed, "report")
     try:
-        outcome = run_cell(cell, root)
+        outcome = run_cell(cell, root, allow_subset)
     except Exception as error:  # as in a study, where it is a row of the table
         outcome = failed(cell, error)
     metrics = measure(outcome.online, outcome.eval, outcome.run)
@@ -129,11 +135,13 @@ def check_new(directory: Path) -> None:
         raise InputError(f"--out {directory}: {error.strerror}") from error
 
 
-def check_data(scenario: Scenario, root: Path, seeds: Sequence[int] | None = None) -> DataSet:
+def check_data(
+    scenario: Scenario, root: Path, allow_subset: bool = False, *, seeds: Sequence[int] | None = None
+) -> DataSet:
     """Load the data; raise an ``InputError`` if they are missing or damaged, or do not fit the stream for some seed."""
     name = scenario.stream.dataset
     find_source(name).check(root)
-    data = load_data(name, root)
+    data = load_data(name, root, allow_subset)
     for seed in [*report_seeds(scenario), *tuning_seeds(scenario)] if seeds is None else seeds:
         plan(scenario, data, seed)
     return data
@@ -195,7 +203,10 @@ def gather(cells: Sequence[Cell], directory: Path) -> Tables:
 
 
 def _train(
-    scenario: Scenario, directory: Path, root: Path, jobs: int, on_progress: Callable[[Progress], object]
+    scenario: Scenario,
+    directory: Path,
+    workers: Callable[[Sequence[Cell], Path], Iterable[tuple[Cell, str]]],
+    on_progress: Callable[[Progress], object],
 ) -> Tables:
     """Train what is not finished: first what tunes, then the reported seeds with the learning rates chosen."""
 
@@ -203,7 +214,7 @@ def _train(
         todo = [cell for cell in cells if not is_finished(directory / cell.id)]
         done = len(cells) - len(todo)
         on_progress(Progress(phase, done, len(cells), "found"))
-        for _cell, status in train_cells(todo, directory, root, jobs):
+        for _cell, status in workers(todo, directory):
             done += 1
             on_progress(Progress(phase, done, len(cells), status))
         return gather(cells, directory)

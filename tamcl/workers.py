@@ -24,9 +24,9 @@ class WorkerDied(Exception):
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, directory: Path, data_dir: Path | None) -> None:
+    def __init__(self, directory: Path, data_dir: Path | None, allow_subset: bool) -> None:
         self.connection, theirs = _spawn.Pipe()
-        self.process = _spawn.Process(target=_serve, args=(theirs, directory, data_dir), daemon=True)
+        self.process = _spawn.Process(target=_serve, args=(theirs, directory, data_dir, allow_subset), daemon=True)
         with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
             self.process.start()
         theirs.close()
@@ -44,7 +44,7 @@ class _Worker:
 
 
 def train_cells(
-    cells: Sequence[Cell], directory: Path, data_dir: Path | None = None, jobs: int = 1
+    cells: Sequence[Cell], directory: Path, data_dir: Path | None = None, allow_subset: bool = False, jobs: int = 1
 ) -> Iterator[tuple[Cell, str]]:
     """Train cells in ``jobs`` processes of one thread each, writing each cell's tables to ``directory``.
 
@@ -54,6 +54,7 @@ def train_cells(
     directory : Path
         Each cell gets a folder of its own here.
     data_dir : Path, optional
+    allow_subset : bool
     jobs : int
         Number of processes. The tables do not depend on it.
 
@@ -63,7 +64,7 @@ def train_cells(
         A finished cell and its status, in the order of finishing.
     """
     waiting = list(reversed(cells))
-    workers = [_Worker(directory, data_dir) for _ in range(min(jobs, len(cells)))]
+    workers = [_Worker(directory, data_dir, allow_subset) for _ in range(min(jobs, len(cells)))]
     busy = {}
     try:
         for worker in workers:
@@ -81,7 +82,7 @@ def train_cells(
                     status = _died(worker, directory)
                     workers.remove(worker)
                     if waiting:
-                        worker = _Worker(directory, data_dir)
+                        worker = _Worker(directory, data_dir, allow_subset)
                         workers.append(worker)
                 if waiting:
                     worker.send(waiting.pop())
@@ -103,7 +104,7 @@ def _died(worker: _Worker, directory: Path) -> str:
     return "failed"
 
 
-def _serve(connection: Connection, directory: Path, data_dir: Path | None) -> None:
+def _serve(connection: Connection, directory: Path, data_dir: Path | None, allow_subset: bool) -> None:
     """Train the cells that come through the pipe until it closes or the parent process is gone."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
     while True:
@@ -111,12 +112,12 @@ def _serve(connection: Connection, directory: Path, data_dir: Path | None) -> No
             cell: Cell = connection.recv()
         except EOFError:
             return
-        connection.send(_train(cell, directory, data_dir))
+        connection.send(_train(cell, directory, data_dir, allow_subset))
 
 
-def _train(cell: Cell, directory: Path, data_dir: Path | None) -> str:
+def _train(cell: Cell, directory: Path, data_dir: Path | None, allow_subset: bool) -> str:
     try:
-        outcome = run_cell(cell, data_dir)
+        outcome = run_cell(cell, data_dir, allow_subset)
     except Exception as error:  # one cell's fault is a row of the table and must not end the study
         outcome = failed(cell, error)
     write_cell(directory, cell, outcome)

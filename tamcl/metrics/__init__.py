@@ -6,7 +6,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tamcl.errors import unknown_name
-from tamcl.metrics.adaptation import area_lost, drop, online_accuracy, recovered, recovery_steps
+from tamcl.metrics.adaptation import area_lost, drop, online_accuracy, online_loss, recovered, recovery_steps
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.retention import average_accuracy, backward_transfer, forgetting, learning_accuracy
 
@@ -26,6 +26,7 @@ __all__ = [
     "learning_accuracy",
     "measure",
     "online_accuracy",
+    "online_loss",
     "recovered",
     "recovery_curves",
     "recovery_steps",
@@ -44,6 +45,10 @@ METRICS: dict[str, Metric] = {
         Metric(
             "online_accuracy", online_accuracy, "online", "higher", 0, 1, "fraction", "Online accuracy",
             "sum_t c_t / sum_t n_t", _GAMA,
+        ),
+        Metric(
+            "online_loss", online_loss, "loss", "lower", 0, inf, "loss", "Online loss",
+            "sum_t n_t l_t / sum_t n_t", _GAMA,
         ),
         Metric(
             "drop", drop, "online", "lower", -1, 1, "fraction", "Drop at a shift",

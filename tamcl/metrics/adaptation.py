@@ -157,6 +157,39 @@ def online_accuracy(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> 
     return float(correct.sum() / n.sum())
 
 
+def online_loss(loss: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
+    r"""Return the mean loss over the whole stream, each example's before learning from it; lower is better.
+
+    .. math:: L = \frac{\sum_t n_t \, l_t}{\sum_t n_t}
+
+    Parameters
+    ----------
+    loss, n, experience : array, (steps,)
+        Mean loss over the examples, number of examples, and experience of each mini-batch, in the order of the stream.
+
+    Returns
+    -------
+    float
+        At least 0, in units of the loss: nats of cross entropy, or a squared error.
+
+    References
+    ----------
+    On evaluating stream learning algorithms, 2013, https://doi.org/10.1007/s10994-012-5320-9
+
+    Examples
+    --------
+    >>> online_loss(loss=[2.0, 1.0, 0.5], n=[10, 10, 20], experience=[0, 0, 1])
+    1.0
+    """
+    losses, sizes = np.asarray(loss, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(losses) & (losses >= 0)))
+    if len(wrong):
+        t = wrong[0]
+        raise ValueError(f"mini-batch {t} has a loss of {losses[t]:g}: a number >= 0 is possible")
+    _, sizes, _ = _rows(np.zeros_like(sizes), sizes, experience)
+    return float((losses * sizes).sum() / sizes.sum())
+
+
 def drop(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     r"""Return how much accuracy is lost right after a shift, mean over shifts; lower is better.
 

@@ -16,10 +16,11 @@ class Metric:
     name : str
         Its name in the ``metrics`` table.
     function : callable
-        ``function(R)`` where ``on="matrix"``, ``function(correct, n, experience)`` where ``on="online"``; returns a
-        float, nan where the metric has no value (such as forgetting after a single experience).
-    on : {"matrix", "online"}
-        What it is computed from: the accuracy matrix, or the online (prequential) rows.
+        ``function(R)`` where ``on="matrix"``, ``function(correct, n, experience)`` where ``on="online"``,
+        ``function(loss, n, experience)`` where ``on="loss"``; returns a float, nan where the metric has no value (such
+        as forgetting after a single experience).
+    on : {"matrix", "online", "loss"}
+        What it is computed from: the accuracy matrix, or right answers or losses of the online (prequential) rows.
     better : {"higher", "lower"}
         Its direction.
     low, high : float
@@ -36,7 +37,7 @@ class Metric:
 
     name: str
     function: Callable[..., float]
-    on: Literal["matrix", "online"]
+    on: Literal["matrix", "online", "loss"]
     better: Literal["higher", "lower"]
     low: float
     high: float

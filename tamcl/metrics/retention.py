@@ -16,6 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 
 
+class Missing(ValueError):
+    """An accuracy that a metric needs was not measured."""
+
+
 def average_accuracy(R: ArrayLike) -> float:
     r"""Return the mean accuracy over all experiences at the end of training; higher is better.
 
@@ -183,4 +187,4 @@ def _require(R: Array, needed: NDArray[np.bool_]) -> None:
     missing = np.argwhere(needed & np.isnan(R))
     if len(missing):
         i, j = missing[0]
-        raise ValueError(f"R[{i}, {j}] is missing: the accuracy on experience {j} after training on experience {i}")
+        raise Missing(f"R[{i}, {j}] is missing: the accuracy on experience {j} after training on experience {i}")

@@ -14,6 +14,7 @@ from tamcl.errors import InputError
 from tamcl.metrics import METRICS
 from tamcl.metrics.adaptation import BEFORE, WINDOW, Shifts, after_shifts, shortened, smoothed, split
 from tamcl.metrics.metric import Metric
+from tamcl.metrics.retention import Missing
 from tamcl.results import conform
 
 CELL = {"scenario": "str", "arm": "str", "lr": "float64", "seed": "int64"}
@@ -47,12 +48,13 @@ def measure(
     -------
     pandas.DataFrame
         Columns scenario, arm, lr, seed, metric, value; nan where a metric has no value, as forgetting after a single
-        experience.
+        experience, or where no cell of the scenario has the accuracies that it needs.
 
     Raises
     ------
     InputError
-        If rows of a cell are missing: the cell and the first missing row are named, nothing is filled in.
+        If rows of a cell are missing that others have: the cell and the first missing row are named, nothing is filled
+        in.
 
     Examples
     --------
@@ -64,6 +66,7 @@ def measure(
     1   average_accuracy    0.8
     5  learning_accuracy    0.8
     6    online_accuracy    0.7
+    7        online_loss    1.0
     """
     if runs is not None:
         finished = runs.loc[runs["status"] == "ok", list(CELL)]
@@ -71,6 +74,7 @@ def measure(
     _same_cells(online, eval)
     cells: dict[str, list[tuple[Cell, Arrays]]] = {
         "online": list(_online_cells(online, complete=True)),
+        "loss": list(_online_cells(online, "loss", complete=True)),
         "matrix": list(_matrices(eval)),
     }
     values = [
@@ -133,7 +137,7 @@ def shifts(online: pd.DataFrame, **windows: Any) -> pd.DataFrame:
     columns = CELL | {"experience": "int64", "step": "int64"}
     columns |= dict.fromkeys(Shifts._fields, "float64") | {"censored": "bool"}
     rows: list[tuple[Any, ...]] = []
-    for cell, (correct, n, experience) in _online_cells(online):
+    for cell, (correct, n, experience) in _online_cells(online.dropna(subset="correct")):
         step = np.flatnonzero(np.diff(experience)) + 1
         found = after_shifts(correct, n, experience, **windows)
         rows += [(*cell, *shift) for shift in zip(experience[step], step, *found, strict=True)]
@@ -160,7 +164,7 @@ def recovery_curves(online: pd.DataFrame, *, before: int = BEFORE, window: int =
         shifts of the cell that have this mini-batch) and n_shifts (how many have).
     """
     rows: list[tuple[Any, ...]] = []
-    for cell, arrays in _online_cells(online):
+    for cell, arrays in _online_cells(online.dropna(subset="correct")):
         rows += [(*cell, *point) for point in _recovery_curve(split(*arrays), before, window)]
     return _table(rows, CELL | {"since_shift": "int64", "accuracy": "float64", "n_shifts": "int64"})
 
@@ -179,29 +183,39 @@ def _recovery_curve(parts: list[tuple[Array, Array]], before: int, window: int) 
     return zip(steps, mean, count, strict=True)
 
 
-def _online_cells(online: pd.DataFrame, *, complete: bool = False) -> Iterator[tuple[Cell, Arrays]]:
+def _online_cells(
+    online: pd.DataFrame, what: str = "correct", *, complete: bool = False
+) -> Iterator[tuple[Cell, Arrays]]:
     """Yield each cell's ``(correct, n, experience)`` in the order of the stream; no step may be missing.
 
     ``complete`` asks for as many steps as the longest cell of the scenario and seed has; with another seed an
     experience may bring other classes, and so another number of images.
     """
-    columns = [online[name].to_numpy() for name in ("step", "correct", "n", "experience")]
+    columns = [online[name].to_numpy() for name in ("step", what, "n", "experience")]
     longest = (online.groupby(["scenario", "seed"])["step"].max() + 1).to_dict()
     for cell, where in _cells(online):
-        step, correct, n, experience = (column[where] for column in columns)
+        step, values, n, experience = (column[where] for column in columns)
         times = np.bincount(step, minlength=longest[cell[0], cell[3]] if complete else 0)
         if (times != 1).any():
             t = np.flatnonzero(times != 1)[0]
             raise InputError(f"online rows of {_name(cell)}: step {t} stands there {times[t]} times, not once")
         order = np.argsort(step)
-        yield cell, (correct[order], n[order], experience[order])
+        yield cell, (values[order], n[order], experience[order])
 
 
 def _matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
-    """Yield each cell's accuracy matrix; cells of a scenario have the same size, so that missing rows are seen."""
+    """Yield each cell's accuracy matrix; what one cell of a scenario has, the others must have too."""
     sizes = eval.groupby("scenario")[["trained_on", "evaluated_on"]].max().max(axis=1) + 1
-    for cell, where in _cells(eval):
-        yield cell, (accuracy_matrix(eval.iloc[where], sizes[cell[0]]),)
+    matrices = [(cell, accuracy_matrix(eval.iloc[where], sizes[cell[0]])) for cell, where in _cells(eval)]
+    planned: dict[str, NDArray[np.bool_]] = {}
+    for cell, R in matrices:
+        planned[cell[0]] = planned.get(cell[0], False) | ~np.isnan(R)
+    for cell, R in matrices:
+        missing = np.argwhere(planned[cell[0]] & np.isnan(R))
+        if len(missing):
+            i, j = missing[0]
+            raise InputError(f"eval rows of {_name(cell)}: R[{i}, {j}] is missing, which other cells have")
+        yield cell, (R,)
 
 
 def _cells(table: pd.DataFrame) -> list[tuple[Cell, NDArray[np.intp]]]:
@@ -219,8 +233,12 @@ def _same_cells(online: pd.DataFrame, eval: pd.DataFrame) -> None:
 
 
 def _value(metric: Metric, cell: Cell, arrays: Arrays) -> float:
+    if metric.on != "matrix" and len(arrays[0]) and np.isnan(arrays[0]).all():
+        return float("nan")  # numbers to be learnt are neither right nor wrong
     try:
         return metric.function(*arrays)
+    except Missing:
+        return float("nan")  # not measured in any cell
     except ValueError as error:
         raise InputError(f"{metric.name} of {_name(cell)}: {error}") from error
 

@@ -12,7 +12,7 @@ import pandas as pd
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.plots import metric_axis, with_direction
 from tamcl.report.figures import draw_pictures
-from tamcl.report.reading import Study, answers, cautions, edges, headline, strip_scale
+from tamcl.report.reading import Study, answers, cautions, edges, headline, strip_scale, tested_on
 from tamcl.report.tables import arm_table, comparison_table, failure_table, metric_table, plain_value, tuning_table
 from tamcl.results import Results, load_results, write_atomic
 
@@ -122,15 +122,28 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("Data", _data(study.data)),
         ("Model", _described(scenario.get("model", {}))),
         ("Strategy", f"{strategy.get('name', '')}; optimizer state is {kept} at every boundary"),
-        ("Evaluation", _described(scenario.get("evaluation", {})) or "all test images after every experience"),
+        ("Evaluation", _evaluation(study)),
         ("Reported seeds", _seeds(study.runs["seed"])),
         ("Tuning seeds", _seeds(runs.loc[runs["phase"] == "tune", "seed"])),
         ("Runs", _counted(runs)),
         ("Time", f"{_duration(float(runs['wall_s'].sum()))} in all, summed over runs"),
     ]
+    if source := scenario.get("source"):
+        facts.insert(0, ("Protocol", source))
     if measured := scenario.get("diagnostics"):
-        facts.insert(5, ("Diagnostics", f"{', '.join(measured['names'])}; every {measured['every']} updates"))
+        facts.insert(-4, ("Diagnostics", f"{', '.join(measured['names'])}; every {measured['every']} updates"))
     return facts
+
+
+def _evaluation(study: Study) -> str:
+    """Say what was tested, how long it took, and what its rows are."""
+    evaluation, runs = study.scenario.get("evaluation", {}), study.results.runs
+    words = tested_on(evaluation)
+    if runs["evaluation_s"].sum():
+        words += f"; {runs['evaluation_s'].sum() / runs['wall_s'].sum():.0%} of the time"
+    if (batches := evaluation.get("batches", 1)) > 1:
+        words += f"; times since a shift are in blocks of {batches} mini-batches"
+    return words
 
 
 def _tuning_text(study: Study) -> str:

@@ -237,7 +237,7 @@ def headline(study: Study) -> str:
 
 def cautions(study: Study) -> list[str]:
     """Return what a reader has to know before relying on the answers."""
-    return [*_power(study), *edges(study), *_unfinished(study), *_unfair(study), *_same(study)]
+    return [*_power(study), *edges(study), *_unfinished(study), *_unfair(study), *_oracle(study), *_same(study)]
 
 
 def _power(study: Study) -> Iterator[str]:
@@ -304,6 +304,32 @@ def _unfair(study: Study) -> Iterator[str]:
             f"The data are a part of {data.get('name')}: {data.get('train')} of {official[0]} training images and"
             f" {data.get('test')} of {official[1]} test images."
         )
+
+
+def _oracle(study: Study) -> Iterator[str]:
+    """Say where the stream was made easier, so that its results are not taken for those of the stream."""
+    oracle = study.scenario.get("stream", {}).get("oracle", "none")
+    if oracle == "no_shift":
+        yield "This is an oracle: the same amount of data without the shifts, to hold a result against."
+    if oracle == "restart":
+        yield "This is an oracle: model and optimizer were made anew at every shift, to hold a result against."
+
+
+def tested_on(evaluation: dict[str, Any]) -> str:
+    """Say which test images were used and when.
+
+    Examples
+    --------
+    >>> tested_on({"samples": 100, "on": "seen"})
+    '100 test images of every experience trained on so far, after each'
+    """
+    images = f"{evaluation['samples']} test images" if evaluation.get("samples") else "all test images"
+    after = {
+        "all": "of every experience, before training and after each",
+        "seen": "of every experience trained on so far, after each",
+        "current": "of the current experience after each, and of all at the end",
+    }
+    return f"{images} {after[evaluation.get('on', 'all')]}"
 
 
 def _same(study: Study) -> Iterator[str]:

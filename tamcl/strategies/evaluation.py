@@ -1,21 +1,23 @@
-"""Accuracy on every experience's test set from one pass over the test images."""
+"""Accuracy on the experiences' test sets from one pass over the test images."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, mse_loss
 
 from tamcl.models import Classifier
-from tamcl.streams.benchmark import ExperienceStream
+from tamcl.streams.benchmark import Experience, ExperienceStream
 
-_BATCH = 500
+_BATCH, _BLOCK_BYTES = 500, 2**21
+"""Images that go through the body at once: so many, or fewer if they are large, so that they stay in cache."""
 
 
 class Evaluation(NamedTuple):
-    """Result on one experience's test set."""
+    """Result on one experience's test set; numbers have no accuracy (nan)."""
 
     experience: int
     n: int
@@ -24,26 +26,50 @@ class Evaluation(NamedTuple):
 
 
 @torch.inference_mode()
-def evaluate(model: Classifier, stream: ExperienceStream, device: torch.device) -> list[Evaluation]:
-    """Test a model on every experience of a stream.
+def evaluate(
+    model: Classifier, stream: ExperienceStream, device: torch.device, only: Iterable[int] | None = None
+) -> list[Evaluation]:
+    """Test a model on the experiences of a stream.
 
     Test images that several experiences share go through the body once. Nothing is drawn at random and the model is
     left in the mode it was in, so that training goes on as if there had been no evaluation.
+
+    Parameters
+    ----------
+    model : Classifier
+    stream : ExperienceStream
+    device : torch.device
+    only : iterable of int, optional
+        Positions of the experiences to test; all of them if absent.
     """
     training = model.training
     model.eval()
-    experiences = list(stream)
-    images, position = torch.cat([experience.index for experience in experiences]).unique(return_inverse=True)
-    features = torch.cat([model.body(stream.images.batch(index).to(device)) for index in images.split(_BATCH)])
-    sizes = [len(experience.index) for experience in experiences]
-    results = []
-    for number, (experience, rows) in enumerate(zip(experiences, position.split(sizes), strict=True)):
-        logits = model.head(features[rows.to(device)], experience.task)
-        results.append(_measure(number, logits, experience.labels.to(device)))
+    sharing: dict[object, list[Experience]] = {}
+    for position in range(len(stream)) if only is None else only:
+        experience = stream[position]
+        sharing.setdefault(experience.inputs, []).append(experience)
+    results = [result for experiences in sharing.values() for result in _evaluate(model, experiences, device)]
     model.train(training)
-    return results
+    return sorted(results)
 
 
-def _measure(experience: int, logits: Tensor, labels: Tensor) -> Evaluation:
-    accuracy = (logits.argmax(1) == labels).double().mean().item()
-    return Evaluation(experience, len(labels), accuracy, cross_entropy(logits, labels).item())
+def _evaluate(model: Classifier, experiences: Sequence[Experience], device: torch.device) -> list[Evaluation]:
+    """Test a model on experiences that turn the same image into the same input."""
+    inputs = experiences[0].inputs
+    images, position = torch.cat([experience.index for experience in experiences]).unique(return_inverse=True)
+    size = max(1, min(_BATCH, _BLOCK_BYTES // (4 * inputs.pixels[0].numel())))
+    features = torch.cat([model.body(inputs.batch(index).to(device)) for index in images.split(size)])
+    sizes = [len(experience.index) for experience in experiences]
+    return [
+        _measure(experience, model.head(features[rows.to(device)], experience.task), device)
+        for experience, rows in zip(experiences, position.split(sizes), strict=True)
+    ]
+
+
+def _measure(experience: Experience, output: Tensor, device: torch.device) -> Evaluation:
+    labels = experience.labels.to(device)
+    number = experience.current_experience
+    if labels.is_floating_point():
+        return Evaluation(number, len(labels), float("nan"), mse_loss(output[:, 0], labels).item())
+    accuracy = (output.argmax(1) == labels).double().mean().item()
+    return Evaluation(number, len(labels), accuracy, cross_entropy(output, labels).item())

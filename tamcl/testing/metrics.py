@@ -77,7 +77,7 @@ def check_tells_runs_apart(metric: Metric) -> None:
 def check_direction(metric: Metric) -> None:
     """It follows its direction, and never the other one, when a run gets worse.
 
-    Worse are: fewer right answers after the last shift; a lower last accuracy on an old experience, or on the last one.
+    Worse are: fewer right answers, or larger losses, after the last shift; a lower last accuracy on an old experience, or on the last one.
     """
     losses = []
     for inputs in _runs(metric):
@@ -122,7 +122,7 @@ def check_table_order_is_irrelevant(metric: Metric) -> None:
     tables = [_table(metric, inputs, seed) for seed, inputs in enumerate(runs)]
     rows = pd.concat(tables, ignore_index=True)
     shuffled = rows.iloc[np.random.default_rng(0).permutation(len(rows))]
-    online, eval = (shuffled, empty("eval")) if metric.on == "online" else (empty("online"), shuffled)
+    online, eval = (empty("online"), shuffled) if metric.on == "matrix" else (shuffled, empty("eval"))
     values = measure(online, eval, metrics=[metric]).set_index("seed")["value"]
     for seed, inputs in enumerate(runs):
         expected = metric.function(*inputs)
@@ -143,7 +143,7 @@ def _runs(metric: Metric, *, experiences: int = 4, number: int = 50) -> Iterator
             since = np.tile(np.arange(30), experiences)
             learned = accuracy * (1 - rng.random() * np.exp(-since / 8))
             correct = rng.binomial(n.astype(int), learned).astype(np.float64)
-            yield correct, n, np.repeat(np.arange(experiences, dtype=np.float64), 30)
+            yield -np.log(0.1 + 0.9 * correct / n) if metric.on == "loss" else correct, n, np.repeat(np.arange(experiences, dtype=np.float64), 30)
 
 
 def _worse(metric: Metric, inputs: Inputs) -> Iterator[Inputs]:
@@ -151,8 +151,15 @@ def _worse(metric: Metric, inputs: Inputs) -> Iterator[Inputs]:
     places: list[Any] = [(-1, 0), (-1, -1)] if metric.on == "matrix" else [others[-1] == others[-1].max()]
     for place in places:
         worse = first.copy()
-        worse[place] = np.floor(worse[place] / 2) if metric.on == "online" else worse[place] / 2
+        worse[place] = _WORSE[metric.on](worse[place])
         yield (worse, *others)
+
+
+_WORSE: dict[str, Callable[[Any], Any]] = {
+    "matrix": lambda accuracy: accuracy / 2,
+    "online": lambda correct: np.floor(correct / 2),
+    "loss": lambda loss: 2 * loss,
+}
 
 
 def _table(metric: Metric, inputs: Inputs, seed: int) -> pd.DataFrame:
@@ -161,5 +168,6 @@ def _table(metric: Metric, inputs: Inputs, seed: int) -> pd.DataFrame:
         (R,) = inputs
         i, j = np.indices(R.shape).reshape(2, -1)
         return pd.DataFrame(cell | {"trained_on": i, "evaluated_on": j, "accuracy": R.ravel()})
-    correct, n, experience = inputs
-    return pd.DataFrame(cell | {"step": np.arange(len(n)), "correct": correct, "n": n, "experience": experience})
+    values, n, experience = inputs
+    online = {"correct": n, "loss": 1.0, "step": np.arange(len(n)), "n": n, "experience": experience}
+    return pd.DataFrame(cell | online | {"loss" if metric.on == "loss" else "correct": values})

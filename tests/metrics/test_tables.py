@@ -105,8 +105,41 @@ def test_empty_tables():
     assert measure(online.iloc[:0], evaluated.iloc[:0]).empty
     assert shifts(online.iloc[:0]).empty
     assert recovery_curves(online.iloc[:0]).empty
-    assert set(measure(online, evaluated.iloc[:0])["metric"]) == {m.name for m in METRICS.values() if m.on == "online"}
+    assert set(measure(online, evaluated.iloc[:0])["metric"]) == {m.name for m in METRICS.values() if m.on != "matrix"}
     assert set(measure(online.iloc[:0], evaluated)["metric"]) == {m.name for m in METRICS.values() if m.on == "matrix"}
+
+
+def test_what_no_cell_was_tested_on_is_not_filled_in():
+    online, evaluated = study()
+    full = measure(online, evaluated).set_index(["metric", *CELL])["value"]
+    seen = evaluated[evaluated["evaluated_on"] <= evaluated["trained_on"]]
+    pd.testing.assert_series_equal(measure(online, seen).set_index(["metric", *CELL])["value"], full)
+    own = evaluated["evaluated_on"] == evaluated["trained_on"]
+    current = measure(online, evaluated[own | (evaluated["trained_on"] == 2)])
+    current = current.set_index(["metric", *CELL])["value"]
+    assert current["forgetting"].isna().all()  # the best of the rows between was not measured
+    for name in ("average_accuracy", "learning_accuracy", "backward_transfer"):
+        pd.testing.assert_series_equal(current[name], full[name])
+
+
+def test_numbers_to_be_learnt_have_a_loss_and_no_accuracy():
+    online, evaluated = study()
+    online, evaluated = online.assign(correct=np.nan, loss=0.5), evaluated.assign(accuracy=np.nan)
+    values = measure(online, evaluated).groupby("metric")["value"].unique()
+    assert values["online_loss"].tolist() == [0.5]
+    assert values.drop("online_loss").map(lambda each: np.isnan(each).all()).all()
+    assert shifts(online).empty
+    assert recovery_curves(online).empty
+
+
+def test_online_loss_counts_every_example_once():
+    online, evaluated = study()
+    rng = np.random.default_rng(3)
+    online = online.assign(loss=rng.random(len(online)), n=rng.integers(10, 13, len(online)))
+    table = measure(online, evaluated).set_index(["metric", *CELL])["value"]["online_loss"]
+    total = online.assign(total=online["loss"] * online["n"]).groupby(CELL)[["total", "n"]].sum()
+    for cell, value in table.items():
+        assert value == pytest.approx(total["total"][cell] / total["n"][cell])
 
 
 def test_a_run_that_diverged_is_left_out():
@@ -140,7 +173,7 @@ def test_missing_rows_are_named():
         measure(pd.concat([online, online.iloc[:1]]), evaluated)
     hole = (evaluated["seed"] == 2) & (evaluated["trained_on"] == 2) & (evaluated["evaluated_on"] == 1)
     with pytest.raises(
-        InputError, match=r"of flips, sgdm, lr 0.1, seed 2: R\[2, 1\] is missing: the accuracy on experience 1"
+        InputError, match=r"of flips, sgdm, lr 0.1, seed 2: R\[2, 1\] is missing, which other cells have$"
     ):
         measure(online, evaluated[~hole])
     with pytest.raises(InputError, match=r"^flips, tam, lr 0.1, seed 0 has online rows but no eval rows$"):
