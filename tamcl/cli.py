@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamcl import __version__
+from tamcl.cli_data import DataDir, data_app, list_data
 from tamcl.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, and getting it.")
 app.add_typer(data_app, name="data")
 
 
@@ -44,7 +44,6 @@ def common(
 
 
 ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario's name or a .toml file.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets [$TAMCL_DATA_DIR, else the cache].")]
 AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer images than were published.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as stream.samples=500.")
@@ -193,41 +192,6 @@ def list_(
     return 0
 
 
-@data_app.command(name="list")
-def data_list(data_dir: DataDir = None) -> int:
-    """List the data sets and whether their files are there."""
-    from tamcl.data import DATASETS, data_root
-    from tamcl.registry import lookup
-
-    root = data_root(data_dir)
-    print(f"looked for in {root}")
-    for name in DATASETS:
-        try:
-            lookup(DATASETS, name)().check(root)
-            state = "there"
-        except InputError as error:
-            state = str(error).partition("; ")[0]
-        print(f"{name:14}  {state}")
-    return 0
-
-
-@data_app.command()
-def fetch(name: Annotated[str, typer.Argument(help="A data set.")], data_dir: DataDir = None) -> int:
-    """Download a data set."""
-    from tamcl.data import DATASETS, data_root
-    from tamcl.registry import lookup
-
-    root = data_root(data_dir)
-    source = lookup(DATASETS, name)()
-    try:
-        source.fetch(root)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"data set '{name}': download to '{root}' failed: {error}") from error
-    source.check(root)
-    print(f"{name}: {root}")
-    return 0
-
-
 @app.command()
 def doctor(data_dir: DataDir = None) -> int:
     """Print versions, devices, data found and what is missing."""
@@ -241,7 +205,7 @@ def doctor(data_dir: DataDir = None) -> int:
         print(f"{name:14}  {number}")
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"{'devices':14}  cpu ({os.cpu_count()} cores){''.join(f', {name}' for name in cuda)}")
-    return data_list(data_dir)
+    return list_data(data_dir)
 
 
 class _Display:

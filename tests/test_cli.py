@@ -10,6 +10,7 @@ import pytest
 
 from tamcl.cli import KINDS, main
 from tamcl.config import scenarios
+from tests.data.layouts import write_mnist
 
 HEAVY = ("torch", "torchvision", "avalanche", "sklearn", "matplotlib")
 
@@ -43,6 +44,10 @@ HEAVY = ("torch", "torchvision", "avalanche", "sklearn", "matplotlib")
         (["report", "/nowhere"], "'/nowhere' holds no finished study: study.json"),
         (["list", "optimisers"], "unknown kind of object 'optimisers': did you mean 'optimizers'?"),
         (["data", "fetch", "mnits"], "unknown data set 'mnits': did you mean 'mnist'?"),
+        (["data", "verify", "mnist", "--data-dir", "/nowhere"], "no file '/nowhere/MNIST/raw/train-images-idx3-ubyte'"),
+        (["data", "import", "mnist"], "Missing option '--from'"),
+        (["data", "import", "mnist", "--from", "/nowhere"], "--from '/nowhere': no such file or folder"),
+        (["data", "import", "digits", "--from", "/nowhere"], "this data set needs no files"),
         (["compar"], "No such command 'compar'"),
     ],
 )
@@ -149,14 +154,55 @@ def test_doctor_names_versions_and_what_is_missing(tmp_path: Path, capsys: pytes
     assert "no file" in printed
 
 
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small MNIST, and a cache of its own."""
+    monkeypatch.setenv("TAMCL_CACHE_DIR", str(tmp_path / "cache"))
+    write_mnist(tmp_path / "root")
+    return tmp_path / "root"
+
+
+def data_line(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert main(["data", "list", "--data-dir", str(root)]) == 0
+    return next(line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{name} ")).split()
+
+
+def test_data_list_says_what_is_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data_line("emnist", root, capsys)[1:7] == ["missing", "112800", "+", "18800", "562", "MB"]
+    assert data_line("mnist", root, capsys)[1:7] == ["found", "60000", "+", "10000", "12", "MB"]
+    assert (
+        main(["data", "import", "mnist", "--from", str(root), "--data-dir", str(root / "more"), "--allow-subset"]) == 0
+    )
+    assert "mnist: 30 training and 20 test images, checksum" in capsys.readouterr().out
+    line = data_line("mnist", root / "more", capsys)
+    assert line[1] == "subset"
+    assert line[-4:] == ["(here", "30", "+", "20)"]
+
+
+def test_data_verify_takes_a_subset_only_when_asked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["data", "verify", "mnist", "--data-dir", str(root)]
+    assert main(command) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.count("\n") == 1
+    assert "has 30 training and 20 test images, published are 60000" in errors
+    assert main([*command, "--allow-subset"]) == 0
+    assert "not as published: MNIST/raw has 30 training" in capsys.readouterr().out
+
+
 def test_a_download_that_fails_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torchvision.datasets
+    from tamcl.data import MNIST, download
 
-    def refuse(*args: object, **options: object) -> None:
-        raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
-
-    monkeypatch.setattr(torchvision.datasets, "MNIST", refuse)
-    assert main(["data", "fetch", "mnist", "--data-dir", str(tmp_path)]) == 2
-    assert "data set 'mnist': download to" in capsys.readouterr().err
+    monkeypatch.setattr(
+        MNIST, "published", tuple(file._replace(mirrors=("http://127.0.0.1:9/",)) for file in MNIST.published)
+    )
+    monkeypatch.setattr(download, "ROUNDS", 1)
+    assert main(["data", "fetch", "mnist", "--data-dir", str(root / "new")]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("tamcl: download of '")
+    assert "http://127.0.0.1:9/train-images-idx3-ubyte.gz: " in last
+    (root / "file").write_text("")
+    assert main(["data", "fetch", "mnist", "--data-dir", str(root / "file")]) == 2
+    assert "tamcl: data set 'mnist': download to" in capsys.readouterr().err

@@ -1,15 +1,21 @@
-"""Data sets: images as uint8 arrays in memory, read from the user's files or from an installed package."""
+"""Data sets: images as uint8 arrays, read from the user's files or from an installed package and kept decoded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tamcl.data.base import DataSet, Source, data_root
+from tamcl.data.base import DataSet, Source, cache_root, data_root
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
+    from tamcl.data.bit_patterns import BitPatterns
+    from tamcl.data.cifar import CIFAR10, CIFAR100
     from tamcl.data.digits import Digits
-    from tamcl.data.mnist import MNIST, FashionMNIST
+    from tamcl.data.five_datasets import FiveDatasets, FiveDatasetsPadded
+    from tamcl.data.mnist import EMNIST, MNIST, FashionMNIST
+    from tamcl.data.notmnist import NotMNIST
+    from tamcl.data.svhn import SVHN
+    from tamcl.data.tinyimagenet import TinyImageNet
 
 DATASETS = Table(
     "data set",
@@ -17,8 +23,35 @@ DATASETS = Table(
         "digits": "tamcl.data.digits:Digits",
         "mnist": "tamcl.data.mnist:MNIST",
         "fashion_mnist": "tamcl.data.mnist:FashionMNIST",
+        "emnist": "tamcl.data.mnist:EMNIST",
+        "notmnist": "tamcl.data.notmnist:NotMNIST",
+        "cifar10": "tamcl.data.cifar:CIFAR10",
+        "cifar100": "tamcl.data.cifar:CIFAR100",
+        "svhn": "tamcl.data.svhn:SVHN",
+        "tinyimagenet": "tamcl.data.tinyimagenet:TinyImageNet",
+        "five_datasets": "tamcl.data.five_datasets:FiveDatasets",
+        "five_datasets_padded": "tamcl.data.five_datasets:FiveDatasetsPadded",
+        "bit_patterns": "tamcl.data.bit_patterns:BitPatterns",
     },
 )
 
-__all__ = ["DATASETS", "MNIST", "DataSet", "Digits", "FashionMNIST", "Source", "data_root"]
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "DATASETS",
+    "EMNIST",
+    "MNIST",
+    "SVHN",
+    "BitPatterns",
+    "DataSet",
+    "Digits",
+    "FashionMNIST",
+    "FiveDatasets",
+    "FiveDatasetsPadded",
+    "NotMNIST",
+    "Source",
+    "TinyImageNet",
+    "cache_root",
+    "data_root",
+]
 __getattr__ = DATASETS.exports()

@@ -14,10 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
+from tamcl.errors import InputError
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class DataSet:
-    """Images and labels in memory.
+    """Images and labels, in memory or mapped into it from a file (written to, a page is copied: no file changes).
 
     Attributes
     ----------
@@ -28,15 +33,26 @@ class DataSet:
     classes : int
     official : tuple of int
         Published numbers of training and test images; a subset has fewer.
+    skipped : int
+        Files that are no readable image and were left out, as some of notMNIST's are.
+    differences : tuple of str
+        In what the files are not the published ones; empty if they are.
     """
 
     name: str
-    train_x: NDArray[np.uint8]
-    train_y: NDArray[np.int64]
-    test_x: NDArray[np.uint8]
-    test_y: NDArray[np.int64]
+    train_x: Pixels
+    train_y: Labels
+    test_x: Pixels
+    test_y: Labels
     classes: int
     official: tuple[int, int]
+    skipped: int = 0
+    differences: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Numbers of training and test images."""
+        return len(self.train_y), len(self.test_y)
 
     @cached_property
     def checksum(self) -> str:
@@ -50,17 +66,29 @@ class DataSet:
     @cached_property
     def mean_std(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation of each channel over the training images, (channels,), in units of 0 to 255."""
-        pixels = self.train_x.transpose(1, 0, 2, 3).reshape(self.train_x.shape[1], -1)
-        # Counts of the 256 values give both moments exactly without a float copy of all the images.
-        counts = np.stack([np.bincount(channel, minlength=256) for channel in pixels]) / pixels.shape[1]
+        # Counts of the 256 values give both moments exactly, and a part of the images at a time takes little memory.
+        counts = np.zeros((self.train_x.shape[1], 256))
+        for start in range(0, len(self.train_x), 1024):
+            for channel, pixels in enumerate(self.train_x[start : start + 1024].transpose(1, 0, 2, 3)):
+                counts[channel] += np.bincount(pixels.ravel(), minlength=256)
+        counts /= counts.sum(axis=1, keepdims=True)
         values = np.arange(256)
         mean = counts @ values
         return mean.astype(np.float32), np.sqrt(counts @ values**2 - mean**2).astype(np.float32)
 
     def describe(self) -> dict[str, Any]:
         """Return what a result has to record about its data."""
-        counts = {"train": len(self.train_y), "test": len(self.test_y), "classes": self.classes}
-        return {"name": self.name, **counts, "official": list(self.official), "checksum": self.checksum}
+        train, test = self.counts
+        return {
+            "name": self.name,
+            "train": train,
+            "test": test,
+            "classes": self.classes,
+            "official": list(self.official),
+            "checksum": self.checksum,
+            "skipped": self.skipped,
+            "differences": list(self.differences),
+        }
 
 
 class Source(ABC):
@@ -68,21 +96,61 @@ class Source(ABC):
 
     classes: ClassVar[int]
     official: ClassVar[tuple[int, int]]
+    size: ClassVar[int] = 0
+    """Bytes to download."""
 
     @abstractmethod
     def check(self, root: Path) -> None:
         """Raise an ``InputError`` naming the first file that is not below ``root`` and how to get it."""
 
     @abstractmethod
-    def load(self, root: Path) -> DataSet:
-        """Read the images below ``root``."""
+    def load(self, root: Path, allow_subset: bool = False) -> DataSet:
+        """Read the images below ``root``.
+
+        Parameters
+        ----------
+        root : Path
+        allow_subset : bool
+            Whether files other than the published ones will do; what is different is in ``DataSet.differences``.
+
+        Raises
+        ------
+        InputError
+            If files are missing or damaged, or are not the published ones.
+        """
 
     @abstractmethod
     def fetch(self, root: Path) -> None:
         """Download the files to ``root``."""
 
+    def import_from(self, path: Path, root: Path, allow_subset: bool = False) -> DataSet:
+        """Copy local files to ``root`` and return the images read from there.
+
+        Raises
+        ------
+        InputError
+            If ``path`` does not hold the data set's files, or ``root`` does already; ``root`` is then as it was.
+        """
+        raise InputError(f"--from '{path}': this data set needs no files")
+
+    def verify(self, root: Path, allow_subset: bool = False) -> DataSet:
+        """Read the files again, and hold them and what is kept of them against their checksums.
+
+        Raises
+        ------
+        InputError
+            Naming the file that is wrong.
+        """
+        return self.load(root, allow_subset)
+
+
+def cache_root() -> Path:
+    """Return the folder for what can be made again: ``$TAMCL_CACHE_DIR``, else the user's cache folder."""
+    given = os.environ.get("TAMCL_CACHE_DIR")
+    return Path(given).expanduser() if given else user_cache_path("tamcl")
+
 
 def data_root(data_dir: str | Path | None = None) -> Path:
-    """Return the folder to look for data in: the one given, else ``$TAMCL_DATA_DIR``, else the user's cache folder."""
+    """Return the folder to look for data in: the one given, else ``$TAMCL_DATA_DIR``, else ``data`` in the cache."""
     given = data_dir or os.environ.get("TAMCL_DATA_DIR")
-    return Path(given).expanduser() if given else user_cache_path("tamcl") / "data"
+    return Path(given).expanduser() if given else cache_root() / "data"

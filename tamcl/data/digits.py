@@ -33,7 +33,7 @@ class Digits(Source):
     def check(self, root: Path) -> None:
         """Do nothing: the images are part of an installed package."""
 
-    def load(self, root: Path) -> DataSet:
+    def load(self, root: Path, allow_subset: bool = False) -> DataSet:
         """Read the images from scikit-learn."""
         from sklearn.datasets import load_digits
 

@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST from their idx files, packed (.gz, as published) or unpacked."""
+"""MNIST and its likes from their idx files, packed (.gz, as published) or unpacked."""
 
 from __future__ import annotations
 
@@ -10,16 +10,23 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tamcl.data.base import DataSet, Source
+from tamcl.data.base import DataSet, Labels, Pixels
+from tamcl.data.files import FileSource, Form, Published, check_fit
 from tamcl.errors import InputError
 
-_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_MNIST = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
+_FASHION = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
 
 
-def read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an idx file of bytes.
+def idx_files(train: str = "train", test: str = "t10k") -> Form:
+    """Return the names of the four idx files of a data set."""
+    kinds = ("images-idx3-ubyte", "labels-idx1-ubyte")
+    return tuple((f"{part}-{kind}", f"{part}-{kind}.gz") for part in (train, test) for kind in kinds)
+
+
+def read_idx(path: Path) -> Pixels:
+    """Read an idx file of bytes, packed or not.
 
     Torchvision's reader takes only unpacked files and names neither file nor fault when one is damaged.
 
@@ -28,66 +35,45 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
     InputError
         If the file is no idx file of bytes, is cut short, or is too long.
     """
+    return parse_idx(str(path), path.read_bytes())
+
+
+def parse_idx(where: str, content: bytes) -> Pixels:
+    """Read the content of an idx file; errors say where it was."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = gzip.decompress(content) if where.endswith(".gz") else content
     except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"'{path}' is damaged: {error}") from error
+        raise InputError(f"'{where}' is damaged: {error}") from error
     if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise InputError(f"'{path}' is no idx file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 08")
+        raise InputError(f"'{where}' is no idx file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 08")
     dimensions = content[3]
     start = 4 + 4 * dimensions
     shape = tuple(int(size) for size in np.frombuffer(content[4:start].ljust(start - 4), ">i4"))
     if len(content) != start + prod(shape):
         promised = "x".join(map(str, shape))
-        raise InputError(f"'{path}' is damaged: {len(content) - start} bytes of data, its header says {promised}")
+        raise InputError(f"'{where}' is damaged: {len(content) - start} bytes of data, its header says {promised}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # torch wants writable memory
 
 
-class _IdxSource(Source, ABC):
-    """Four idx files in ``ROOT/<folder>/raw``, the layout of torchvision."""
+class IdxSource(FileSource, ABC):
+    """Grey 28x28 images in four idx files."""
 
-    name: ClassVar[str]
-    folder: ClassVar[str]
-    classes = 10
-    official = (60_000, 10_000)
+    forms: ClassVar[tuple[Form, ...]] = (idx_files(),)
 
-    def _path(self, root: Path, file: str) -> Path | None:
-        raw = root / self.folder / "raw"
-        return next((path for path in (raw / file, raw / f"{file}.gz") if path.is_file()), None)
-
-    def check(self, root: Path) -> None:
-        for file in _FILES:
-            if self._path(root, file) is None:
-                place = root / self.folder / "raw" / file
-                raise InputError(
-                    f"data set '{self.name}': no file '{place}' or '{place.name}.gz'; name the folder that holds "
-                    f"{self.folder}/raw with --data-dir or $TAMCL_DATA_DIR, or run: tamcl data fetch {self.name}"
-                )
-
-    def load(self, root: Path) -> DataSet:
-        self.check(root)
-        paths = [path for file in _FILES if (path := self._path(root, file))]
-        train_x, train_y, test_x, test_y = (read_idx(path) for path in paths)
-        for images, labels, path in ((train_x, train_y, paths[0]), (test_x, test_y, paths[2])):
-            if images.ndim != 3 or len(images) != len(labels) or labels.max(initial=0) >= self.classes:
-                raise InputError(f"'{path}' does not fit its labels: images {images.shape}, labels {labels.shape}")
-        return DataSet(
-            self.name,
-            train_x[:, None],
-            train_y.astype(np.int64),
-            test_x[:, None],
-            test_y.astype(np.int64),
-            self.classes,
-            self.official,
+    def decode(self, paths: tuple[Path, ...]) -> DataSet:
+        """Read images and labels."""
+        (where, train_x), (_, train_y), (where_test, test_x), (_, test_y) = (
+            (name, parse_idx(name, content)) for name, content in self.contents(paths)
         )
+        return self.dataset(self._pair(where, train_x, train_y), self._pair(where_test, test_x, test_y))
 
-    def fetch(self, root: Path) -> None:
-        import torchvision.datasets
+    def _pair(self, where: str, images: Pixels, labels: Pixels) -> tuple[Pixels, Labels]:
+        pair = images[:, None], labels.astype(np.int64)
+        check_fit(where, *pair, (1, 28, 28), self.classes)
+        return pair
 
-        getattr(torchvision.datasets, self.folder)(root, download=True)
 
-
-class MNIST(_IdxSource):
+class MNIST(IdxSource):
     """70,000 grey 28x28 images of handwritten digits.
 
     References
@@ -97,10 +83,19 @@ class MNIST(_IdxSource):
     """
 
     name = "mnist"
-    folder = "MNIST"
+    classes = 10
+    official = (60_000, 10_000)
+    places = ("MNIST/raw",)
+    size = 11_594_722
+    published = (
+        Published("train-images-idx3-ubyte.gz", "f68b3c2dcbeaaa9fbdd348bbdeb94873", _MNIST),
+        Published("train-labels-idx1-ubyte.gz", "d53e105ee54ea40749a09fcbcd1e9432", _MNIST),
+        Published("t10k-images-idx3-ubyte.gz", "9fb629c4189551a2d022fa330f9573f3", _MNIST),
+        Published("t10k-labels-idx1-ubyte.gz", "ec29112dd5afa0611ce80d1b7f02629c", _MNIST),
+    )
 
 
-class FashionMNIST(_IdxSource):
+class FashionMNIST(IdxSource):
     """70,000 grey 28x28 images of ten kinds of clothing.
 
     References
@@ -110,4 +105,37 @@ class FashionMNIST(_IdxSource):
     """
 
     name = "fashion_mnist"
-    folder = "FashionMNIST"
+    classes = 10
+    official = (60_000, 10_000)
+    places = ("FashionMNIST/raw",)
+    size = 30_878_645
+    published = (
+        Published("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", _FASHION),
+        Published("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe", _FASHION),
+        Published("t10k-images-idx3-ubyte.gz", "bef4ecab320f06d8554ea6380940ec79", _FASHION),
+        Published("t10k-labels-idx1-ubyte.gz", "bb300cfdad3c16e7a12a480ee83cd310", _FASHION),
+    )
+
+
+class EMNIST(IdxSource):
+    """131,600 grey 28x28 images of handwritten digits and letters in 47 classes.
+
+    The balanced split. Images are stored with rows and columns exchanged; they are left so, as torchvision leaves
+    them. The archive of all splits is read as it is, too.
+
+    References
+    ----------
+    G. Cohen, S. Afshar, J. Tapson, A. van Schaik, "EMNIST: an extension of MNIST to handwritten letters", 2017,
+    https://arxiv.org/abs/1702.05373
+    """
+
+    name = "emnist"
+    classes = 47
+    official = (112_800, 18_800)
+    places = ("EMNIST/raw",)
+    archive = "gzip.zip"
+    forms = (idx_files("emnist-balanced-train", "emnist-balanced-test"), ((archive,),))
+    size = 561_753_746
+    published = (
+        Published(archive, "58c8d27c78d21e728a6bc7b3cc06412e", ("https://biometrics.nist.gov/cs_links/EMNIST/",)),
+    )

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
+from torch import Tensor
 
+from tamcl.data import DataSet
+from tamcl.errors import InputError
+from tamcl.strategies.loader import BatchLoader
 from tamcl.streams import Segment, Stream
 from tamcl.streams.base import fingerprint
+from tamcl.streams.benchmark import build_benchmark
 
-CLASSES = 4
-TRAIN = np.arange(48, dtype=np.int64) % CLASSES
-TEST = np.arange(24, dtype=np.int64) % CLASSES
+IMAGES = 64
+"""Training images, and test images; image i has the value i in its first pixel."""
 
 Check = Callable[[Stream], None]
+
+
+def made_up_data(stream: Stream) -> DataSet:
+    """Return 64 training and 64 test images, 3x8x8, of 4 classes; of one class for a stream whose target is a number.
+
+    As 64 is a power of two, they also are as many as there are patterns of 6 bits.
+    """
+    classes = 4 if stream.target == "class" else 1
+    pixels = np.random.default_rng(0).integers(0, 256, (2, IMAGES, 3, 8, 8), dtype=np.uint8)
+    pixels[:, :, 0, 0, 0] = np.arange(IMAGES)
+    labels = np.arange(IMAGES, dtype=np.int64) % classes
+    return DataSet("made_up", pixels[0], labels, pixels[1], labels.copy(), classes, (IMAGES, IMAGES))
 
 
 def check_same_seed_same_stream(stream: Stream) -> None:
@@ -25,20 +46,32 @@ def check_same_seed_same_stream(stream: Stream) -> None:
     assert prints[0] != prints[2], "the seed makes no difference"
 
 
+def check_interleaved_passes(stream: Stream) -> None:
+    """Two passes over the same stream that take turns see the same mini-batches."""
+    for one, other in zip_longest(_batches(stream), _batches(stream)):
+        assert one is not None, "one pass is shorter than the other"
+        assert other is not None, "one pass is shorter than the other"
+        for ours, theirs in zip(one, other, strict=True):
+            assert torch.equal(ours, theirs), "two passes that take turns differ"
+
+
 def check_global_generators(stream: Stream) -> None:
     """The global generators of Python, NumPy and torch are neither drawn from nor seeded."""
     before = _global_states()
-    _segments(stream)
-    after = _global_states()
-    assert before == after, "a global generator was used"
+    for _ in _batches(stream):
+        pass
+    assert before == _global_states(), "a global generator was used"
 
 
-def check_labels_untouched(stream: Stream) -> None:
-    """The data set's labels are not written to."""
-    train, test = TRAIN.copy(), TEST.copy()
-    stream.segments(train, test, CLASSES, 0)
-    assert np.array_equal(train, TRAIN), "training labels were changed in place"
-    assert np.array_equal(test, TEST), "test labels were changed in place"
+def check_data_untouched(stream: Stream) -> None:
+    """The data set's labels and images are not written to."""
+    data, kept = made_up_data(stream), made_up_data(stream)
+    for _ in _batches(stream, data):
+        pass
+    assert np.array_equal(data.train_y, kept.train_y), "training labels were changed in place"
+    assert np.array_equal(data.test_y, kept.test_y), "test labels were changed in place"
+    assert np.array_equal(data.train_x, kept.train_x), "training images were changed in place"
+    assert np.array_equal(data.test_x, kept.test_x), "test images were changed in place"
 
 
 def check_lengths(stream: Stream) -> None:
@@ -50,21 +83,29 @@ def check_lengths(stream: Stream) -> None:
         assert len(segment.test_index) == len(segment.test_labels)
         assert len(segment.train_index) > 0, "an experience has no training image"
         assert len(segment.test_index) > 0, "an experience has no test image"
-        assert len(np.unique(segment.train_index)) == len(segment.train_index), "an image comes twice"
+        assert len(np.unique(segment.test_index)) == len(segment.test_index), "a test image comes twice"
+        if not stream.repeats:
+            assert len(np.unique(segment.train_index)) == len(segment.train_index), "an image comes twice"
 
 
 def check_ranges(stream: Stream) -> None:
-    """Indices point at images, labels are among the classes that the task may answer with, all as int64."""
+    """Indices point at images, labels are among the classes that the task may answer with, or finite numbers."""
+    data = made_up_data(stream)
     for segment in _segments(stream):
-        for index, labels, available in (
-            (segment.train_index, segment.train_labels, TRAIN),
-            (segment.test_index, segment.test_labels, TEST),
+        for index, labels in (
+            (segment.train_index, segment.train_labels),
+            (segment.test_index, segment.test_labels),
         ):
-            assert index.dtype == labels.dtype == np.int64
+            assert index.dtype == np.int64
             assert index.min() >= 0
-            assert index.max() < len(available)
-            assert set(labels.tolist()) <= set(segment.classes), "a label is not among the task's classes"
-        assert set(segment.classes) <= set(range(CLASSES))
+            assert index.max() < IMAGES
+            if stream.target == "number":
+                assert labels.dtype == np.float32
+                assert np.isfinite(labels).all(), "a target is not finite"
+            else:
+                assert labels.dtype == np.int64
+                assert set(labels.tolist()) <= set(segment.classes), "a label is not among the task's classes"
+        assert set(segment.classes) <= set(range(data.classes))
 
 
 def check_task_labels(stream: Stream) -> None:
@@ -77,13 +118,125 @@ def check_task_labels(stream: Stream) -> None:
         assert classes.setdefault(segment.task, segment.classes) == segment.classes
 
 
+def check_batches(stream: Stream) -> None:
+    """Mini-batches are full but for the last, and give every example of an experience once a pass, with its label."""
+    data = made_up_data(stream)
+    plain = [replace(segment, transform=None) for segment in _segments(stream)]  # so that a pixel tells the image
+    for position, segment in enumerate(plain):
+        batches = list(_loader(stream, data, plain, position))
+        sizes = [len(y) for _, y, _ in batches]
+        assert all(size == stream.batch_size for size in sizes[:-1]), "a mini-batch that is not the last is not full"
+        assert 0 < sizes[-1] <= stream.batch_size
+        images = torch.cat([x[:, 0, 0, 0] for x, _, _ in batches]).mul(255).round().long()
+        seen = list(zip(images.tolist(), torch.cat([y for _, y, _ in batches]).tolist(), strict=True))
+        given = list(zip(segment.train_index.tolist(), segment.train_labels.tolist(), strict=True))
+        assert Counter(seen) == Counter(given), "an example is lost, doubled or has another label"
+        if segment.ordered:
+            assert seen == given, "the order is not the one that the stream drew"
+
+
+def check_order(stream: Stream) -> None:
+    """An order drawn by the stream is for a single pass."""
+    if any(segment.ordered for segment in _segments(stream)):
+        assert stream.epochs == 1, "an ordered experience would be seen twice"
+
+
+def check_inputs(stream: Stream) -> None:
+    """A transform keeps shape and type, gives finite values, and changes an image in the same way whenever it comes."""
+    data = made_up_data(stream)
+    benchmark = build_benchmark(data, _segments(stream), stream.normalization)
+    for experience in [*benchmark.train_stream, *benchmark.test_stream]:
+        rows = torch.arange(len(experience.labels))
+        batch = experience.batch(rows)
+        assert batch.dtype == torch.float32
+        assert batch.shape == (len(rows), *data.train_x.shape[1:]), "a transform changes the images' shape"
+        assert batch.isfinite().all(), "an input is not finite"
+        alone = torch.cat([experience.batch(row) for row in rows.flip(0).split(1)]).flip(0)
+        torch.testing.assert_close(alone, batch, rtol=1e-5, atol=1e-5, msg="an image depends on those it comes with")
+
+
+def check_transforms_described(stream: Stream) -> None:
+    """Transforms that do different things say so."""
+    described: dict[str, Tensor] = {}
+    for segment in _segments(stream):
+        if segment.transform is not None:
+            pixels = torch.arange(2 * 3 * 64.0).view(2, 3, 8, 8) % 256
+            done = segment.transform(pixels, torch.arange(2))
+            assert torch.equal(described.setdefault(segment.transform.describe(), done), done), "describe() leaves out"
+
+
+def check_oracles(stream: Stream) -> None:
+    """Starting over changes no data, and without a shift there are as many experiences and examples."""
+    plain, still, restart = (_with(stream, oracle=oracle) for oracle in ("none", "no_shift", "restart"))
+    assert fingerprint(_segments(plain), "data") == fingerprint(_segments(restart), "data")
+    assert _sizes(_segments(plain)) == _sizes(_segments(still)), "the oracle has another number of examples"
+    assert not any(segment.transform for segment in _segments(still)), "the oracle without a shift changes images"
+
+
+def check_written_and_read(stream: Stream) -> None:
+    """A stream is the same after it was written to a file and read again."""
+    assert type(stream).model_validate(stream.model_dump(mode="json")) == stream
+
+
+def check_limits(stream: Stream) -> None:
+    """Every setting runs at its limits, or is refused with one line."""
+    for setting, value in _limits(stream):
+        try:
+            segments = _segments(_with(stream, **{setting: value}))
+        except (InputError, ValidationError) as error:
+            lines = str(error).splitlines() if isinstance(error, InputError) else error.errors()
+            assert len(lines) == 1, f"{setting} = {value!r} is refused with {len(lines)} lines"
+            continue
+        except Exception as error:
+            raise AssertionError(f"{setting} = {value!r} fails: {error!r}") from error
+        assert segments, f"{setting} = {value!r} gives no experience"
+
+
 def check_one_experience(stream: Stream) -> None:
-    """A stream of one experience runs."""
-    assert len(_segments(stream.model_copy(update={"experiences": 1}))) == 1
+    """A stream of one experience runs, in mini-batches of one too."""
+    single = _with(stream, experiences=1, batch_size=1)
+    try:
+        assert len(_segments(single)) == 1
+    except InputError:
+        return  # an order of two tasks, say, does not fit one experience
+    assert all(len(y) == 1 for _, y, _ in _batches(single))
 
 
 def _segments(stream: Stream, seed: int = 0) -> list[Segment]:
-    return stream.segments(TRAIN.copy(), TEST.copy(), CLASSES, seed)
+    data = made_up_data(stream)
+    return stream.segments(data.train_y, data.test_y, data.classes, seed)
+
+
+def _with(stream: Stream, **changes: Any) -> Stream:
+    return type(stream).model_validate(stream.model_dump() | changes)
+
+
+def _batches(stream: Stream, data: DataSet | None = None) -> Iterator[list[Tensor]]:
+    data = data or made_up_data(stream)
+    segments = stream.segments(data.train_y, data.test_y, data.classes, 0)
+    for position in range(len(segments)):
+        yield from _loader(stream, data, segments, position, normalization=stream.normalization)
+
+
+def _loader(
+    stream: Stream, data: DataSet, segments: Sequence[Segment], position: int, normalization: Any = "none"
+) -> BatchLoader:
+    experience = build_benchmark(data, segments, normalization).train_stream[position]
+    return BatchLoader(experience, stream.batch_size, 0, position, torch.device("cpu"))
+
+
+def _sizes(segments: Sequence[Segment]) -> list[tuple[int, int]]:
+    return [(len(segment.train_index), len(segment.test_index)) for segment in segments]
+
+
+def _limits(stream: Stream) -> Iterator[tuple[str, Any]]:
+    """Yield every setting with the ends of its range, or all the words that it may be."""
+    yield from [("samples", 1), ("samples", IMAGES), ("batch_size", IMAGES + 1)]
+    for setting, schema in type(stream).model_json_schema()["properties"].items():
+        for form in schema.get("anyOf", [schema]):
+            words = form.get("enum", [False, True] if form.get("type") == "boolean" else [])
+            ends = [form[end] for end in ("minimum", "maximum") if end in form]
+            yield from ((setting, value) for value in [*words, *ends])
 
 
 def _global_states() -> list[object]:
@@ -91,24 +244,39 @@ def _global_states() -> list[object]:
     return [random.getstate(), str(numpy_state), torch.get_rng_state().tolist()]
 
 
+CHECKS: tuple[Check, ...] = (
+    check_same_seed_same_stream,
+    check_interleaved_passes,
+    check_global_generators,
+    check_data_untouched,
+    check_lengths,
+    check_ranges,
+    check_task_labels,
+    check_batches,
+    check_order,
+    check_inputs,
+    check_transforms_described,
+    check_oracles,
+    check_written_and_read,
+    check_limits,
+    check_one_experience,
+)
+
+
 def yield_checks() -> Iterator[Check]:
     """Yield every check."""
-    yield check_same_seed_same_stream
-    yield check_global_generators
-    yield check_labels_untouched
-    yield check_lengths
-    yield check_ranges
-    yield check_task_labels
-    yield check_one_experience
+    yield from CHECKS
 
 
 def check_stream(stream: Stream) -> None:
-    """Run every check on a stream over a made-up data set of 4 classes, 48 training and 24 test images.
+    """Run every check on a stream over made-up data: 64 training and 64 test images of 4 classes, 3x8x8.
 
     Parameters
     ----------
     stream : Stream
-        ``dataset`` is not looked at. At least two experiences, so that there is a shift.
+        ``dataset`` is not looked at. At least two experiences, so that there is a shift, and something that depends on
+        the seed: fewer ``samples`` than there are, if nothing else does. A stream whose target is a number gets one
+        class, and may take image i for the pattern of 6 bits of the number i.
 
     Raises
     ------

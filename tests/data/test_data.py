@@ -1,4 +1,4 @@
-"""Loaded images equal what scikit-learn and torchvision read; damaged and missing files are named."""
+"""Every data set keeps what all rely on, from small files in the published layout; bad files are named."""
 
 from __future__ import annotations
 
@@ -8,55 +8,83 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torchvision
 from sklearn.datasets import load_digits
 
-from tamcl.data import DATASETS, DataSet, Digits, FashionMNIST, Source, data_root
+from tamcl.data import DATASETS, DataSet, Digits, FashionMNIST, Source, cache_root, data_root
 from tamcl.data.mnist import read_idx
 from tamcl.errors import InputError
 from tamcl.registry import lookup
+from tamcl.testing import check_dataset
+from tamcl.testing.datasets import yield_checks
+from tests.data.layouts import LAYOUTS, idx, write_fashion, write_mnist
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-
-
-def idx(array: np.ndarray) -> bytes:
-    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A small MNIST and Fashion-MNIST in the layout that torchvision downloads to."""
-    rng = np.random.default_rng(0)
-    for folder in ("MNIST", "FashionMNIST"):
-        raw = tmp_path / folder / "raw"
-        raw.mkdir(parents=True)
-        for name, count in zip(NAMES, (30, 30, 20, 20), strict=True):
-            shape = (count, 28, 28) if "images" in name else (count,)
-            (raw / name).write_bytes(idx(rng.integers(0, 10, shape, dtype=np.uint8)))
+    write_mnist(tmp_path)
+    write_fashion(tmp_path)
     return tmp_path
 
 
-def check_dataset(data: DataSet) -> None:
-    """Shapes, types and labels are what every user of a data set relies on."""
-    for images, labels in ((data.train_x, data.train_y), (data.test_x, data.test_y)):
-        assert images.dtype == np.uint8
-        assert images.ndim == 4
-        assert images.flags.writeable  # torch shares the memory and warns about read-only arrays
-        assert labels.dtype == np.int64
-        assert len(images) == len(labels)
-        assert labels.min() >= 0
-        assert labels.max() < data.classes
-    assert data.train_x.shape[1:] == data.test_x.shape[1:]
+def test_every_data_set_has_a_layout() -> None:
+    assert set(LAYOUTS) == set(DATASETS)
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_conformance(name: str, root: Path) -> None:
+def test_conformance(name: str, tmp_path: Path) -> None:
+    LAYOUTS[name](tmp_path)
     source: Source = lookup(DATASETS, name)()
-    data = source.load(root)
+    source.check(tmp_path)
+    data = source.load(tmp_path, allow_subset=True)
     check_dataset(data)
     assert data.name == name
-    assert data.checksum == source.load(root).checksum
-    assert set(data.describe()) == {"name", "train", "test", "classes", "official", "checksum"}
+    assert (data.classes, data.official) == (source.classes, source.official)
+    assert data.checksum == source.load(tmp_path, allow_subset=True).checksum
+    assert source.verify(tmp_path, allow_subset=True).checksum == data.checksum
+    if name not in {"digits", "bit_patterns"}:
+        with pytest.raises(InputError, match=rf"data set '{name}'.*published are .*; --allow-subset takes it as it is"):
+            source.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name not in {"digits", "bit_patterns"}])
+def test_missing_files_are_named_with_what_to_do(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        lookup(DATASETS, name)().check(tmp_path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert f"no file '{tmp_path}" in message
+    assert "--data-dir" in message
+    assert "tamcl data fetch" in message
+
+
+def noise(**changes: object) -> DataSet:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 3, 5, 5), dtype=np.uint8)
+    labels = np.arange(20) % 4
+    parts = {"train_x": images[:12], "train_y": labels[:12], "test_x": images[12:], "test_y": labels[12:]}
+    return DataSet("noise", **{**parts, "classes": 4, "official": (12, 8), **changes})  # type: ignore[arg-type]
+
+
+BROKEN = {
+    "check_images": noise(train_x=np.zeros((12, 3, 5, 4), np.uint8)),
+    "check_labels": noise(classes=3),
+    "check_memory": noise(train_x=noise().train_x[:, :, ::-1]),
+    "check_moments": noise(),
+    "check_checksum": noise(),
+    "check_description": noise(official=(12, 9)),
+}
+vars(BROKEN["check_moments"])["mean_std"] = noise(train_x=noise().train_x // 2).mean_std
+vars(BROKEN["check_checksum"])["checksum"] = "0"
+
+
+@pytest.mark.parametrize("check", list(yield_checks()), ids=lambda check: check.__name__)
+def test_each_check_fails_on_data_made_to_fail_it(check) -> None:  # type: ignore[no-untyped-def]
+    check(noise())
+    with pytest.raises(AssertionError):
+        check(BROKEN[check.__name__])
 
 
 def test_digits_are_all_of_scikit_learns_each_once_and_every_fifth_of_a_class_is_for_the_test() -> None:
@@ -70,21 +98,20 @@ def test_digits_are_all_of_scikit_learns_each_once_and_every_fifth_of_a_class_is
         assert np.allclose(data.test_x[data.test_y == label, 0] / (255 / 16), expected, atol=0.04)
 
 
-@pytest.mark.parametrize("folder", ["MNIST", "FashionMNIST"])
-def test_idx_sets_equal_torchvisions(root: Path, folder: str) -> None:
-    data = lookup(DATASETS, {"MNIST": "mnist", "FashionMNIST": "fashion_mnist"}[folder])().load(root)
-    for train, images, labels in ((True, data.train_x, data.train_y), (False, data.test_x, data.test_y)):
-        theirs = getattr(torchvision.datasets, folder)(root, train=train)
-        assert np.array_equal(images[:, 0], theirs.data.numpy())
-        assert np.array_equal(labels, theirs.targets.numpy())
+def test_bit_patterns_are_the_numbers_in_binary() -> None:
+    data = lookup(DATASETS, "bit_patterns")().load(Path())
+    assert data.train_x is data.test_x
+    assert not data.train_y.any()
+    for number in (0, 1, 5, 699_050, 2**20 - 1):
+        assert "".join("01"[pixel // 255] for pixel in data.train_x[number].reshape(-1)) == f"{number:020b}"
 
 
 def test_packed_files_read_like_unpacked_ones(root: Path) -> None:
-    before = FashionMNIST().load(root).checksum
+    before = FashionMNIST().load(root, allow_subset=True).checksum
     for path in (root / "FashionMNIST" / "raw").iterdir():
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
-    assert FashionMNIST().load(root).checksum == before
+    assert FashionMNIST().load(root, allow_subset=True).checksum == before
 
 
 def test_missing_file_says_which_where_and_how(root: Path) -> None:
@@ -107,7 +134,9 @@ def test_missing_file_says_which_where_and_how(root: Path) -> None:
         (lambda content: b"\x89PNG" + content[4:], "is no idx file: it begins with 89 50 4e 47, not 00 00 08"),
         (lambda content: b"", "is no idx file: it begins with nothing"),
         (lambda content: content[:6], "is damaged"),
-        (lambda content: idx(np.zeros((29, 28, 28), np.uint8)), "does not fit its labels: images (29, 28, 28)"),
+        (lambda content: idx(np.zeros((29, 28, 28), np.uint8)), "does not fit its labels: images (29, 1, 28, 28)"),
+        (lambda content: idx(np.zeros((30, 28, 27), np.uint8)), "does not fit its labels: images (30, 1, 28, 27)"),
+        (lambda content: idx(np.zeros(30, np.uint8)), "does not fit its labels"),
     ],
 )  # fmt: skip
 def test_damaged_file_is_named(root: Path, damage: object, message: str) -> None:
@@ -119,6 +148,13 @@ def test_damaged_file_is_named(root: Path, damage: object, message: str) -> None
     assert f"'{path}' {message}" in str(caught.value)
 
 
+def test_label_beyond_the_classes_is_named(root: Path) -> None:
+    path = root / "MNIST" / "raw" / NAMES[1]
+    path.write_bytes(idx(np.full(30, 10, np.uint8)))
+    with pytest.raises(InputError, match=r"does not fit its labels: they are 10 to 10"):
+        lookup(DATASETS, "mnist")().load(root)
+
+
 def test_truncated_gz_is_named(tmp_path: Path) -> None:
     path = tmp_path / "labels.gz"
     for content in (gzip.compress(idx(np.arange(200, dtype=np.uint8)))[:-20], b"not packed at all"):
@@ -128,40 +164,32 @@ def test_truncated_gz_is_named(tmp_path: Path) -> None:
 
 
 def test_mean_and_deviation_are_those_of_the_training_images() -> None:
-    data = Digits().load(Path())
-    mean, std = data.mean_std
-    assert mean == pytest.approx([data.train_x.astype(float).mean()])
-    assert std == pytest.approx([data.train_x.astype(float).std()])
+    images = np.random.default_rng(0).integers(0, 256, (2500, 3, 2, 2), dtype=np.uint8)  # more than are read at once
+    mean, std = noise(train_x=images, train_y=np.zeros(2500, np.int64)).mean_std
+    assert mean == pytest.approx(images.astype(float).mean((0, 2, 3)), rel=1e-6)
+    assert std == pytest.approx(images.astype(float).std((0, 2, 3)), rel=1e-6)
 
 
-def test_checksum_sees_one_pixel_and_one_label(root: Path) -> None:
-    source = lookup(DATASETS, "mnist")()
-    first, second = source.load(root), source.load(root)
-    second.test_x[0, 0, 0, 0] ^= 1
-    third = source.load(root)
-    third.train_y[0] = (third.train_y[0] + 1) % 10
-    assert len({data.checksum for data in (first, second, third)}) == 3
-
-
-def test_data_root_prefers_what_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_folders_prefer_what_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TAMCL_DATA_DIR", raising=False)
-    assert data_root().name == "data"
+    assert data_root() == tmp_path / "cache" / "data"
     monkeypatch.setenv("TAMCL_DATA_DIR", "/elsewhere")
     assert data_root() == Path("/elsewhere")
     assert data_root(tmp_path) == tmp_path
+    monkeypatch.delenv("TAMCL_CACHE_DIR")
+    assert cache_root().name == "tamcl"
 
 
 @pytest.mark.skipif("TAMCL_DATA_DIR" not in os.environ, reason="needs real images: set TAMCL_DATA_DIR to their folder")
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_real_images(name: str) -> None:
-    """A fifth of nearest class means is wrong on MNIST, a third on Fashion-MNIST: labels belong to their images."""
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "notmnist"])
+def test_labels_belong_to_their_images(name: str) -> None:
+    """A fifth of nearest class means is wrong on MNIST, a third on Fashion-MNIST."""
     source: Source = lookup(DATASETS, name)()
     try:
         source.check(data_root())
     except InputError as error:
         pytest.skip(str(error))
-    data = source.load(data_root())
-    check_dataset(data)
+    data = source.load(data_root(), allow_subset=True)
     flat = data.train_x.reshape(len(data.train_x), -1).astype(np.float32)
     means = np.stack([flat[data.train_y == label].mean(0) for label in range(10)])
     tests = data.test_x[:2000].reshape(2000, -1).astype(np.float32)
