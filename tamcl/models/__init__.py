@@ -8,9 +8,26 @@ from tamcl.registry import Table
 
 if TYPE_CHECKING:
     from tamcl.models.classifier import Classifier
+    from tamcl.models.convnext_atto import ConvNeXtAtto
+    from tamcl.models.lenet import LeNet
     from tamcl.models.mlp import MLP
+    from tamcl.models.pc_cnn import PCCNN
+    from tamcl.models.resnet18 import ResNet18
+    from tamcl.models.slim_resnet18 import SlimResNet18
+    from tamcl.models.vit_tiny import ViTTiny
 
-MODELS = Table("model", {"mlp": "tamcl.models.mlp:MLP"})
+MODELS = Table(
+    "model",
+    {
+        "mlp": "tamcl.models.mlp:MLP",
+        "lenet": "tamcl.models.lenet:LeNet",
+        "slim_resnet18": "tamcl.models.slim_resnet18:SlimResNet18",
+        "pc_cnn": "tamcl.models.pc_cnn:PCCNN",
+        "resnet18": "tamcl.models.resnet18:ResNet18",
+        "vit_tiny": "tamcl.models.vit_tiny:ViTTiny",
+        "convnext_atto": "tamcl.models.convnext_atto:ConvNeXtAtto",
+    },
+)
 
 HEADS = Table(
     "head",
@@ -21,7 +38,18 @@ HEADS = Table(
     },
 )
 
-__all__ = ["HEADS", "MLP", "MODELS", "Classifier"]
+__all__ = [
+    "HEADS",
+    "MLP",
+    "MODELS",
+    "PCCNN",
+    "Classifier",
+    "ConvNeXtAtto",
+    "LeNet",
+    "ResNet18",
+    "SlimResNet18",
+    "ViTTiny",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -29,8 +29,8 @@ class Classifier(nn.Module):
         self.body = body
         self.head = head
 
-    def forward(self, x: Tensor, task: int = 0) -> Tensor:
-        """Map images (n, channels, height, width) of one task to logits (n, classes)."""
+    def forward(self, x: Tensor, task: int | Tensor = 0) -> Tensor:
+        """Map images (n, channels, height, width) of one task, or each of its own (n,), to logits (n, classes)."""
         return self.head(self.body(x), task)  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,10 @@
 """Output layers. All parameters exist from the start, so that no optimizer state is ever made anew for a new task.
 
 Every head returns one logit for each class of the data set; classes outside the image's task are at minus infinity
-where the head knows tasks.
+where the head knows tasks. The task is a number for all images, or an int64 tensor with one for each of them.
+
+Heads that grow as classes come do not exist here: a layer made later would have no optimizer state, and its initial
+weights would depend on when it is made.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ class SingleHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(features, classes)
 
-    def forward(self, features: Tensor, task: int) -> Tensor:
+    def forward(self, features: Tensor, task: int | Tensor) -> Tensor:
         """Map features (n, features) to logits (n, classes)."""
         return self.linear(features)  # type: ignore[no-any-return]
 
@@ -55,7 +58,7 @@ class MaskedHead(nn.Module):
         self.outside: Tensor
         self.register_buffer("outside", outside)
 
-    def forward(self, features: Tensor, task: int) -> Tensor:
+    def forward(self, features: Tensor, task: int | Tensor) -> Tensor:
         """Map features (n, features) to logits (n, classes)."""
         return self.linear(features).masked_fill(self.outside[task], -torch.inf)  # type: ignore[no-any-return]
 
@@ -78,8 +81,13 @@ class MultiHead(nn.Module):
         for task, own in tasks.items():
             self.register_buffer(f"own_{task}", torch.tensor(own))
 
-    def forward(self, features: Tensor, task: int) -> Tensor:
+    def forward(self, features: Tensor, task: int | Tensor) -> Tensor:
         """Map features (n, features) to logits (n, classes)."""
-        own: Tensor = self.get_buffer(f"own_{task}")
         logits = features.new_full((len(features), self.classes), -torch.inf)
-        return logits.index_copy(1, own, self.linears[str(task)](features))
+        if isinstance(task, int):
+            return logits.index_copy(1, self.get_buffer(f"own_{task}"), self.linears[str(task)](features))
+        for number in task.unique().tolist():
+            rows = (task == number).nonzero()
+            own = self.linears[str(number)](features[rows[:, 0]])
+            logits = logits.index_put((rows, self.get_buffer(f"own_{number}")), own)
+        return logits

@@ -7,9 +7,30 @@ from typing import TYPE_CHECKING
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
+    from tamcl.strategies.a_gem import AGEM
+    from tamcl.strategies.cumulative import Cumulative
+    from tamcl.strategies.ewc import EWC
+    from tamcl.strategies.joint import Joint
+    from tamcl.strategies.lwf import LwF
+    from tamcl.strategies.mas import MAS
     from tamcl.strategies.naive import Naive
+    from tamcl.strategies.replay import Replay
+    from tamcl.strategies.si import SI
 
-STRATEGIES = Table("strategy", {"naive": "tamcl.strategies.naive:Naive"})
+STRATEGIES = Table(
+    "strategy",
+    {
+        "naive": "tamcl.strategies.naive:Naive",
+        "replay": "tamcl.strategies.replay:Replay",
+        "ewc": "tamcl.strategies.ewc:EWC",
+        "si": "tamcl.strategies.si:SI",
+        "mas": "tamcl.strategies.mas:MAS",
+        "a_gem": "tamcl.strategies.a_gem:AGEM",
+        "lwf": "tamcl.strategies.lwf:LwF",
+        "joint": "tamcl.strategies.joint:Joint",
+        "cumulative": "tamcl.strategies.cumulative:Cumulative",
+    },
+)
 
-__all__ = ["STRATEGIES", "Naive"]
+__all__ = ["AGEM", "EWC", "MAS", "SI", "STRATEGIES", "Cumulative", "Joint", "LwF", "Naive", "Replay"]
 __getattr__ = STRATEGIES.exports()

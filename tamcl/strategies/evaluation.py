@@ -47,7 +47,7 @@ def evaluate(
     sharing: dict[object, list[Experience]] = {}
     for position in range(len(stream)) if only is None else only:
         experience = stream[position]
-        sharing.setdefault(experience.inputs, []).append(experience)
+        sharing.setdefault(experience.images, []).append(experience)
     results = [result for experiences in sharing.values() for result in _evaluate(model, experiences, device)]
     model.train(training)
     return sorted(results)
@@ -55,7 +55,7 @@ def evaluate(
 
 def _evaluate(model: Classifier, experiences: Sequence[Experience], device: torch.device) -> list[Evaluation]:
     """Test a model on experiences that turn the same image into the same input."""
-    inputs = experiences[0].inputs
+    inputs = experiences[0].images
     images, position = torch.cat([experience.index for experience in experiences]).unique(return_inverse=True)
     size = max(1, min(_BATCH, _BLOCK_BYTES // (4 * inputs.pixels[0].numel())))
     features = torch.cat([model.body(inputs.batch(index).to(device)) for index in images.split(size)])

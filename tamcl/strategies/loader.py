@@ -6,15 +6,20 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from tamcl.seeding import derive_seed
+from tamcl.streams.base import Augmentation
 from tamcl.streams.benchmark import Experience
 
 _BLOCK_BYTES = 2**20  # a few mini-batches normalised at once, small enough to stay in cache
+_PADDING = 4
 
 
 class BatchLoader:
     """One experience as mini-batches ``(images, labels, task labels)``; each pass over it has another order.
+
+    An experience that is ordered is given in the order that it has.
 
     Parameters
     ----------
@@ -26,14 +31,26 @@ class BatchLoader:
     position : int
         Position of the experience in the stream.
     device : torch.device
+    augmentation : {"none", "crop_flip"}
+        What is done to the images, anew in each pass, before they are normalised.
     """
 
-    def __init__(self, experience: Experience, batch_size: int, seed: int, position: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        experience: Experience,
+        batch_size: int,
+        seed: int,
+        position: int,
+        device: torch.device,
+        *,
+        augmentation: Augmentation = "none",
+    ) -> None:
         self.experience = experience
         self.batch_size = batch_size
         self.seed = seed
         self.position = position
         self.device = device
+        self.augmentation = augmentation
         self.passes = 0
 
     def __len__(self) -> int:
@@ -41,17 +58,51 @@ class BatchLoader:
 
     def order(self, epoch: int) -> Tensor:
         """Return the order of the examples in one pass, a permutation."""
+        if self.experience.ordered:
+            return torch.arange(len(self.experience.labels))
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order", self.position, epoch))
         return torch.randperm(len(self.experience.labels), generator=generator)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         experience, order = self.experience, self.order(self.passes)
+        crops = self._crops(self.passes) if self.augmentation == "crop_flip" else None
         self.passes += 1
         bytes_per_batch = 4 * self.batch_size * experience.images.pixels[0].numel()
         block = self.batch_size * max(1, _BLOCK_BYTES // bytes_per_batch)
         tasks = torch.full((self.batch_size,), experience.task, device=self.device)
-        for rows in order.split(block):
-            images = experience.images.batch(experience.index[rows]).to(self.device)
+        for start, rows in zip(range(0, len(order), block), order.split(block), strict=True):
+            augment = None if crops is None else Crops(crops[start : start + block])
+            images = experience.batch(rows, augment).to(self.device)
             labels = experience.labels[rows].to(self.device)
             for x, y in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True):
                 yield [x, y, tasks[: len(y)]]
+
+    def _crops(self, epoch: int) -> Tensor:
+        """Draw the crops and flips of a whole pass, so that they do not depend on the size of a mini-batch."""
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, "augmentation", self.position, epoch))
+        limits = torch.tensor([2 * _PADDING + 1, 2 * _PADDING + 1, 2])
+        return (torch.rand(len(self.experience.labels), 3, generator=generator) * limits).long()
+
+
+class Crops:
+    """Cut each image out of itself with a black border of 4 pixels, and mirror some of them.
+
+    Parameters
+    ----------
+    drawn : Tensor of int64, (n, 3)
+        For each image its first row and column within the border, 0 to 8, and whether it is mirrored.
+    """
+
+    def __init__(self, drawn: Tensor) -> None:
+        self.drawn = drawn
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Return the images cut out, in the size they had."""
+        height, width = pixels.shape[2:]
+        top, left, mirrored = self.drawn.unbind(1)
+        columns = torch.arange(width).expand(len(pixels), -1)
+        columns = left[:, None] + torch.where(mirrored[:, None] == 1, columns.flip(1), columns)
+        rows = top[:, None] + torch.arange(height)
+        bordered = pad(pixels, (_PADDING,) * 4)
+        image, channel = torch.arange(len(pixels))[:, None, None, None], torch.arange(pixels.shape[1])[:, None, None]
+        return bordered[image, channel, rows[:, None, :, None], columns[:, None, None, :]]

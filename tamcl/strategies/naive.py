@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Required, TypedDict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from tamcl.avalanche import EvaluationPlugin, SupervisedPlugin, SupervisedTemplate
 from tamcl.models import Classifier
 from tamcl.strategies.evaluation import Evaluation, evaluate
 from tamcl.strategies.loader import BatchLoader
+from tamcl.streams.base import Augmentation
 from tamcl.streams.benchmark import ExperienceStream
 
 Hook = Callable[..., Any]
+
+
+class Common(TypedDict, total=False):
+    """The arguments of ``Naive``, which every strategy takes beside its own."""
+
+    model: Required[Classifier]
+    make_optimizer: Required[Callable[[Any], torch.optim.Optimizer]]
+    optimizer_state: str
+    batch_size: int
+    epochs: int
+    seed: int
+    plugins: Sequence[SupervisedPlugin]
+    device: torch.device | str
+    target: str
+    restart: bool
+    augmentation: Augmentation
 
 
 class Naive(SupervisedTemplate):  # type: ignore[misc]
@@ -32,6 +50,11 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
       gradients are there already, later ones compute both anew on the same mini-batch, without hooks: what plugins see
       is measured before the update, and what they add to the loss is not computed anew.
 
+    The other strategies here are subclasses and not Avalanche's plugins. Those call the model without its task, read
+    one image at a time through a loader that draws from torch's global generator, and lose their terms in a closure.
+    ``objective`` and ``backward`` are what they change: both are part of the closure. ``mb_output``, ``mb_y`` and
+    ``loss``, which plugins read, are always those of the new examples alone.
+
     Parameters
     ----------
     model : Classifier
@@ -44,12 +67,21 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         Seed of the run; decides the order of mini-batches.
     plugins : sequence of SupervisedPlugin
     device : torch.device or str
+    target : {"class", "number"}
+        What is learnt: to choose a class, by cross entropy, or to give a number, by the mean squared error of the first
+        output.
+    restart : bool
+        Whether model and optimizer are made anew at each boundary, with the weights of the start.
+    augmentation : {"none", "crop_flip"}
+        What is done to training images on the batch.
 
     Attributes
     ----------
     evaluations : list of Evaluation
         What the last ``eval`` found.
     """
+
+    dataloader: Iterable[list[Tensor]]
 
     def __init__(
         self,
@@ -62,11 +94,17 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         seed: int = 0,
         plugins: Sequence[SupervisedPlugin] = (),
         device: torch.device | str = "cpu",
+        target: str = "class",
+        restart: bool = False,
+        augmentation: Augmentation = "none",
     ) -> None:
+        if target not in ("class", "number"):
+            raise ValueError(f"target = '{target}': must be 'class' or 'number'")
         model = model.to(device)
         super().__init__(
             model=model,
             optimizer=make_optimizer(model.parameters()),
+            criterion=nn.CrossEntropyLoss() if target == "class" else _SquaredError(),
             train_mb_size=batch_size,
             train_epochs=epochs,
             device=device,
@@ -76,6 +114,9 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         self.new_optimizer = make_optimizer
         self.optimizer_state = optimizer_state
         self.seed = seed
+        self.target = target
+        self.augmentation = augmentation
+        self.initial = {name: value.clone() for name, value in model.state_dict().items()} if restart else None
         self.evaluations: list[Evaluation] = []
 
     def train_dataset_adaptation(self, **kwargs: Any) -> None:
@@ -84,16 +125,34 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Take mini-batches straight from the experience's tensors."""
         position = self.experience.current_experience
-        self.dataloader = BatchLoader(self.experience, self.train_mb_size, self.seed, position, self.device)
+        batches = self.train_mb_size, self.seed, position, self.device
+        self.dataloader = BatchLoader(self.experience, *batches, augmentation=self.augmentation)
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
-        """Leave the model as it is, and make the optimizer anew where its state is to be reset at a boundary."""
-        if self.optimizer_state == "reset" and self.clock.train_exp_counter:
+        """Leave model and optimizer as they are, or make anew at a boundary what is to be made anew."""
+        if not self.clock.train_exp_counter:
+            return
+        if self.initial is not None:
+            self.model.load_state_dict(self.initial)
+        if self.initial is not None or self.optimizer_state == "reset":
             self.optimizer = self.new_optimizer(self.model.parameters())
+
+    @property
+    def mb_task(self) -> int | Tensor:
+        """The task of the mini-batch, or of each of its examples."""
+        return self.experience.task  # type: ignore[no-any-return]
 
     def forward(self) -> Tensor:
         """Compute the logits of the current mini-batch."""
-        return self.model(self.mb_x, self.experience.task)  # type: ignore[no-any-return]
+        return self.model(self.mb_x, self.mb_task)  # type: ignore[no-any-return]
+
+    def objective(self) -> Tensor:
+        """Return what is minimised on the current mini-batch: its loss, and what a strategy adds to it."""
+        return self.loss  # type: ignore[no-any-return]
+
+    def backward(self) -> None:
+        """Compute the gradients of the objective."""
+        self.objective().backward()
 
     def training_epoch(self, **kwargs: Any) -> None:
         """Run one pass: Avalanche's loop with only the hooks that do something."""
@@ -133,9 +192,12 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         def closure() -> Any:
             if present:
                 return present.pop()
+            seen = self.mb_output, self.loss
             self.optimizer.zero_grad()
-            loss = self._criterion(self.model(self.mb_x, self.experience.task), self.mb_y)
-            loss.backward()
+            self.mb_output = self.forward()
+            self.loss = loss = self.criterion()
+            self.backward()
+            self.mb_output, self.loss = seen
             return loss
 
         return closure
@@ -150,12 +212,26 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             if plugin is not silent and getattr(type(plugin), event, empty) is not empty
         ]
 
-    def eval(self, stream: ExperienceStream, **kwargs: Any) -> list[Evaluation]:
-        """Test the model on every experience of a stream, in one pass."""
+    def eval(self, stream: ExperienceStream, only: Sequence[int] | None = None, **kwargs: Any) -> list[Evaluation]:
+        """Test the model on the experiences of a stream, in one pass.
+
+        Parameters
+        ----------
+        stream : ExperienceStream
+        only : sequence of int, optional
+            Positions of the experiences to test; all of them if absent.
+        """
         self._before_eval(**kwargs)
-        self.evaluations = evaluate(self.model, stream, self.device)
+        self.evaluations = evaluate(self.model, stream, self.device, only)
         self._after_eval(**kwargs)
         return self.evaluations
+
+
+class _SquaredError(nn.Module):
+    """Mean squared error of the first output."""
+
+    def forward(self, output: Tensor, numbers: Tensor) -> Tensor:
+        return mse_loss(output[:, 0], numbers)
 
 
 def _no_metrics() -> EvaluationPlugin:

@@ -1,0 +1,45 @@
+"""Training on everything so far."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, Unpack
+
+from torch import Tensor
+
+from tamcl.strategies.examples import Examples, MixedLoader
+from tamcl.strategies.naive import Common, Naive
+
+Loader = TypeVar("Loader", bound=MixedLoader)
+
+
+class Cumulative(Naive):
+    """In each experience the model is trained on its examples and on those of all before, in random order.
+
+    Use it as an upper bound: nothing need be forgotten, at a price that grows with every experience. The model goes on
+    from where it is, as in Avalanche's ``Cumulative``. Online accuracy is that on all examples that are trained on, of
+    which most have been seen before.
+
+    Parameters
+    ----------
+    **common
+        The arguments of ``Naive``.
+    """
+
+    def __init__(self, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
+        self.seen = Examples()
+
+    def make_train_dataloader(self, **kwargs: Any) -> None:
+        """Take in the experience, and take mini-batches from all examples."""
+        self.seen.add(self.experience)
+        self.dataloader = self.mixed(MixedLoader)
+
+    def mixed(self, loader: type[Loader]) -> Loader:
+        """Return mini-batches of all examples that are in."""
+        place = self.train_mb_size, self.seed, self.experience.current_experience, self.device
+        return loader(self.seen, *place, augmentation=self.augmentation)  # type: ignore[arg-type]
+
+    @property
+    def mb_task(self) -> Tensor:
+        """The task of each example of the mini-batch."""
+        return self.mb_task_id  # type: ignore[no-any-return]
