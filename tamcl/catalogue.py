@@ -15,8 +15,8 @@ def catalogue() -> str:
     lines = [
         "# Scenarios",
         "",
-        "Made from the files in this folder by `make scenarios`. Run one with `tamcl compare NAME`; change a value with",
-        "`--set stream.samples=500`.",
+        "Made from the files in this folder by `make scenarios`. `tamcl compare NAME` runs one; `--set` changes a",
+        "value (`--set stream.samples=500`). The cost is that of one run of one arm at one learning rate, on one core.",
         "",
         "| scenario | question | arms | cost of a run |",
         "|---|---|---|---|",
@@ -32,10 +32,10 @@ def _section(scenario: Scenario) -> Iterator[str]:
     yield f"- Protocol: {scenario.source}."
     yield f"- Stream: {_call(stream.pop('name'), stream)}."
     yield f"- Model: {_call(scenario.model.name, {'head': scenario.model.head} | scenario.model.options)}."
-    yield f"- Strategy: {scenario.strategy.name}; the optimizer's state at a shift: {scenario.strategy.optimizer_state}."
+    strategy, protocol = scenario.strategy, scenario.protocol
+    yield f"- Strategy: {_call(strategy.name, strategy.options)}; optimizer at a shift: {strategy.optimizer_state}."
     yield f"- Tested on: {tested_on(scenario.evaluation.model_dump())}."
-    protocol = scenario.protocol
-    yield f"- Seeds: {protocol.seeds} reported, {protocol.tune_seeds} others to choose learning rates by {protocol.tune_by}."
+    yield f"- Seeds: {protocol.seeds} reported; {protocol.tune_seeds} others for learning rates, by {protocol.tune_by}."
     yield f"- Cost: {scenario.cost}."
     yield from (f"- {note}" for note in scenario.notes)
     yield from ("", "| arm | optimizer | learning rates |", "|---|---|---|")

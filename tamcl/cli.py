@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tamcl import __version__
-from tamcl.cli_data import DataDir, data_app, list_data
+from tamcl.cli_data import AllowSubset, DataDir, data_app, list_data
 from tamcl.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ def common(
 
 
 ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario's name or a .toml file.")]
-AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer images than were published.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as stream.samples=500.")
 ]
@@ -122,7 +121,8 @@ def run(
 
     status, error, metrics = run_one(chosen, label, seed, data_dir=data_dir, allow_subset=allow_subset, directory=out)
     for name, value in metrics.items():
-        print(f"{name:20} {value:.4g}")
+        if value == value:  # nan: the metric has no value here
+            print(f"{name:20} {value:.4g}")
     print(f"status: {status}{error and ': ' + error}{f'; tables in {out}' if out else ''}")
     return 0 if status == "ok" else 3
 

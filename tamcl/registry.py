@@ -65,7 +65,8 @@ class Signature(NamedTuple):
 
     summary: str
     parameters: dict[str, bool] | None
-    """Keyword arguments of ``__init__`` and whether each is required; None if any keyword may be given."""
+    """Keyword arguments of ``__init__`` and whether each is required, without those that it takes together as
+    ``**common: Unpack[Common]``; None if any keyword may be given."""
 
 
 def lookup(table: Table, name: str) -> Any:
@@ -121,7 +122,15 @@ def signature(path: str) -> Signature:
         return Signature("", None)
     init = next((node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
     summary = (ast.get_docstring(found) or "").split("\n")[0].replace("``", "")
-    return Signature(summary, None if init is None or init.args.kwarg else _keywords(init.args))
+    return Signature(summary, None if init is None or _takes_any(init.args) else _keywords(init.args))
+
+
+def _takes_any(arguments: ast.arguments) -> bool:
+    """Whether there is a ``**options``, other than a typed one, ``**common: Unpack[Common]``."""
+    if arguments.kwarg is None:
+        return False
+    annotation = arguments.kwarg.annotation
+    return annotation is None or not ast.unparse(annotation).startswith("Unpack[")
 
 
 def _keywords(arguments: ast.arguments) -> dict[str, bool]:

@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import blake2b
@@ -167,10 +168,18 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
         cell,
         status=status,
         error=error,
-        fingerprint=fingerprint(segments, data.checksum, *order),
+        fingerprint=fingerprint(
+            segments,
+            data.checksum,
+            *order,
+            normalization=stream.normalization,
+            augmentation=stream.augmentation,
+        ),
         data=json.dumps(data.describe()),
         wall_s=time.perf_counter() - started,
-        ms_per_step=1000 * (training - sum(part.seconds for part in measuring)) / max(1, strategy.clock.train_iterations),
+        ms_per_step=1000
+        * (training - sum(part.seconds for part in measuring))
+        / max(1, strategy.clock.train_iterations),
         evaluation_s=testing,
     )
     measured = pd.concat([empty("diagnostics"), *(part.rows().assign(**cell.key) for part in measuring)])
@@ -178,28 +187,47 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
 
 
 def _build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any]) -> tuple[Any, Any]:
-    import torch
-
-    from tamcl.strategies import STRATEGIES
     from tamcl.streams.benchmark import build_benchmark
 
     scenario = cell.scenario
     _seed_global_generators(derive_seed(cell.seed, "optimizer"))
-    strategy = lookup(STRATEGIES, scenario.strategy.name)(
-        model=build_model(scenario, data, segments, cell.seed),
-        make_optimizer=lambda parameters: build_optimizer(scenario, cell.arm, cell.lr, parameters),
-        optimizer_state=scenario.strategy.optimizer_state,
-        batch_size=scenario.stream.batch_size,
-        epochs=scenario.stream.epochs,
-        seed=cell.seed,
-        plugins=plugins,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-        target=scenario.stream.target,
-        restart=scenario.stream.oracle == "restart",
-        augmentation=scenario.stream.augmentation,
-        **scenario.strategy.options,
-    )
+    model = build_model(scenario, data, segments, cell.seed)
+    strategy = build_strategy(scenario, cell.arm, cell.lr, model, cell.seed, plugins)
     return build_benchmark(data, segments, scenario.stream.normalization), strategy
+
+
+def build_strategy(scenario: Scenario, arm: str, lr: float, model: Any, seed: int, plugins: Sequence[Any] = ()) -> Any:
+    """Build the strategy around a model, with an arm's optimizer.
+
+    Raises
+    ------
+    InputError
+        If the strategy or the optimizer refuses its arguments.
+    """
+    import torch
+
+    from tamcl.strategies import STRATEGIES
+
+    stream, config = scenario.stream, scenario.strategy
+    try:
+        return lookup(STRATEGIES, config.name)(
+            model=model,
+            make_optimizer=lambda parameters: build_optimizer(scenario, arm, lr, parameters),
+            optimizer_state=config.optimizer_state,
+            batch_size=stream.batch_size,
+            epochs=stream.epochs,
+            seed=seed,
+            plugins=plugins,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            target=stream.target,
+            restart=stream.oracle == "restart",
+            augmentation=stream.augmentation,
+            **config.options,
+        )
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"strategy: {config.name} refuses {config.options}: {error}") from error
 
 
 def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed: int) -> Any:

@@ -20,7 +20,7 @@ from tamcl.run import (
     Cell,
     build_diagnostics,
     build_model,
-    build_optimizer,
+    build_strategy,
     failed,
     find_source,
     load_data,
@@ -148,11 +148,11 @@ def check_data(
 
 
 def check_parts(scenario: Scenario, data: DataSet) -> None:
-    """Raise an ``InputError`` if the model, an arm's optimizer or a diagnostic cannot be built. Imports torch."""
+    """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be built. Imports torch."""
     model = build_model(scenario, data, plan(scenario, data, seed=0), seed=0)
     for arm, config in scenario.arms.items():
         for lr in config.lr:
-            build_optimizer(scenario, arm, lr, model.parameters())
+            build_strategy(scenario, arm, lr, model, seed=0)
     build_diagnostics(scenario)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,15 @@ null_of = "tam"
 lr = [0.2, 0.1]
 damping = 0.5
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_all_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder in place of the user's cache, the same one in all of pytest's processes."""
+    base = tmp_path_factory.getbasetemp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TAMCL_CACHE_DIR", str((base.parent if base.name.startswith("popen") else base) / "cache"))
+        yield
 
 
 @pytest.fixture(scope="session")

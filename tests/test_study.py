@@ -195,7 +195,7 @@ def test_other_data_are_not_mixed_into_a_study(
     compare(few, tmp_path / "out")
     data = load_data("digits", Path())
     changed = replace(data, train_y=(data.train_y + 1) % 10)
-    monkeypatch.setattr("tamcl.study.load_data", lambda name, root: changed)
+    monkeypatch.setattr("tamcl.study.load_data", lambda name, root, allow_subset: changed)
     with pytest.raises(InputError, match=r"was trained on other data: 1442 \+ 355 images, \w{8} there and 1442"):
         compare(few, tmp_path / "out")
 

@@ -5,19 +5,47 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tamcl.registry import Table
-from tamcl.streams.base import Segment, Stream
+from tamcl.streams.base import Segment, Stream, Transform
 
 if TYPE_CHECKING:
+    from tamcl.streams.blurred import Blurred
+    from tamcl.streams.corrupted_inputs import CorruptedInputs
     from tamcl.streams.label_flip import LabelFlip
+    from tamcl.streams.label_permuted import LabelPermuted
+    from tamcl.streams.permuted_inputs import PermutedInputs
+    from tamcl.streams.random_labels import RandomLabels
+    from tamcl.streams.rotated_inputs import RotatedInputs
+    from tamcl.streams.slowly_changing_regression import SlowlyChangingRegression
     from tamcl.streams.task_shift import TaskShift
 
 STREAMS = Table(
     "stream",
     {
         "label_flip": "tamcl.streams.label_flip:LabelFlip",
+        "label_permuted": "tamcl.streams.label_permuted:LabelPermuted",
+        "random_labels": "tamcl.streams.random_labels:RandomLabels",
         "task_shift": "tamcl.streams.task_shift:TaskShift",
+        "blurred": "tamcl.streams.blurred:Blurred",
+        "permuted_inputs": "tamcl.streams.permuted_inputs:PermutedInputs",
+        "rotated_inputs": "tamcl.streams.rotated_inputs:RotatedInputs",
+        "corrupted_inputs": "tamcl.streams.corrupted_inputs:CorruptedInputs",
+        "slowly_changing_regression": "tamcl.streams.slowly_changing_regression:SlowlyChangingRegression",
     },
 )
 
-__all__ = ["STREAMS", "LabelFlip", "Segment", "Stream", "TaskShift"]
+__all__ = [
+    "STREAMS",
+    "Blurred",
+    "CorruptedInputs",
+    "LabelFlip",
+    "LabelPermuted",
+    "PermutedInputs",
+    "RandomLabels",
+    "RotatedInputs",
+    "Segment",
+    "SlowlyChangingRegression",
+    "Stream",
+    "TaskShift",
+    "Transform",
+]
 __getattr__ = STREAMS.exports()

@@ -16,12 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from tamcl.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 Indices = NDArray[np.int64]
+Labels = NDArray[np.int64] | NDArray[np.float32]
 
 Count = Annotated[int, Field(strict=True, ge=1)]
+Normalization = Literal["channel", "task", "none"]
+Augmentation = Literal["none", "crop_flip"]
 
 
 class Transform(ABC):
@@ -66,9 +71,9 @@ class Segment:
     """
 
     train_index: Indices
-    train_labels: Indices
+    train_labels: Labels
     test_index: Indices
-    test_labels: Indices
+    test_labels: Labels
     task: int
     classes: tuple[int, ...]
     transform: Transform | None = None
@@ -92,13 +97,14 @@ class Stream(BaseModel, ABC):
         Images in a mini-batch; the last one of an epoch may be smaller.
     normalization : {"channel", "task", "none"}
         Mean 0 and deviation 1 a channel over the data set's training images, the same over the training images of each
-        experience, or no more than from 0..255 to 0..1. Done on the batch.
+        experience (its test images are normalised with them too), or no more than from 0..255 to 0..1. Done on the
+        batch. The moments are those of the images as they are in the data set, before any transform.
     augmentation : {"none", "crop_flip"}
         What is done to training images on the batch: nothing, or a random crop after padding by 4 and a random
         horizontal flip, anew each time an image comes.
     oracle : {"none", "no_shift", "restart"}
         What to hold a result against: the stream as it is, the same amount of data without a shift, or the stream with
-        model and optimizer made anew at each shift.
+        model and optimizer made anew at each shift (the segments are then those of "none"; the strategy starts over).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -109,17 +115,37 @@ class Stream(BaseModel, ABC):
     samples: Count | None = None
     epochs: Count = 1
     batch_size: Count = 10
-    normalization: Literal["channel", "task", "none"] = "channel"
-    augmentation: Literal["none", "crop_flip"] = "none"
+    normalization: Normalization = "channel"
+    augmentation: Augmentation = "none"
     oracle: Literal["none", "no_shift", "restart"] = "none"
 
     target: ClassVar[Literal["class", "number"]] = "class"
     """What is learnt: to choose a class, by cross entropy, or to give a number, by mean squared error."""
 
+    repeats: ClassVar[bool] = False
+    """Whether an image may come more than once in one pass over an experience."""
+
     @property
     def tells_task(self) -> bool:
         """Whether the model is told which task an image belongs to."""
         return False
+
+    @property
+    def shifts(self) -> bool:
+        """Whether there is a shift; the oracle without one keeps the first experience's concept."""
+        return self.oracle != "no_shift"
+
+    def count(self, available: int) -> int:
+        """Return the number of training images in an experience, of those that there are.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than were asked for.
+        """
+        if self.samples is not None and self.samples > available:
+            raise InputError(f"stream.samples = {self.samples}: the training set has {available} images")
+        return available if self.samples is None else self.samples
 
     @abstractmethod
     def segments(self, train_y: Indices, test_y: Indices, classes: int, seed: int) -> list[Segment]:
@@ -141,7 +167,13 @@ class Stream(BaseModel, ABC):
         """
 
 
-def fingerprint(segments: Sequence[Segment], checksum: str, *order: int) -> str:
+def fingerprint(
+    segments: Sequence[Segment],
+    checksum: str,
+    *order: int,
+    normalization: Normalization = "channel",
+    augmentation: Augmentation = "none",
+) -> str:
     """Digest everything that decides which example comes when: two runs are comparable in pairs if it is equal.
 
     Parameters
@@ -151,10 +183,19 @@ def fingerprint(segments: Sequence[Segment], checksum: str, *order: int) -> str:
         Digest of the data set.
     *order : int
         Seed of the order of mini-batches, batch size and epochs.
+    normalization, augmentation : str
+        As in the stream.
     """
     digest = blake2b(f"{checksum}{order}".encode(), digest_size=16)
     for segment in segments:
         digest.update(repr((segment.task, segment.classes, len(segment.train_index), len(segment.test_index))).encode())
         for array in (segment.train_index, segment.train_labels, segment.test_index, segment.test_labels):
-            digest.update(array.astype("<i8").data)
+            digest.update(array.astype("<f4" if array.dtype.kind == "f" else "<i8").data)
+        # What a plain stream does not have adds nothing, so that plain streams keep the digest they always had.
+        if segment.transform is not None:
+            digest.update(f"transform {segment.transform.describe()}".encode())
+        if segment.ordered:
+            digest.update(b"ordered")
+    if (normalization, augmentation) != ("channel", "none"):
+        digest.update(f"{normalization} {augmentation}".encode())
     return digest.hexdigest()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property, partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -19,85 +22,152 @@ from tamcl.avalanche import (
     TaskLabels,
 )
 from tamcl.data import DataSet
-from tamcl.streams.base import Indices, Segment
+from tamcl.streams.base import Indices, Labels, Normalization, Segment, Transform
+
+Moments = tuple[Tensor, Tensor]
+Augment = Callable[[Tensor], Tensor]
+
+_BLOCK = 256  # images whose values are counted at once
 
 
 class Images:
-    """All images of a data set's training or test part, normalised when a batch is taken.
+    """All images of a data set's training or test part, made ready when a batch is taken.
 
     Parameters
     ----------
     pixels : Tensor of uint8, (n, channels, height, width)
-    mean, std : Tensor, (channels,)
-        In units of 0 to 255; a channel that does not vary is only centred.
+        May be a map of a file; only the images of a batch are read.
+    moments : callable
+        Returns mean and standard deviation of each channel, (channels,), in units of 0 to 255; asked once, for the
+        first batch. A channel that does not vary is only centred.
+    transform : Transform, optional
+        What is done to images before they are normalised.
     """
 
-    def __init__(self, pixels: Tensor, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, pixels: Tensor, moments: Callable[[], Moments], transform: Transform | None = None) -> None:
         self.pixels = pixels
-        self.mean = mean[:, None, None]
-        self.scale = torch.where(std > 0, 1 / std, 1)[:, None, None]
+        self.transform = transform
+        self._moments = moments
 
-    def batch(self, index: Tensor) -> Tensor:
-        """Return images as float32, (len(index), channels, height, width), with mean 0 and deviation 1 a channel."""
-        return self.pixels.index_select(0, index).float().sub_(self.mean).mul_(self.scale)
+    @cached_property
+    def _shift_and_scale(self) -> Moments:
+        mean, std = self._moments()
+        return mean[:, None, None], torch.where(std > 0, 1 / std, 1)[:, None, None]
+
+    def batch(self, index: Tensor, augment: Augment | None = None) -> Tensor:
+        """Return images as the model gets them, float32, (len(index), channels, height, width).
+
+        Parameters
+        ----------
+        index : Tensor of int64
+        augment : callable, optional
+            From pixels, 0 to 255, to pixels; done after the transform, before normalisation.
+        """
+        batch = self.pixels.index_select(0, index).float()
+        if self.transform is not None:
+            batch = self.transform(batch, index)
+        if augment is not None:
+            batch = augment(batch)
+        mean, scale = self._shift_and_scale
+        return batch.sub_(mean).mul_(scale)
 
 
-class ImageDataset(Dataset[tuple[Tensor, int]]):
+class ImageDataset(Dataset[tuple[Tensor, int | float]]):
     """One experience's images with their labels, for code that asks for one example at a time."""
 
-    def __init__(self, images: Images, index: Tensor, labels: Tensor) -> None:
-        self.images = images
-        self.index = index
-        self.targets = labels.tolist()
+    def __init__(self, experience: Experience) -> None:
+        self.experience = experience
+        self.targets = experience.labels.tolist()
 
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        return self.images.batch(self.index[position : position + 1])[0], self.targets[position]
+    def __getitem__(self, position: int) -> tuple[Tensor, int | float]:
+        return self.experience.batch(torch.tensor([position]))[0], self.targets[position]
 
 
 class Experience(DatasetExperience):  # type: ignore[misc]
     """An Avalanche experience that also gives its data as whole tensors.
 
+    Parameters
+    ----------
+    images : Images
+    index, labels : array of int64; labels are float32 where the target is a number
+    task : int
+    position : int
+        Place in the stream.
+    ordered : bool
+
     Attributes
     ----------
     images : Images
-        Shared by all experiences.
-    index, labels : Tensor of int64, (n,)
+        The same one for all experiences that turn an image into the same input.
+    index, labels : Tensor, (n,)
         Which images, and their labels in this experience.
     task : int
+    ordered : bool
+        Whether the examples are to be trained on in the order they have here.
     task_labels, classes_in_this_experience : list of int
         As Avalanche's plugins expect them.
     """
 
-    def __init__(self, images: Images, index: Indices, labels: Indices, task: int, position: int) -> None:
+    def __init__(
+        self,
+        images: Images,
+        index: Indices,
+        labels: Labels,
+        task: int,
+        position: int,
+        ordered: bool = False,
+    ) -> None:
         super().__init__(dataset=None, current_experience=position)
         self.images = images
         self.index = torch.from_numpy(index)
         self.labels = torch.from_numpy(labels)
         self.task = task
+        self.ordered = ordered
         self.task_labels = [task]
+
+    def batch(self, rows: Tensor, augment: Augment | None = None) -> Tensor:
+        """Return the images of some rows as the model gets them.
+
+        Parameters
+        ----------
+        rows : Tensor of int64
+            Places in ``index``.
+        augment : callable, optional
+            From pixels, 0 to 255, to pixels.
+        """
+        return self.images.batch(self.index[rows], augment)
 
     @cached_property
     def classes_in_this_experience(self) -> list[int]:
-        """The labels that occur, sorted."""
-        return [int(label) for label in self.labels.unique()]
+        """The labels that occur, sorted; none where the target is a number."""
+        return [] if self.labels.is_floating_point() else [int(label) for label in self.labels.unique()]
 
     @cached_property
     def dataset(self) -> AvalancheDataset:
         """The experience as an ``AvalancheDataset``, made only when somebody asks."""
-        data = ImageDataset(self.images, self.index, self.labels)
+        data = ImageDataset(self)
         attributes = [DataAttribute(data.targets, "targets"), TaskLabels(ConstantSequence(self.task, len(data)))]
         return AvalancheDataset([data], data_attributes=attributes)
 
 
 class ExperienceStream(SequenceCLStream):  # type: ignore[misc]
-    """A stream that builds an experience when it is asked for and keeps none."""
+    """A stream that builds an experience when it is asked for and keeps none.
 
-    def __init__(self, name: str, images: Images, segments: Sequence[Segment]) -> None:
-        self.images = images
+    Parameters
+    ----------
+    name : {"train", "test"}
+    images : sequence of Images
+        One for each experience.
+    segments : sequence of Segment
+    """
+
+    def __init__(self, name: str, images: Sequence[Images], segments: Sequence[Segment]) -> None:
+        self.images = images[0]
         self.segments = segments
+        self._images = images
         super().__init__(name, None, set_stream_info=False)  # it would number stream[-1] as experience -1
 
     def _full_length(self) -> int:
@@ -106,16 +176,71 @@ class ExperienceStream(SequenceCLStream):  # type: ignore[misc]
     def _make_experience(self, position: int) -> Experience:
         position %= len(self.segments)
         segment = self.segments[position]
-        train = segment.train_index, segment.train_labels
-        test = segment.test_index, segment.test_labels
-        index, labels = train if self.name == "train" else test
-        experience = Experience(self.images, index, labels, segment.task, position)
+        train = segment.train_index, segment.train_labels, segment.ordered
+        test = segment.test_index, segment.test_labels, False
+        index, labels, ordered = train if self.name == "train" else test
+        experience = Experience(self._images[position], index, labels, segment.task, position, ordered)
         experience.origin_stream = self
         return experience
 
 
-def build_benchmark(data: DataSet, segments: Sequence[Segment]) -> CLScenario:
-    """Return the Avalanche benchmark of some segments, with ``train_stream`` and ``test_stream``."""
-    mean, std = (torch.from_numpy(moment) for moment in data.mean_std)
-    train, test = (Images(torch.from_numpy(pixels), mean, std) for pixels in (data.train_x, data.test_x))
-    return CLScenario([ExperienceStream("train", train, segments), ExperienceStream("test", test, segments)])
+def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: Normalization = "channel") -> CLScenario:
+    """Return the Avalanche benchmark of some segments, with ``train_stream`` and ``test_stream``.
+
+    Parameters
+    ----------
+    data : DataSet
+    segments : sequence of Segment
+    normalization : {"channel", "task", "none"}
+        As in the stream.
+    """
+    train, test = _tensor(data.train_x), _tensor(data.test_x)
+    moments: list[Callable[[], Moments]]
+    if normalization == "task":
+        moments = [cache(partial(channel_moments, train, torch.from_numpy(part.train_index))) for part in segments]
+    else:
+        moments = [_of_data(data) if normalization == "channel" else _of_nothing(train.shape[1])] * len(segments)
+    streams = []
+    for name, pixels in (("train", train), ("test", test)):
+        same = cache(partial(Images, pixels))  # one object for equal moments and transform
+        images = [same(each, part.transform) for each, part in zip(moments, segments, strict=True)]
+        streams.append(ExperienceStream(name, images, segments))
+    return CLScenario(streams)
+
+
+def channel_moments(pixels: Tensor, index: Tensor) -> Moments:
+    """Return mean and standard deviation of each channel over some images, from counts of the 256 values.
+
+    Examples
+    --------
+    >>> pixels = torch.tensor([0, 100, 255], dtype=torch.uint8)[:, None, None, None]
+    >>> [moment.item() for moment in channel_moments(pixels, torch.tensor([0, 1]))]
+    [50.0, 50.0]
+    """
+    counts = torch.zeros(pixels.shape[1], 256, dtype=torch.int64)
+    for rows in index.split(_BLOCK):
+        for count, values in zip(counts, pixels.index_select(0, rows).transpose(0, 1).flatten(1), strict=True):
+            count += torch.bincount(values, minlength=256)
+    shares, values = counts.double() / counts.sum(1, keepdim=True), torch.arange(256).double()
+    mean = shares @ values
+    return mean.float(), (shares @ values**2 - mean**2).clamp_min(0).sqrt().float()
+
+
+def _of_data(data: DataSet) -> Callable[[], Moments]:
+    def moments() -> Moments:
+        mean, std = data.mean_std
+        return torch.from_numpy(mean), torch.from_numpy(std)
+
+    return moments
+
+
+def _of_nothing(channels: int) -> Callable[[], Moments]:
+    return lambda: (torch.zeros(channels), torch.full((channels,), 255.0))
+
+
+def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return a tensor over the same memory."""
+    with warnings.catch_warnings():
+        # Read-only memory, as of a file that is mapped, is never written to: a batch is a copy.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(pixels)

@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, StrictBool, model_validator
 
 from tamcl.errors import InputError
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Indices, Segment, Stream
+from tamcl.streams.fields import Fractions, in_turn, unfit
+from tamcl.streams.flips import FLIPS
+from tamcl.streams.samples import draws
+
+Kind = Literal["cycle", "permutation", "derangement", "swap", "symmetric", "recurring"]
+Concept = tuple[Indices, ...]
 
 
 class LabelFlip(Stream):
     r"""A fraction of the labels changes at every boundary, the images stay: P(y|x) shifts.
 
-    With ``unit="class"`` a random cycle :math:`\sigma_e` through ``round(fraction * classes)`` classes relabels all
-    images of those classes, on top of the flips before it: :math:`\pi_e = \sigma_e \circ \pi_{e-1}`, :math:`\pi_0` the
-    identity. Exactly that many classes change and none merge. Each experience takes the next ``samples`` images of the
-    shuffled training set, which is shuffled again when fewer are left.
+    With ``unit="class"`` a random map :math:`\sigma_e` of ``round(fraction * classes)`` classes relabels all images of
+    those classes, on top of the flips before it: :math:`\pi_e = \sigma_e \circ \pi_{e-1}`, :math:`\pi_0` the identity.
+    Each experience takes the next ``samples`` images of the shuffled training set, which is shuffled again when fewer
+    are left.
 
     With ``unit="example"`` every experience has the same ``samples`` images, and ``round(fraction * samples)`` of them,
-    drawn anew at each boundary, get another label than they had, uniform over the other classes. Such labels can only
-    be memorised. The test images follow the same process, so accuracy on them falls to chance as flips accumulate;
-    online accuracy is what to read.
+    drawn anew at each boundary, get another label than they had. Such labels can only be memorised. The test images
+    follow the same process, so accuracy on them falls to chance as flips accumulate; online accuracy is what to read.
 
     Parameters
     ----------
-    fraction : float
-        Share of classes or examples that change at each boundary, in [0, 1]. A cycle needs two classes at least.
+    fraction : float or list of float
+        Share of classes or examples that a boundary is about, in [0, 1]. A list holds one for each boundary in turn
+        and starts again when it is used up; what is too long is not used.
     unit : {"class", "example"}
         What is relabelled.
+    kind : {"cycle", "permutation", "derangement", "swap", "symmetric", "recurring"}, optional
+        For classes, of which all but "symmetric" need two at least:
+
+        - "cycle" (if absent): a random cycle, so exactly that many classes change and none merge;
+        - "permutation": any permutation of them, some of which may stay;
+        - "derangement": any permutation of them that leaves none in place;
+        - "swap": random pairs exchange their labels; an odd number of classes is rounded down to pairs;
+        - "symmetric": each gets a label uniform over the others than its present one, so classes may merge, and part
+          again later;
+        - "recurring": one cycle, done and undone at every boundary: concepts A, B, A, B.
+
+        For examples:
+
+        - "symmetric" (if absent): each gets a label uniform over the others than its present one;
+        - "permutation": the labels are shuffled among the chosen examples, some of which get the label they had;
+        - "recurring": one symmetric flip, done and undone at every boundary.
+    cumulative : bool
+        Whether a flip is done on the labels before it or on those of the data set, so that flips do not add up. It
+        means nothing for "recurring".
+    width : int
+        Mini-batches over which a new concept comes in: in each experience after the first, an example still has the
+        label of the concept before with a probability that falls evenly from 1 to 0 over the first
+        ``width * batch_size`` examples. At 0 the shift is abrupt. The stream then draws the order of the examples, so
+        it takes a single pass. The test labels are those of the new concept.
 
     Notes
     -----
     Assumption: the label-flip study of "Torque-Aware Momentum" names percentages of flipped labels but not, as far as
-    could be found, how they are flipped. At fraction 1 the class flip is close to the composed class permutations of
-    UPGD (which may leave a class in place); the example flip is close to the random labels of L2 Init.
+    could be found, how they are flipped. "permutation" at fraction 1 is the label permutation of UPGD; the example
+    flip at fraction 1 is close to the random labels of L2 Init.
+
+    Without a shift (``oracle="no_shift"``) the images are the same and no label is flipped.
 
     Examples
     --------
@@ -58,64 +89,86 @@ class LabelFlip(Stream):
     """
 
     name: Literal["label_flip"]
-    fraction: Annotated[float, Field(strict=True, ge=0, le=1)]
+    fraction: Fractions
     unit: Literal["class", "example"] = "class"
+    kind: Kind | None = None
+    cumulative: StrictBool = True
+    width: Annotated[int, Field(strict=True, ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if (self.unit, self._kind) not in FLIPS:
+            known = ", ".join(f"'{kind}'" for unit, kind in FLIPS if unit == self.unit)
+            raise unfit("kind", f"'{self.kind}' is no flip of examples, which may be one of {known}")
+        if self._kind == "recurring" and isinstance(self.fraction, tuple):
+            raise unfit("fraction", "must be one number for a recurring flip, of which only one is drawn")
+        if self.width and self.epochs > 1:
+            raise unfit("width", f"{self.width} needs epochs = 1: a second pass would see the concept before again")
+        return self
+
+    @property
+    def _kind(self) -> str:
+        return self.kind or ("cycle" if self.unit == "class" else "symmetric")
 
     def segments(self, train_y: Indices, test_y: Indices, classes: int, seed: int) -> list[Segment]:
         """Return the experiences in order."""
-        samples = self.samples or len(train_y)
-        if samples > len(train_y):
-            raise InputError(f"stream.samples = {samples}: the training set has {len(train_y)} images")
-        flips = self._class_flips if self.unit == "class" else self._example_flips
-        return list(flips(train_y, test_y, classes, samples, seed))
-
-    def _class_flips(
-        self, train_y: Indices, test_y: Indices, classes: int, samples: int, seed: int
-    ) -> Iterator[Segment]:
-        flipped = round(self.fraction * classes)
-        if flipped < 2 and self.fraction > 0:
-            raise InputError(
-                f"stream.fraction = {self.fraction}: of {classes} classes that is {flipped}; "
-                f"a flip needs 0 or at least 2 classes (fraction >= {2 / classes:g})"
+        images = draws(len(train_y), self._samples(len(train_y)), derive_seed(seed, "stream", 0))
+        by_class, index, every = self.unit == "class", next(images), np.arange(len(test_y))
+        original = (np.arange(classes),) if by_class else (train_y[index], test_y)
+        concepts = self._concepts(original, classes, np.random.default_rng(derive_seed(seed, "stream", 1)))
+        segments = []
+        for experience, concept in enumerate(concepts):
+            if by_class and experience:
+                index = next(images)
+            before = concepts[max(0, experience - 1)]
+            old, new = (each[0][train_y[index]] if by_class else each[0] for each in (before, concept))
+            order, labels = self._come_in(old, new, derive_seed(seed, "stream", 2, experience))
+            test = concept[0][test_y] if by_class else concept[1]
+            segments.append(
+                Segment(index[order], labels, every, test, 0, tuple(range(classes)), ordered=self.width > 0)
             )
-        images = _draws(len(train_y), samples, derive_seed(seed, "stream", 0))
-        rng = np.random.default_rng(derive_seed(seed, "stream", 1))
-        concept = np.arange(classes)
-        for experience in range(self.experiences):
-            if experience and flipped:
-                cycle = rng.permutation(classes)[:flipped]
-                sigma = np.arange(classes)
-                sigma[cycle] = np.roll(cycle, 1)
-                concept = sigma[concept]
-            index = next(images)
-            every = np.arange(len(test_y))
-            yield Segment(index, concept[train_y[index]], every, concept[test_y], 0, tuple(range(classes)))
+        return segments
 
-    def _example_flips(
-        self, train_y: Indices, test_y: Indices, classes: int, samples: int, seed: int
-    ) -> Iterator[Segment]:
-        index = next(_draws(len(train_y), samples, derive_seed(seed, "stream", 0)))
-        rng = np.random.default_rng(derive_seed(seed, "stream", 1))
-        train_labels, test_labels = train_y[index], test_y
-        for experience in range(self.experiences):
-            if experience:
-                train_labels = _relabel(train_labels, self.fraction, classes, rng)
-                test_labels = _relabel(test_labels, self.fraction, classes, rng)
-            yield Segment(index, train_labels, np.arange(len(test_y)), test_labels, 0, tuple(range(classes)))
+    def _samples(self, available: int) -> int:
+        samples = self.count(available)
+        batches = -(-samples // self.batch_size)
+        if self.width > batches:
+            raise InputError(f"stream.width = {self.width}: an experience has {batches} mini-batches")
+        return samples
 
+    def _concepts(self, original: Concept, classes: int, rng: np.random.Generator) -> list[Concept]:
+        """Return the labels of every experience, in as many arrays as the original ones are."""
+        concepts, flip = [original], FLIPS[self.unit, self._kind]
+        for boundary in range(self.experiences - 1):
+            fraction = in_turn(self.fraction, boundary) if self.shifts else 0.0
+            base = concepts[-1] if self.cumulative else original
+            if self._kind == "recurring" and boundary:
+                concepts.append(concepts[-2])
+            elif fraction:
+                counts = [self._flipped(fraction, len(labels), classes) for labels in base]
+                concepts.append(tuple(flip(*each, classes, rng) for each in zip(base, counts, strict=True)))
+            else:
+                concepts.append(base)
+        return concepts
 
-def _draws(length: int, samples: int, seed: int) -> Iterator[Indices]:
-    """Yield ``samples`` numbers below ``length``, none twice; none comes again before the others are nearly used up."""
-    rng = np.random.default_rng(seed)
-    while True:
-        order = rng.permutation(length)
-        for start in range(0, length - samples + 1, samples):
-            yield np.sort(order[start : start + samples])
+    def _flipped(self, fraction: float, length: int, classes: int) -> int:
+        """Return how many of ``length`` classes or examples a flip is about."""
+        if classes < 2:
+            raise InputError(f"stream.fraction = {fraction}: a flip needs 2 classes, the data set has {classes}")
+        flipped = round(fraction * length)
+        least = 1 if self._kind == "symmetric" else 2
+        if self.unit == "class" and flipped < least:
+            raise InputError(
+                f"stream.fraction = {fraction}: of {classes} classes that is {flipped}; a flip needs 0 or at least "
+                f"{least} {'class' if least == 1 else 'classes'} (fraction >= {least / classes:g})"
+            )
+        return flipped
 
-
-def _relabel(labels: Indices, fraction: float, classes: int, rng: np.random.Generator) -> Indices:
-    """Give ``round(fraction * n)`` labels another value, uniform over the other classes."""
-    chosen = rng.permutation(len(labels))[: round(fraction * len(labels))]
-    flipped = labels.copy()
-    flipped[chosen] = (labels[chosen] + rng.integers(1, classes, len(chosen))) % classes
-    return flipped
+    def _come_in(self, old: Indices, new: Indices, seed: int) -> tuple[Indices | slice, Indices]:
+        """Return the order of the examples and their labels in it, the old ones giving way to the new."""
+        if not self.width:
+            return slice(None), new
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(new))
+        share_of_old = 1 - np.arange(len(new)) / (self.width * self.batch_size)
+        return order, np.where(rng.random(len(new)) < share_of_old, old[order], new[order])

@@ -77,7 +77,8 @@ def check_tells_runs_apart(metric: Metric) -> None:
 def check_direction(metric: Metric) -> None:
     """It follows its direction, and never the other one, when a run gets worse.
 
-    Worse are: fewer right answers, or larger losses, after the last shift; a lower last accuracy on an old experience, or on the last one.
+    Worse are: fewer right answers, or larger losses, after the last shift; a lower last accuracy on an old experience,
+    or on the last one.
     """
     losses = []
     for inputs in _runs(metric):
@@ -143,7 +144,8 @@ def _runs(metric: Metric, *, experiences: int = 4, number: int = 50) -> Iterator
             since = np.tile(np.arange(30), experiences)
             learned = accuracy * (1 - rng.random() * np.exp(-since / 8))
             correct = rng.binomial(n.astype(int), learned).astype(np.float64)
-            yield -np.log(0.1 + 0.9 * correct / n) if metric.on == "loss" else correct, n, np.repeat(np.arange(experiences, dtype=np.float64), 30)
+            values = -np.log(0.1 + 0.9 * correct / n) if metric.on == "loss" else correct
+            yield values, n, np.repeat(np.arange(experiences, dtype=np.float64), 30)
 
 
 def _worse(metric: Metric, inputs: Inputs) -> Iterator[Inputs]:
