@@ -148,8 +148,8 @@ METRICS: dict[str, Metric] = {
             "mean_{b <= 10} mean_e (c_eb / n_eb)", _AGEM,
         ),
         Metric(
-            "end_accuracy_slope", end_accuracy_slope, "online", "higher", -1, 1, "accuracy an experience",
-            "Change of the accuracy at the end", "slope of b_e over e, least squares", _OWN + "plasticity",
+            "end_accuracy_slope", end_accuracy_slope, "online", "higher", -1, 1, "per experience",
+            "Trend of the accuracy at the end", "slope of b_e over e, least squares", _OWN + "plasticity",
         ),
         Metric(
             "backward_transfer", backward_transfer, "matrix", "higher", -1, 1, "fraction", "Backward transfer",
