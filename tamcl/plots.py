@@ -10,7 +10,7 @@ only some of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -29,9 +29,13 @@ from tamcl.metrics.adaptation import WINDOW
 
 __all__ = [
     "Look",
+    "accuracy_by_fraction",
     "accuracy_matrix",
     "better_side",
+    "critical_differences",
     "diagnostics",
+    "expected_best",
+    "forgetting_against_learning",
     "looks",
     "lr_sensitivity",
     "mean_interval",
@@ -375,20 +379,33 @@ def summary(metrics: pd.DataFrame, *, metric: str, arms: Sequence[str] | None = 
 
 
 def lr_sensitivity(
-    tuning: pd.DataFrame, *, score: str = "online_accuracy", arms: Sequence[str] | None = None, ax: Axes | None = None
+    tuning: pd.DataFrame,
+    *,
+    score: str = "online_accuracy",
+    arms: Sequence[str] | None = None,
+    plateaus: pd.DataFrame | None = None,
+    rules: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw the score on the tuning seeds against the learning rate: was every arm tuned, and how much does it matter?
 
-    A ring marks the chosen learning rate, a cross on the lower edge one at which a seed diverged or failed.
+    A ring marks the chosen learning rate, with an arrow where it is an end of the grid, so that a better one may lie
+    beyond; a cross on the lower edge marks one at which a seed diverged or failed.
 
     Parameters
     ----------
     tuning : DataFrame
-        What ``tamcl.tuning.select`` returns: arm, lr, score, n_seeds, n_diverged, chosen.
+        What ``tamcl.tuning.select`` returns: arm, lr, score, n_seeds, n_diverged, chosen; or the rows of one metric of
+        ``tamcl.tuning.by_lr``.
     score : str
         The metric that ``score`` holds.
     arms : sequence of str, optional
         All arms of the study in their order; those in the table if absent.
+    plateaus : DataFrame, optional
+        What ``tamcl.tuning.plateau`` returns; each arm's range of nearly as good rates is drawn broad.
+    rules : mapping of str to float, optional
+        The learning rate that a rule says for an arm, such as one that carries it over from another arm; a triangle on
+        the upper edge marks it.
     ax : Axes, optional
         Where to draw.
     """
@@ -406,15 +423,241 @@ def lr_sensitivity(
         ax.plot(good["lr"], factor * good["score"], look.marker, ls=look.line, color=look.color, ms=5, label=arm)
         chosen = rows[rows["chosen"]]
         ax.plot(chosen["lr"], factor * chosen["score"], "o", color=look.color, mfc="none", ms=13)
+        _point_beyond(ax, chosen.assign(score=factor * chosen["score"]), rows["lr"], look.color)
+        if plateaus is not None:
+            ends = plateaus[plateaus["arm"] == arm]
+            for low, high in ends[["lr_low", "lr_high"]].to_numpy(dtype=np.float64):
+                near = good[good["lr"].between(low, high)]
+                broad: dict[str, Any] = {
+                    "color": look.color,
+                    "alpha": 0.25,
+                    "lw": 9,
+                    "solid_capstyle": "round",
+                    "zorder": 1.5,
+                }
+                ax.plot(near["lr"], factor * near["score"], **broad)
+        if rules is not None and arm in rules:
+            ax.plot([rules[arm]], [0.97], "v", color=look.color, ms=7, transform=ax.get_xaxis_transform())
         broken = rows.drop(index=good.index)["lr"]
         ax.plot(broken, np.full(len(broken), 0.03), "x", color=look.color, transform=ax.get_xaxis_transform())
     ax.grid(axis="y", linewidth=0.6)
     ax.set_xlabel("learning rate")
     ax.set_ylabel(f"{label} ({unit})" if unit else label)
-    crosses = "; cross: diverged or failed" if (tuning["n_diverged"] > 0).any() else ""
-    _finish(ax, f"Mean over {_counts(tuning['n_seeds'], 'tuning seed')}; ring: chosen{crosses}")
+    signs = {
+        "; arrow: better ones may lie beyond": "on_edge" in tuning and tuning["on_edge"].any(),
+        "; cross: diverged or failed": (tuning["n_diverged"] > 0).any(),
+        "; broad: nearly as good": plateaus is not None,
+        "; triangle: by the rule": rules is not None,
+    }
+    said = "".join(text for text, drawn_so in signs.items() if drawn_so)
+    _finish(ax, f"Mean over {_counts(tuning['n_seeds'], 'tuning seed')}; ring: chosen{said}")
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
+
+
+def expected_best(
+    expected: pd.DataFrame, *, score: str = "online_accuracy", arms: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw how good the best of n learning rates is on average: compare arms above the same number of trials.
+
+    Parameters
+    ----------
+    expected : DataFrame
+        What ``tamcl.tuning.expected_best`` returns: scenario, arm, trials, expected.
+    score : str
+        The metric that was tuned for.
+    arms : sequence of str, optional
+        All arms of the study in their order; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    if expected.empty:
+        raise InputError("expected_best: the table has no rows to draw")
+    if expected["scenario"].nunique() > 1:
+        raise InputError(f"expected_best: {expected['scenario'].nunique()} scenarios; pass rows of one")
+    drawn = looks(arms if arms is not None else expected["arm"])
+    label, unit, factor = metric_axis(score)
+    ax = ax or _axes(5.6, 3.7)
+    for arm, look in drawn.items():
+        rows = expected[expected["arm"] == arm].sort_values("trials")
+        if len(rows):
+            values = factor * rows["expected"]
+            ax.plot(rows["trials"], values, look.marker, ls=look.line, color=look.color, ms=5, label=arm)
+    trials = int(expected["trials"].max())
+    ax.set_xticks(range(1, trials + 1, -(-trials // 12)))
+    ax.grid(axis="y", linewidth=0.6)
+    ax.set_xlabel("trials (learning rates tried)")
+    ax.set_ylabel(f"{label} ({unit})" if unit else label)
+    _finish(ax, "Expected best on the tuning seeds, by the number of trials")
+    _label_ends(ax, drawn)
+    return ax
+
+
+def forgetting_against_learning(
+    metrics: pd.DataFrame,
+    *,
+    forgetting: str = "forgetting",
+    learning: str = "learning_accuracy",
+    arms: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what an arm forgets against what it learns: a point for each seed, the mean with its interval both ways.
+
+    An arm that learns little has little to forget: better is to the right and down, not down alone.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows of the ``metrics`` table, one learning rate an arm.
+    forgetting, learning : str
+        The metrics on the upright and on the level axis.
+    arms : sequence of str, optional
+        All arms of the study in their order, those without a value too; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    rows = metrics[metrics["metric"].isin([forgetting, learning])].dropna(subset="value")
+    drawn = _looks_of(rows, arms, "forgetting_against_learning")
+    points = rows.pivot(index=["arm", "seed"], columns="metric", values="value")
+    points = points.reindex(columns=[learning, forgetting]).dropna().reset_index()
+    if points.empty:
+        raise InputError(f"forgetting_against_learning: no seed has both '{learning}' and '{forgetting}'")
+    axes = {name: metric_axis(name) for name in (learning, forgetting)}
+    points[[learning, forgetting]] *= [axes[learning][2], axes[forgetting][2]]
+    means = {name: mean_interval(points, ["arm"], name).set_index("arm") for name in axes}
+    ax = ax or _axes(5.6, 4.0)
+    for arm, look in drawn.items():
+        own = points[points["arm"] == arm]
+        if own.empty:
+            continue
+        x, y = (means[name].loc[arm] for name in (learning, forgetting))
+        ax.plot(own[learning], own[forgetting], look.marker, color=look.color, alpha=0.4, ms=4, mew=0)
+        ax.plot([x["low"], x["high"]], [y["mean"]] * 2, color=look.color, lw=1.8, solid_capstyle="butt")
+        ax.plot([x["mean"]] * 2, [y["low"], y["high"]], color=look.color, lw=1.8, solid_capstyle="butt")
+        ax.plot([x["mean"]], [y["mean"]], look.marker, color=look.color, ms=8, mec=_paper(), label=arm, ls="none")
+    ax.grid(linewidth=0.6)
+    ax.set_xlabel(with_direction(learning, *axes[learning][:2]))
+    ax.set_ylabel(with_direction(forgetting, *axes[forgetting][:2]))
+    _finish(ax, f"Mean{_interval(points)} over {_seeds(points)}; small: each seed")
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def accuracy_by_fraction(
+    metrics: pd.DataFrame,
+    *,
+    metric: str = "online_accuracy",
+    fraction: str = "fraction",
+    arms: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a metric against the share of labels that a shift changes: does an arm gain where shifts are harder?
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows of the ``metrics`` tables of several studies with a column more, which says the fraction of each study; one
+        learning rate an arm and fraction.
+    metric : str
+        The metric to draw.
+    fraction : str
+        Name of that column; its values are in [0, 1].
+    arms : sequence of str, optional
+        All arms of the studies in their order; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    rows = metrics[metrics["metric"] == metric].dropna(subset="value")
+    if rows.empty:
+        raise InputError(f"accuracy_by_fraction of '{metric}': the table has no rows to draw")
+    if rows.duplicated(["arm", fraction, "seed"]).any():
+        raise InputError(
+            "accuracy_by_fraction: an arm stands at several learning rates of a fraction; pass rows of one"
+        )
+    drawn = looks(arms if arms is not None else rows["arm"])
+    label, unit, factor = metric_axis(metric)
+    means = mean_interval(rows.assign(value=factor * rows["value"]), ["arm", fraction], "value")
+    ax = ax or _axes(5.6, 3.7)
+    present = [arm for arm in drawn if (means["arm"] == arm).any()]
+    for place, arm in enumerate(present):
+        look, own = drawn[arm], means[means["arm"] == arm].sort_values(fraction)
+        x = 100 * own[fraction] + 0.7 * (place - (len(present) - 1) / 2)  # side by side, so that intervals can be told
+        ax.vlines(x, own["low"], own["high"], color=look.color, lw=1.6)
+        ax.plot(x, own["mean"], look.marker, ls=look.line, lw=1.2, color=look.color, ms=5, label=arm)
+    ax.set_xticks(100 * np.sort(rows[fraction].unique()))
+    ax.grid(axis="y", linewidth=0.6)
+    ax.set_xlabel("labels changed at a shift (%)")
+    ax.set_ylabel(with_direction(metric, label, unit))
+    seeds = _counts(rows.groupby(["arm", fraction])["seed"].nunique(), "seed")
+    _finish(ax, f"Mean{' and 95 % interval' if means['count'].max() > 1 else ''} over {seeds}")
+    _label_ends(ax, drawn)
+    return ax
+
+
+def critical_differences(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw average ranks over scenarios; arms that a bar joins are not told apart.
+
+    Parameters
+    ----------
+    ranks : DataFrame
+        What ``tamcl.stats.average_ranks`` returns: arm, rank, n_scenarios, critical_difference, p_value.
+    ax : Axes, optional
+        Where to draw.
+    """
+    if ranks.empty:
+        raise InputError("critical_differences: the table has no rows to draw")
+    rows = ranks.sort_values("rank", kind="stable")
+    places, critical = rows["rank"].to_numpy(dtype=np.float64), float(rows["critical_difference"].iloc[0])
+    bars = _joined(places, critical)
+    size, half = len(rows), -(-len(rows) // 2)
+    below = 0.5 + 0.35 * len(bars)
+    ax = ax or _axes(6.2, 1.2 + 0.24 * (below + half))
+    drawn, margin = looks(sorted(rows["arm"])), 0.04 * max(1, size - 1)
+    for i, (arm, place) in enumerate(zip(rows["arm"], places, strict=True)):
+        left = i < half
+        depth = -below - (i if left else size - 1 - i)
+        end = 1 - margin if left else size + margin
+        ax.plot([place, place, end], [0, depth, depth], color=drawn[arm].color, lw=1.3, label=arm)
+        ax.plot([place], [0], drawn[arm].marker, color=drawn[arm].color, ms=6, clip_on=False, zorder=3)
+        ax.annotate(
+            f"{arm} ({place:.2f})", (end, depth), (-4 if left else 4, 0), textcoords="offset points",
+            ha="right" if left else "left", va="center", size="small",
+        )  # fmt: skip
+    for number, (first, last) in enumerate(bars):
+        ends = [places[first] - 0.3 * margin, places[last] + 0.3 * margin]
+        ax.plot(ends, [-0.4 - 0.35 * number] * 2, color=_ink(), lw=4, solid_capstyle="butt")
+    ax.set_xlim(1 - margin, size + margin)
+    ax.set_ylim(-below - half + 0.5, 0)
+    ax.set_xticks(range(1, size + 1))
+    ax.xaxis.tick_top()
+    ax.xaxis.set_label_position("top")
+    ax.set_xlabel("average rank (1 is best)")
+    ax.set_yticks([])
+    p = float(rows["p_value"].iloc[0])
+    _finish(
+        ax,
+        f"{_counts(rows['n_scenarios'], 'scenario')}; bar: less than the critical difference of {critical:.2f} apart\n"
+        f"Friedman's test that no arm differs: p = {p:.2g}",
+    )
+    ax.spines["top"].set_visible(True)
+    ax.spines[["left", "bottom"]].set_visible(False)
+    return ax
+
+
+def _joined(places: np.ndarray, critical: float) -> list[tuple[int, int]]:
+    """Return first and last of each longest run of sorted ranks that lie less than a critical difference apart."""
+    lasts = [int(np.flatnonzero(places - place < critical)[-1]) for place in places]
+    return [(i, last) for i, last in enumerate(lasts) if last > i and (i == 0 or last > lasts[i - 1])]
+
+
+def _point_beyond(ax: Axes, chosen: pd.DataFrame, grid: pd.Series, color: str) -> None:
+    """Draw an arrow out of the grid at each chosen learning rate that is its end."""
+    if "on_edge" not in chosen:
+        return
+    for lr, score in chosen.loc[chosen["on_edge"], ["lr", "score"]].to_numpy(dtype=np.float64):
+        side = 1 if lr == grid.max() else -1
+        arrow = {"arrowstyle": "<-", "color": color, "lw": 1.6, "shrinkB": 8}
+        ax.annotate("", (lr, score), (26 * side, 0), textcoords="offset points", arrowprops=arrow)
 
 
 def paired_differences(comparisons: pd.DataFrame, *, metric: str, values: bool = True, ax: Axes | None = None) -> Axes:

@@ -1,6 +1,15 @@
-"""Which learning rate each arm is reported at: the best mean over tuning seeds, which no result is reported on."""
+"""Which learning rate each arm is reported at: the best mean over tuning seeds, which no result is reported on.
+
+Beside the choice stands what it rests on: how good the best of fewer trials would have been (``expected_best``), how
+wide the range of good learning rates is (``plateau``), where a grid has to grow (``extended``), what arms look like at
+the same learning rate instead of at their own (``same_lr``), and every other metric over the learning rate (``by_lr``).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from math import log10
 
 import pandas as pd
 
@@ -51,11 +60,7 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     """
     metric = find(tune_by)
     cell = ["scenario", "arm", "lr", "seed"]
-    tuned = runs.loc[runs["phase"] == "tune", [*cell, "status"]]
-    values = metrics.loc[metrics["metric"] == metric.name, [*cell, "value"]]
-    seeds = tuned.merge(values, on=cell, how="left")
-    seeds["diverged"] = seeds["status"] != "ok"
-    seeds["value"] = seeds["value"].where(~seeds["diverged"])
+    seeds = _tuned(metrics, runs, metric.name)
     table = seeds.groupby(cell[:3], as_index=False).agg(
         score=("value", "mean"), n_seeds=("seed", "size"), n_diverged=("diverged", "sum"), n_values=("value", "count")
     )
@@ -68,3 +73,259 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     table["chosen"] = table.index.isin(chosen)
     table["on_edge"] = table["chosen"] & end & (grid.transform("size") > 1)
     return table[list(COLUMNS)].astype(COLUMNS)
+
+
+def expected_best(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
+    r"""Return how good the best of n trials is on average, for every n: was an arm better, or only tried more often?
+
+    .. math:: E[V^*_n] = \sum_{i=1}^{N} v_{(i)} \left( \Big( \frac{i}{N} \Big)^n - \Big( \frac{i-1}{N} \Big)^n \right)
+
+    with :math:`v_{(1)}, \dots, v_{(N)}` the scores of an arm's N learning rates, the worst first: the mean of the best
+    of n of them, drawn with replacement. It ends below the best score, as n draws miss some rates. Arms are to be
+    compared at the same n.
+
+    Assumptions: a trial is a learning rate with all of its tuning seeds. One that diverged counts as a trial with the
+    worst score that any arm of the scenario has.
+
+    Parameters
+    ----------
+    tuning : pandas.DataFrame
+        What ``select`` returns.
+    tune_by : str
+        The metric that ``score`` holds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, trials (1 to N) and expected; no rows for an arm all of whose rates diverged.
+
+    References
+    ----------
+    Show Your Work: Improved Reporting of Experimental Results, 2019, https://arxiv.org/abs/1909.03004
+
+    Examples
+    --------
+    Of two draws of two rates one in four hits the worse rate twice.
+
+    >>> tuning = pd.DataFrame({"scenario": "flips", "arm": "tam", "lr": [0.1, 0.2], "score": [0.5, 0.7]})
+    >>> expected_best(tuning.assign(n_diverged=0), "online_accuracy")
+      scenario  arm  trials  expected
+    0    flips  tam       1      0.60
+    1    flips  tam       2      0.65
+    """
+    sign = find(tune_by).sign
+    rows = []
+    for scenario, all_arms in tuning.groupby("scenario"):
+        worst = (sign * all_arms["score"].where(_eligible(all_arms))).min()
+        for arm, own in all_arms.groupby("arm"):
+            if not _eligible(own).any():
+                continue
+            values = sorted((sign * own["score"]).where(_eligible(own), worst))
+            size = len(values)
+            for n in range(1, size + 1):
+                chances = [(i / size) ** n - ((i - 1) / size) ** n for i in range(1, size + 1)]
+                expected = sum(value * chance for value, chance in zip(values, chances, strict=True))
+                rows.append((scenario, arm, n, sign * expected))
+    return pd.DataFrame(rows, columns=["scenario", "arm", "trials", "expected"])
+
+
+def plateau(tuning: pd.DataFrame, tune_by: str, *, share: float = 0.95) -> pd.DataFrame:
+    """Return the range of learning rates around the chosen one that are nearly as good: how much tuning an arm needs.
+
+    Nearly as good is a score of at least ``share`` of the best one, or, where lower is better, of at most the best one
+    divided by ``share``.
+
+    Parameters
+    ----------
+    tuning : pandas.DataFrame
+        What ``select`` returns.
+    tune_by : str
+        The metric that ``score`` holds.
+    share : float
+        In (0, 1].
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row for each scenario and arm with a chosen rate: lr_low, lr_high (of the rates tried, with no worse one
+        between), n_rates, decades (log10 of their ratio), and open: whether the range reaches an end of the grid, so
+        that it may be wider. Where the best score is not above 0, shares have no meaning: nan.
+
+    Examples
+    --------
+    >>> tuning = pd.DataFrame({"scenario": "flips", "arm": "tam", "lr": [0.001, 0.01, 0.1, 1.0], "n_diverged": 0})
+    >>> tuning = tuning.assign(score=[0.5, 0.78, 0.8, 0.3], chosen=[False, False, True, False])
+    >>> plateau(tuning, "online_accuracy").drop(columns="scenario")
+       arm  lr_low  lr_high  n_rates  decades   open
+    0  tam    0.01      0.1        2      1.0  False
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"{share=}: needed is 0 < share <= 1")
+    sign = find(tune_by).sign
+    rows = []
+    for (scenario, arm), own in tuning.sort_values("lr").groupby(["scenario", "arm"]):
+        if not own["chosen"].any():
+            continue
+        best, place = float(own.loc[own["chosen"], "score"].iloc[0]), int(own["chosen"].to_numpy().argmax())
+        if best <= 0:
+            rows.append((scenario, arm, float("nan"), float("nan"), 0, float("nan"), False))
+            continue
+        limit = best * share if sign > 0 else best / share
+        good = (_eligible(own) & (sign * own["score"] >= sign * limit)).tolist()
+        low = high = place
+        while low > 0 and good[low - 1]:
+            low -= 1
+        while high < len(good) - 1 and good[high + 1]:
+            high += 1
+        rates = own["lr"].iloc[[low, high]].tolist()
+        reaches = len(good) > 1 and (low == 0 or high == len(good) - 1)
+        rows.append((scenario, arm, *rates, high - low + 1, log10(rates[1] / rates[0]), reaches))
+    return pd.DataFrame(rows, columns=["scenario", "arm", "lr_low", "lr_high", "n_rates", "decades", "open"])
+
+
+def extended(grid: Iterable[float], best: float, *, steps: int = 1) -> list[float]:
+    """Return the next learning rates to try where the best one is an end of the grid; none where it lies inside.
+
+    The grid goes on as it ended, by the ratio of its last two rates. A grid of a single rate goes on in both directions
+    by factors of 2.
+
+    Parameters
+    ----------
+    grid : iterable of float
+        The rates that were tried.
+    best : float
+        The best of them.
+    steps : int
+        How many rates to add at an end.
+
+    Examples
+    --------
+    >>> extended([0.01, 0.02, 0.04], best=0.04, steps=2)
+    [0.08, 0.16]
+    >>> extended([0.01, 0.03, 0.1], best=0.01)
+    [0.00333333]
+    >>> extended([0.01, 0.03, 0.1], best=0.03)
+    []
+    """
+    rates = sorted(set(grid))
+    if best not in rates or rates[0] <= 0 or steps < 1:
+        raise ValueError(f"{best=}, {steps=}: needed are a rate of the grid {rates}, all above 0, and steps >= 1")
+    ends = []
+    if best == rates[0]:
+        ends.append((rates[0], rates[0] / rates[1] if len(rates) > 1 else 0.5))
+    if best == rates[-1]:
+        ends.append((rates[-1], rates[-1] / rates[-2] if len(rates) > 1 else 2.0))
+    return sorted(float(f"{end * ratio**step:.6g}") for end, ratio in ends for step in range(1, steps + 1))
+
+
+def same_lr(
+    metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str, *, pairs: Iterable[tuple[str, str]] | None = None
+) -> pd.DataFrame:
+    """Return how two arms compare at every learning rate that both tried, beside each at its own.
+
+    Two arms need different learning rates, so that at a shared one the difference between them is mostly that between a
+    good rate and a bad one: a gap at a shared rate that is gone at the tuned ones is no merit of the arm.
+
+    Parameters
+    ----------
+    metrics, runs : pandas.DataFrame
+        Tables of ``tamcl.results``; only runs of the phase "tune" count, as only they cover every rate. A seed on which
+        one of the two diverged or has no value is left out.
+    tune_by : str
+        Name of the metric that was tuned for and is compared.
+    pairs : iterable of (str, str), optional
+        The arms to compare; each two once if absent.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm_a, arm_b, tuned, lr_a, lr_b, n_pairs, mean_a, mean_b and diff (mean_a - mean_b); for each
+        pair first the row with each arm at its own rate, where it has one, then one for each shared rate.
+
+    Examples
+    --------
+    >>> rows = [("a", 0.1, 0.8), ("a", 0.2, 0.4), ("b", 0.1, 0.6), ("b", 0.2, 0.8)]
+    >>> metrics = pd.DataFrame(rows, columns=["arm", "lr", "value"]).assign(scenario="flips", seed=1000)
+    >>> runs = metrics.drop(columns="value").assign(phase="tune", status="ok")
+    >>> table = same_lr(metrics.assign(metric="online_accuracy"), runs, "online_accuracy")
+    >>> table[["arm_a", "arm_b", "tuned", "lr_a", "lr_b", "diff"]].round(2)
+      arm_a arm_b  tuned  lr_a  lr_b  diff
+    0     a     b   True   0.1   0.2   0.0
+    1     a     b  False   0.1   0.1   0.2
+    2     a     b  False   0.2   0.2  -0.4
+    """
+    table = select(metrics, runs, tune_by)
+    chosen = table[table["chosen"]].set_index(["scenario", "arm"])["lr"].to_dict()
+    seeds = _tuned(metrics, runs, tune_by).dropna(subset="value")
+    values = {key: own.set_index("seed")["value"] for key, own in seeds.groupby(["scenario", "arm", "lr"])}
+    rows = []
+    for scenario, own in table.groupby("scenario"):
+        grids: dict[str, set[float]] = own.groupby("arm")["lr"].apply(set).to_dict()  # type: ignore[assignment]
+        for a, b in combinations(sorted(grids), 2) if pairs is None else pairs:
+            shared = sorted(grids.get(a, set()) & grids.get(b, set()))
+            tuned = (
+                [(chosen[scenario, a], chosen[scenario, b])] if {(scenario, a), (scenario, b)} <= set(chosen) else []
+            )
+            for place, (lr_a, lr_b) in enumerate([*tuned, *((lr, lr) for lr in shared)]):
+                both = [values.get((scenario, a, lr_a)), values.get((scenario, b, lr_b))]
+                found = pd.concat([each for each in both if each is not None] or [pd.Series(dtype=float)], axis=1)
+                found = found.dropna() if found.shape[1] == 2 else found.iloc[:0].reindex(columns=range(2))
+                mean_a, mean_b = (float(mean) for mean in found.mean())
+                is_tuned = place < len(tuned)
+                rows.append((scenario, a, b, is_tuned, lr_a, lr_b, len(found), mean_a, mean_b, mean_a - mean_b))
+    names = ["scenario", "arm_a", "arm_b", "tuned", "lr_a", "lr_b", "n_pairs", "mean_a", "mean_b", "diff"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def by_lr(
+    metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str, *, names: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Return every metric over the learning rate: at a single rate a metric of adaptation mostly reads out that rate.
+
+    Parameters
+    ----------
+    metrics, runs : pandas.DataFrame
+        Tables of ``tamcl.results``; only runs of the phase "tune" count.
+    tune_by : str
+        Name of the metric by which the rates were chosen.
+    names : sequence of str, optional
+        The metrics to show; all in the table if absent.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Column metric, then those of ``select``, with chosen and on_edge by ``tune_by`` in every metric. The rows of one
+        metric are what ``tamcl.plots.lr_sensitivity`` draws.
+
+    Examples
+    --------
+    >>> cells = pd.DataFrame({"scenario": "flips", "arm": "sgd", "lr": [0.01, 0.1], "seed": 1000})
+    >>> metrics = pd.concat([cells.assign(metric="online_accuracy", value=[0.5, 0.75]),
+    ...                      cells.assign(metric="drop", value=[0.1, 0.3])])
+    >>> by_lr(metrics, cells.assign(phase="tune", status="ok"), "online_accuracy")[["metric", "lr", "score", "chosen"]]
+                metric    lr  score  chosen
+    0  online_accuracy  0.01   0.50   False
+    1  online_accuracy  0.10   0.75    True
+    2             drop  0.01   0.10   False
+    3             drop  0.10   0.30    True
+    """
+    by = select(metrics, runs, tune_by)
+    shown = list(dict.fromkeys(metrics["metric"])) if names is None else list(names)
+    marks = by[["chosen", "on_edge"]]
+    tables = [select(metrics, runs, name).assign(chosen=marks["chosen"], on_edge=marks["on_edge"]) for name in shown]
+    table = pd.concat(tables, keys=shown, names=["metric"]) if tables else by.iloc[:0].assign(metric="")
+    return table.reset_index("metric").reset_index(drop=True) if tables else table[["metric", *COLUMNS]]
+
+
+def _tuned(metrics: pd.DataFrame, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return a metric on every tuning run: scenario, arm, lr, seed, diverged, value (nan where there is none)."""
+    cell = ["scenario", "arm", "lr", "seed"]
+    tuned = runs.loc[runs["phase"] == "tune", [*cell, "status"]]
+    seeds = tuned.merge(metrics.loc[metrics["metric"] == metric, [*cell, "value"]], on=cell, how="left")
+    seeds["diverged"] = seeds["status"] != "ok"
+    seeds["value"] = seeds["value"].where(~seeds["diverged"])
+    return seeds
+
+
+def _eligible(tuning: pd.DataFrame) -> pd.Series[bool]:
+    return (tuning["n_diverged"] == 0) & tuning["score"].notna()

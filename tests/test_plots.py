@@ -18,6 +18,7 @@ from scipy import stats
 from tamcl import plots
 from tamcl.errors import InputError
 from tamcl.results import Results, load_results
+from tamcl.tuning import by_lr, expected_best, plateau
 from tests.synthetic_study import ARMS, write_study
 
 SMALL = ["sgdm", "tam", "adam"]
@@ -51,11 +52,21 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
         "accuracy_matrix": (plots.accuracy_matrix, results.phase(results.eval), {"arm": "tam"}),
         "summary": (plots.summary, results.phase(results.metrics), {"metric": "forgetting"}),
         "lr_sensitivity": (plots.lr_sensitivity, tuning_table(results), {}),
+        "forgetting_against_learning": (plots.forgetting_against_learning, results.phase(results.metrics), {}),
+        "accuracy_by_fraction": (plots.accuracy_by_fraction, sweep(results), {}),
         "paired_differences": (plots.paired_differences, results.comparisons, {"metric": "online_accuracy"}),
     }
 
 
-NAMES = ["online_accuracy", "recovery", "accuracy_matrix", "summary", "lr_sensitivity", "paired_differences"]
+NAMES = ["online_accuracy", "recovery", "accuracy_matrix", "summary", "lr_sensitivity"]
+NAMES += ["forgetting_against_learning", "accuracy_by_fraction", "paired_differences"]
+
+
+def sweep(results: Results) -> pd.DataFrame:
+    """The study's metrics as if they were of two fractions; at the larger one everything is 0.1 lower."""
+    metrics = results.phase(results.metrics)
+    other = metrics.assign(scenario="other", lr=metrics["lr"] / 2, value=metrics["value"] - 0.1)
+    return pd.concat([metrics.assign(fraction=0.2), other.assign(fraction=0.8)], ignore_index=True)
 
 
 def line(ax: Axes, label: str) -> np.ndarray:
@@ -195,6 +206,105 @@ def test_lr_sensitivity_marks_chosen_and_diverged(study: Results) -> None:
     crosses = [x for line in ax.lines if line.get_marker() == "x" for x in line.get_xdata()]
     assert crosses == [broken.loc[largest & (broken["arm"] == "sgdm"), "lr"].item()]
     assert len(line(ax, "sgdm")) == 3
+
+
+def test_lr_sensitivity_shows_plateaus_rules_and_ends_of_the_grid(study: Results) -> None:
+    table = tuning_table(study).assign(on_edge=False)
+    edge = (table["arm"] == "adam") & (table["lr"] == table.loc[table["arm"] == "adam", "lr"].max())
+    table["chosen"] = np.where(table["arm"] == "adam", edge, table["chosen"])
+    table["on_edge"] = edge
+    wide = plateau(table, "online_accuracy")
+    ax = plots.lr_sensitivity(table, arms=SMALL, plateaus=wide, rules={"tam": 0.05})
+    broad = [line for line in ax.lines if line.get_linewidth() == 9]
+    assert [(line.get_xdata()[0], line.get_xdata()[-1]) for line in broad] == [
+        tuple(wide.set_index("arm").loc[arm, ["lr_low", "lr_high"]]) for arm in SMALL
+    ]
+    triangle = next(line for line in ax.lines if line.get_marker() == "v" and line.get_markersize() == 7)
+    assert (triangle.get_xdata()[0], triangle.get_color()) == (0.05, plots.KNOWN["tam"].color)
+    assert [(text.xy[0], text.get_position()) for text in ax.texts] == [(table.loc[edge, "lr"].item(), (26, 0))]
+    title = ax.get_title(loc="left")
+    for words in ("broad: nearly as good", "triangle: by the rule", "arrow: better ones may lie beyond"):
+        assert words in title
+        assert words not in plots.lr_sensitivity(tuning_table(study)).get_title(loc="left")
+
+
+def test_lr_sensitivity_draws_any_metric_over_the_rate(study: Results) -> None:
+    table = by_lr(study.metrics, study.runs, "online_accuracy", names=["forgetting"])
+    ax = plots.lr_sensitivity(table, score="forgetting", arms=SMALL)
+    np.testing.assert_allclose(line(ax, "tam")[:, 1], 100 * table.loc[table["arm"] == "tam", "score"])
+    assert ax.get_ylabel() == "Forgetting (%)"
+
+
+def test_expected_best_rises_with_the_trials(study: Results) -> None:
+    table = expected_best(tuning_table(study), "online_accuracy")
+    before, ax = table.copy(), Figure().add_subplot()
+    assert plots.expected_best(table, arms=SMALL, ax=ax) is ax
+    pd.testing.assert_frame_equal(table, before)
+    points = line(ax, "tam")
+    np.testing.assert_allclose(points[:, 1], 100 * table.loc[table["arm"] == "tam", "expected"])
+    assert points[:, 0].tolist() == [1, 2, 3, 4]
+    assert (np.diff(points[:, 1]) > 0).all()
+    assert ax.get_xlabel() == "trials (learning rates tried)"
+    with pytest.raises(InputError, match="expected_best: the table has no rows"):
+        plots.expected_best(table.iloc[:0])
+    with pytest.raises(InputError, match="expected_best: 2 scenarios; pass rows of one"):
+        plots.expected_best(pd.concat([table, table.assign(scenario="other")]))
+
+
+def test_forgetting_against_learning_shows_means_and_seeds(study: Results) -> None:
+    metrics = study.phase(study.metrics)
+    ax = plots.forgetting_against_learning(metrics, arms=SMALL)
+    wide = metrics[metrics["arm"] == "adam"].pivot(index="seed", columns="metric", values="value") * 100
+    np.testing.assert_allclose(line(ax, "adam"), [[wide["learning_accuracy"].mean(), wide["forgetting"].mean()]])
+    own = [found for found in ax.lines if found.get_color() == plots.KNOWN["adam"].color]
+    np.testing.assert_allclose(own[0].get_xydata(), wide[["learning_accuracy", "forgetting"]])
+    expected = stats.t.interval(0.95, 3, wide["forgetting"].mean(), wide["forgetting"].sem())
+    np.testing.assert_allclose(own[2].get_ydata(), expected)
+    assert ax.get_xlabel() == "Learning accuracy (%, higher is better)"
+    assert ax.get_ylabel() == "Forgetting (%, lower is better)"
+    with pytest.raises(InputError, match="no seed has both 'learning_accuracy' and 'forgetting'"):
+        plots.forgetting_against_learning(metrics[metrics["metric"] != "forgetting"])
+
+
+def test_accuracy_by_fraction_is_the_mean_at_each_fraction(study: Results) -> None:
+    table = sweep(study)
+    ax = plots.accuracy_by_fraction(table, arms=SMALL)
+    rows = table[(table["arm"] == "tam") & (table["metric"] == "online_accuracy")]
+    points = line(ax, "tam")
+    np.testing.assert_allclose(points[:, 1], 100 * rows.groupby("fraction")["value"].mean())
+    np.testing.assert_allclose(points[:, 0], [20, 80])  # the second of three arms stands in the middle
+    assert ax.get_xlabel() == "labels changed at a shift (%)"
+    assert "4 seeds" in ax.get_title(loc="left")
+    with pytest.raises(InputError, match="an arm stands at several learning rates of a fraction"):
+        plots.accuracy_by_fraction(pd.concat([table, table.assign(lr=9.0)]))
+
+
+RANKS = pd.DataFrame({"arm": ["tam", "sgdm", "adam", "adatam", "adam_cm"], "rank": [1.4, 2.0, 2.6, 4.2, 4.8]})
+RANKS = RANKS.assign(n_scenarios=12, critical_difference=1.3, p_value=0.004)
+
+
+def test_critical_differences_join_what_is_not_told_apart() -> None:
+    before, ax = RANKS.copy(), Figure().add_subplot()
+    assert plots.critical_differences(RANKS.iloc[::-1], ax=ax) is ax
+    pd.testing.assert_frame_equal(RANKS, before)
+    bars = [found.get_xdata() for found in ax.lines if found.get_linewidth() == 4]
+    ends = [[round(low + 0.05, 1), round(high - 0.05, 1)] for low, high in bars]  # drawn a little over
+    assert ends == [[1.4, 2.6], [4.2, 4.8]]
+    assert [text.get_text() for text in ax.texts] == [
+        f"{arm} ({rank:.2f})" for arm, rank in zip(RANKS["arm"], RANKS["rank"], strict=True)
+    ]
+    assert "12 scenarios; bar: less than the critical difference of 1.30 apart" in ax.get_title(loc="left")
+    assert ax.get_xlabel() == "average rank (1 is best)"
+    with pytest.raises(InputError, match="critical_differences"):
+        plots.critical_differences(RANKS.iloc[:0])
+
+
+def test_critical_differences_of_overlapping_groups() -> None:
+    ax = plots.critical_differences(RANKS.assign(rank=[1.0, 2.0, 3.0, 4.0, 5.0], critical_difference=2.5))
+    assert len([found for found in ax.lines if found.get_linewidth() == 4]) == 3  # 1-3, 2-4, 3-5
+    ax = plots.critical_differences(RANKS.assign(critical_difference=0.1))
+    assert not [found for found in ax.lines if found.get_linewidth() == 4]
+    assert plt.get_fignums() == []
 
 
 def test_paired_differences_shows_points_and_what_an_interval_leaves_open() -> None:

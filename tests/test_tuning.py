@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
 from tamcl.errors import InputError
-from tamcl.tuning import COLUMNS, select
+from tamcl.tuning import COLUMNS, by_lr, expected_best, extended, plateau, same_lr, select
 
 CELL = ["scenario", "arm", "lr", "seed"]
 
@@ -124,3 +126,121 @@ def test_input_stays_and_unknown_metric_is_named():
     assert_frame_equal(runs, copies[1])
     with pytest.raises(InputError, match=r"^unknown metric 'online_acuracy': did you mean 'online_accuracy'\?"):
         select(metrics, runs, "online_acuracy")
+
+
+# --- what the choice rests on ----------------------------------------------------------------------------------------
+
+
+def test_expected_best_is_the_mean_over_all_draws():
+    scores = {0.1: 0.5, 0.2: 0.9, 0.3: 0.7, 0.4: 0.6}
+    metrics, runs = tables({("tam", lr): [score] for lr, score in scores.items()})
+    found = expected_best(select(metrics, runs, "online_accuracy"), "online_accuracy")
+    assert found["trials"].tolist() == [1, 2, 3, 4]
+    for n, expected in zip(found["trials"], found["expected"], strict=True):
+        assert expected == pytest.approx(np.mean([max(draw) for draw in product(scores.values(), repeat=n)]))
+
+
+def test_expected_best_of_a_metric_to_be_lowered_and_of_rates_that_diverged():
+    metrics, runs = tables(
+        {
+            ("tam", 0.1): [0.5],
+            ("tam", 0.2): [0.1],
+            ("tam", 0.3): ["diverged"],
+            ("adam", 0.1): [0.8],
+            ("none", 1.0): ["failed"],
+        },
+        metric="forgetting",
+    )
+    found = expected_best(select(metrics, runs, "forgetting"), "forgetting").set_index(["arm", "trials"])["expected"]
+    assert set(found.index.get_level_values("arm")) == {"tam", "adam"}
+    assert found["tam", 1] == pytest.approx((0.5 + 0.1 + 0.8) / 3)  # the worst of the scenario stands for the rate lost
+    assert found["tam", 2] == pytest.approx(np.mean([min(draw) for draw in product([0.5, 0.1, 0.8], repeat=2)]))
+    assert found["adam", 1] == 0.8
+    assert expected_best(select(metrics.iloc[:0], runs.iloc[:0], "forgetting"), "forgetting").empty
+
+
+def test_plateau_stops_at_the_first_worse_rate():
+    scores = [0.76, 0.5, 0.77, 0.8, 0.761, 0.7, 0.79]
+    metrics, runs = tables({("tam", 0.1 * 2.0**i): [score] for i, score in enumerate(scores)})
+    row = plateau(select(metrics, runs, "online_accuracy"), "online_accuracy").iloc[0]
+    assert (row["lr_low"], row["lr_high"], row["n_rates"], row["open"]) == (0.4, 1.6, 3, False)
+    assert row["decades"] == pytest.approx(np.log10(4))
+    wide = plateau(select(metrics, runs, "online_accuracy"), "online_accuracy", share=0.5).iloc[0]
+    assert (wide["n_rates"], wide["open"]) == (7, True)
+    with pytest.raises(ValueError, match="share=95: needed is 0 < share <= 1"):
+        plateau(select(metrics, runs, "online_accuracy"), "online_accuracy", share=95)
+
+
+def test_plateau_of_metrics_to_be_lowered_of_diverged_rates_and_below_zero():
+    metrics, runs = tables(
+        {("tam", 0.1): [0.41], ("tam", 0.2): [0.40], ("tam", 0.4): ["diverged"], ("tam", 0.8): [0.40]}
+        | {("adam", 0.1): [-0.1], ("adam", 0.2): [0.2], ("none", 0.1): ["failed"]},
+        metric="forgetting",
+    )
+    found = plateau(select(metrics, runs, "forgetting"), "forgetting").set_index("arm")
+    assert found.loc["tam", ["lr_low", "lr_high", "n_rates", "open"]].tolist() == [0.1, 0.2, 2, True]
+    assert np.isnan(found.loc["adam", "decades"])
+    assert set(found.index) == {"tam", "adam"}
+
+
+def test_extended_goes_on_by_the_ratio_at_that_end():
+    grid = [0.001, 0.003, 0.01, 0.02]
+    assert extended(grid, 0.02, steps=3) == [0.04, 0.08, 0.16]
+    assert extended(grid, 0.001, steps=2) == pytest.approx([0.001 / 9, 0.001 / 3], rel=1e-5)
+    assert extended(reversed(grid), 0.003) == []
+    assert extended([0.1], 0.1) == [0.05, 0.2]
+    assert not set(extended(grid, 0.02)) & set(grid)
+    for bad in ((grid, 0.5, 1), ([0.0, 0.1], 0.1, 1), (grid, 0.02, 0)):
+        with pytest.raises(ValueError, match="needed are a rate of the grid"):
+            extended(bad[0], bad[1], steps=bad[2])
+
+
+def test_same_lr_shows_a_win_that_tuning_takes_away():
+    metrics, runs = tables(
+        {
+            ("sgdm", 0.1): [0.70, 0.72],
+            ("sgdm", 0.2): [0.40, 0.42],
+            ("tam", 0.1): [0.60, 0.62],
+            ("tam", 0.2): [0.71, 0.71],
+        }
+        | {("tam", 0.4): [0.5, 0.5], ("sgdm", 0.4): ["diverged", 0.1], ("adam", 0.01): [0.6, 0.6]}
+    )
+    table = same_lr(metrics, runs, "online_accuracy", pairs=[("tam", "sgdm")])
+    assert table["tuned"].tolist() == [True, False, False, False]
+    assert table[["lr_a", "lr_b"]].to_numpy().tolist() == [[0.2, 0.1], [0.1, 0.1], [0.2, 0.2], [0.4, 0.4]]
+    assert table["diff"].to_numpy() == pytest.approx([0, -0.1, 0.3, 0.4])
+    assert table["n_pairs"].tolist() == [2, 2, 2, 1]
+    every = same_lr(metrics, runs, "online_accuracy")
+    assert every.groupby(["arm_a", "arm_b"]).size().to_dict() == {
+        ("adam", "sgdm"): 1,
+        ("adam", "tam"): 1,
+        ("sgdm", "tam"): 4,
+    }
+
+
+def test_same_lr_where_one_arm_never_ends():
+    metrics, runs = tables({("a", 0.1): [0.5], ("b", 0.1): ["diverged"]})
+    row = same_lr(metrics, runs, "online_accuracy").iloc[0]
+    assert (row["tuned"], row["n_pairs"]) == (False, 0)
+    assert np.isnan(row["diff"])
+    assert same_lr(metrics.iloc[:0], runs.iloc[:0], "online_accuracy").empty
+
+
+def test_by_lr_marks_the_same_rate_in_every_metric():
+    scores = {("tam", 0.1): [0.5, 0.7], ("tam", 0.3): [0.8, 0.8], ("adam", 0.1): [0.2, "diverged"]}
+    metrics, runs = tables(scores)
+    drops, _ = tables(
+        {key: [value if isinstance(value, str) else 1 - value for value in each] for key, each in scores.items()},
+        metric="drop",
+    )
+    both = pd.concat([metrics, drops])
+    table = by_lr(both, runs, "online_accuracy")
+    assert list(table.columns) == ["metric", *COLUMNS]
+    assert table.loc[table["chosen"], ["metric", "lr"]].to_numpy().tolist() == [["online_accuracy", 0.3], ["drop", 0.3]]
+    found = table[(table["metric"] == "drop") & (table["arm"] == "tam")].set_index("lr")["score"]
+    assert found.to_dict() == pytest.approx({0.1: 0.4, 0.3: 0.2})
+    assert_frame_equal(
+        by_lr(both, runs, "online_accuracy", names=["online_accuracy"]).drop(columns="metric"),
+        select(metrics, runs, "online_accuracy"),
+    )
+    assert by_lr(both.iloc[:0], runs.iloc[:0], "online_accuracy").empty

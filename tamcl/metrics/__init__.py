@@ -1,17 +1,50 @@
-"""Metrics of retention and of adaptation: array functions, the table of what is known of each, and tables of them."""
+"""Metrics of retention, adaptation and plasticity: array functions, the table of what is known of each, and tables."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 from tamcl.errors import unknown_name
-from tamcl.metrics.adaptation import area_lost, drop, online_accuracy, online_loss, recovered, recovery_steps
+from tamcl.metrics.adaptation import (
+    area_lost,
+    drop,
+    learning_curve_area,
+    online_accuracy,
+    online_loss,
+    recovered,
+    recovery_auc,
+    recovery_steps,
+)
 from tamcl.metrics.metric import Metric
-from tamcl.metrics.retention import average_accuracy, backward_transfer, forgetting, learning_accuracy
+from tamcl.metrics.oracles import intransigence, regret
+from tamcl.metrics.plasticity import end_accuracy, end_accuracy_slope, sample_plasticity
+from tamcl.metrics.retention import (
+    average_accuracy,
+    average_anytime_accuracy,
+    backward_transfer,
+    forgetting,
+    forgetting_first,
+    forgetting_max,
+    forward_transfer,
+    learning_accuracy,
+    retained,
+    worst_case_accuracy,
+)
 
 if TYPE_CHECKING:
-    from tamcl.metrics.tables import accuracy_matrix, measure, recovery_curves, shifts
+    from tamcl.metrics.cells import accuracy_matrix
+    from tamcl.metrics.oracles import intransigences, regrets
+    from tamcl.metrics.tables import (
+        by_experience,
+        capacity,
+        measure,
+        recovery_curves,
+        recovery_survival,
+        shifts,
+        windowed,
+    )
 
 __all__ = [
     "METRICS",
@@ -19,72 +52,137 @@ __all__ = [
     "accuracy_matrix",
     "area_lost",
     "average_accuracy",
+    "average_anytime_accuracy",
     "backward_transfer",
+    "by_experience",
+    "capacity",
     "drop",
+    "end_accuracy",
+    "end_accuracy_slope",
     "find",
     "forgetting",
+    "forgetting_first",
+    "forgetting_max",
+    "forward_transfer",
+    "intransigence",
+    "intransigences",
     "learning_accuracy",
+    "learning_curve_area",
     "measure",
     "online_accuracy",
     "online_loss",
     "recovered",
+    "recovery_auc",
     "recovery_curves",
     "recovery_steps",
+    "recovery_survival",
+    "regret",
+    "regrets",
+    "retained",
+    "sample_plasticity",
     "shifts",
+    "windowed",
+    "worst_case_accuracy",
 ]
 
 _GEM = "Gradient Episodic Memory for Continual Learning, 2017, https://arxiv.org/abs/1706.08840"
 _RWALK = "Riemannian Walk for Incremental Learning, 2018, eq. 3, https://arxiv.org/abs/1801.10112"
 _MER = "Learning to Learn without Forgetting, 2019, https://arxiv.org/abs/1810.11910"
 _GAMA = "On evaluating stream learning algorithms, 2013, https://doi.org/10.1007/s10994-012-5320-9"
-_OWN = "tamcl's own definition: see tamcl.metrics.adaptation"
+_TAG = "TAG: Task-based Accumulated Gradients for Lifelong learning, 2021, https://arxiv.org/abs/2105.05155"
+_AVALANCHE = "Avalanche: an End-to-End Library for Continual Learning, 2021, https://arxiv.org/abs/2104.00405"
+_SURVEY = "A Comprehensive Empirical Evaluation on Online Continual Learning, 2023, https://arxiv.org/abs/2308.10328"
+_GAP = "Continual evaluation for lifelong learning, 2023, section 3, https://arxiv.org/abs/2205.13452"
+_AGEM = "Efficient Lifelong Learning with A-GEM, 2019, section 3, https://arxiv.org/abs/1812.00420"
+_OWN = "tamcl's own definition: see tamcl.metrics."
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric(
             "online_accuracy", online_accuracy, "online", "higher", 0, 1, "fraction", "Online accuracy",
-            "sum_t c_t / sum_t n_t", _GAMA,
+            "sum_t c_t / sum_t n_t", _GAMA, core=True,
         ),
         Metric(
             "online_loss", online_loss, "loss", "lower", 0, inf, "loss", "Online loss",
-            "sum_t n_t l_t / sum_t n_t", _GAMA,
+            "sum_t n_t l_t / sum_t n_t", _GAMA, core=True,
         ),
         Metric(
             "drop", drop, "online", "lower", -1, 1, "fraction", "Drop at a shift",
-            "mean_e (b_e - a_e0)", _OWN,
+            "mean_e (b_e - a_e0)", _OWN + "adaptation", core=True,
         ),
         Metric(
             "recovery_steps", recovery_steps, "online", "lower", 0, inf, "mini-batches", "Time to recover",
-            "mean_e min {k: a_ek >= 0.95 b_e}", _OWN,
+            "mean_e min {k: a_ek >= 0.95 b_e}", _OWN + "adaptation", core=True,
         ),
         Metric(
             "recovered", recovered, "online", "higher", 0, 1, "fraction", "Shifts recovered from",
-            "mean_e [max_k a_ek >= 0.95 b_e]", _OWN,
+            "mean_e [max_k a_ek >= 0.95 b_e]", _OWN + "adaptation", core=True,
         ),
         Metric(
-            "area_lost", area_lost, "online", "lower", 0, inf, "accuracy-steps", "Area lost after a shift",
-            "mean_e sum_{k < r_e} (b_e - a_ek)", _OWN,
+            "end_accuracy", end_accuracy, "online", "higher", 0, 1, "fraction", "Accuracy at the end of an experience",
+            "mean_e b_e", _OWN + "plasticity", core=True,
         ),
         Metric(
             "average_accuracy", average_accuracy, "matrix", "higher", 0, 1, "fraction", "Average accuracy",
-            "mean_j R[T-1, j]", _GEM,
+            "mean_j R[T-1, j]", _GEM, core=True,
         ),
         Metric(
             "learning_accuracy", learning_accuracy, "matrix", "higher", 0, 1, "fraction", "Learning accuracy",
-            "mean_j R[j, j]", _MER,
+            "mean_j R[j, j]", _MER, core=True,
         ),
         Metric(
             "forgetting", forgetting, "matrix", "lower", -1, 1, "fraction", "Forgetting",
-            "mean_{j < T-1} (max_{j <= l < T-1} R[l, j] - R[T-1, j])", _RWALK,
+            "mean_{j < T-1} (max_{j <= l < T-1} R[l, j] - R[T-1, j])", _RWALK, core=True,
+        ),
+        Metric(
+            "area_lost", area_lost, "online", "lower", 0, inf, "accuracy-steps", "Area lost after a shift",
+            "mean_e sum_{k < r_e} (b_e - a_ek)", _OWN + "adaptation",
+        ),
+        Metric(
+            "recovery_auc", recovery_auc, "online", "higher", 0, 1, "fraction", "Accuracy right after a shift",
+            "mean_e (sum_{k < 50} c_ek / sum_{k < 50} n_ek)", _OWN + "adaptation",
+        ),
+        Metric(
+            "learning_curve_area", learning_curve_area, "online", "higher", 0, 1, "fraction", "Learning curve area",
+            "mean_{b <= 10} mean_e (c_eb / n_eb)", _AGEM,
+        ),
+        Metric(
+            "end_accuracy_slope", end_accuracy_slope, "online", "higher", -1, 1, "per experience",
+            "Trend of the accuracy at the end", "slope of b_e over e, least squares", _OWN + "plasticity",
         ),
         Metric(
             "backward_transfer", backward_transfer, "matrix", "higher", -1, 1, "fraction", "Backward transfer",
             "mean_{j < T-1} (R[T-1, j] - R[j, j])", _GEM,
         ),
+        Metric(
+            "forward_transfer", forward_transfer, "matrix_and_start", "higher", -1, 1, "fraction", "Forward transfer",
+            "mean_{j > 0} (R[j-1, j] - R[-1, j])", _GEM,
+        ),
+        Metric(
+            "forgetting_max", forgetting_max, "matrix", "lower", 0, 1, "fraction", "Forgetting, last row included",
+            "mean_{j < T-1} (max_{j <= l <= T-1} R[l, j] - R[T-1, j])", _TAG,
+        ),
+        Metric(
+            "forgetting_first", forgetting_first, "matrix", "lower", -1, 1, "fraction", "Forgetting, first minus last",
+            "mean_{j < T-1} (R[j, j] - R[T-1, j])", _AVALANCHE,
+        ),
+        Metric(
+            "retained", retained, "matrix", "higher", 0, 1, "fraction", "Accuracy on earlier experiences",
+            "mean_{j < T-1} R[T-1, j]", _OWN + "retention",
+        ),
+        Metric(
+            "average_anytime_accuracy", average_anytime_accuracy, "matrix", "higher", 0, 1, "fraction",
+            "Average anytime accuracy", "mean_i mean_{j <= i} R[i, j]", _SURVEY,
+        ),
+        Metric(
+            "worst_case_accuracy", worst_case_accuracy, "matrix", "higher", 0, 1, "fraction", "Worst-case accuracy",
+            "(R[T-1, T-1] + sum_{j < T-1} min_{l > j} R[l, j]) / T", _GAP,
+        ),
     )
 }  # fmt: skip
-"""Every metric by name, in the order in which reports show them."""
+"""Every metric by name, in the order in which reports show them: the core ones first, in each group those of the online
+rows before those of the accuracy matrix. In an equation R[-1, j] is the untrained model."""
 
 
 def find(name: str) -> Metric:
@@ -105,10 +203,16 @@ def find(name: str) -> Metric:
     return METRICS[name]
 
 
+_TABLES = {
+    **dict.fromkeys(("by_experience", "capacity", "measure", "recovery_curves", "recovery_survival"), "tables"),
+    **dict.fromkeys(("shifts", "windowed"), "tables"),
+    **dict.fromkeys(("intransigences", "regrets"), "oracles"),
+    "accuracy_matrix": "cells",
+}
+
+
 def __getattr__(name: str) -> Any:
     # The tables need pandas, which a list of the metrics should not wait for.
-    if name in {"accuracy_matrix", "measure", "recovery_curves", "shifts"}:
-        from tamcl.metrics import tables
-
-        return getattr(tables, name)
+    if name in _TABLES:
+        return getattr(import_module(f"tamcl.metrics.{_TABLES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

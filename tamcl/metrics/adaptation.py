@@ -17,6 +17,9 @@ mini-batches since the shift and :math:`S` the number of them in the experience:
 - censored: no window of the experience recovered. All that is known then is that recovery took at least
   :math:`S - 9` mini-batches, so this is the number that is recorded: a mean over censored shifts is a lower bound.
 
+Beside them stand ``recovery_auc``, the accuracy over the first 50 mini-batches after a shift, and
+``learning_curve_area``, that over the first 11 of every experience: both need no level before and are never censored.
+
 An experience too short for a window gives half of its mini-batches, at least one, to it. All of this is relative to the
 model's own level before: a model that has learned nothing has nothing to lose and recovers at once, and at a single
 learning rate these numbers say more about that rate than about the optimizer. Read them beside the online accuracy.
@@ -24,6 +27,7 @@ learning rate these numbers say more about that rate than about the optimizer. R
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -38,6 +42,12 @@ WINDOW = 10
 """Mini-batches of the smoothed accuracy."""
 RECOVERED = 0.95
 """Share of the level before at which a model counts as recovered."""
+FIRST = 50
+"""Mini-batches after a shift that ``recovery_auc`` is taken over."""
+BETA = 10
+"""Updates after the start of an experience that ``learning_curve_area`` is taken over."""
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""Shares of an experience at which ``accuracy_at`` looks."""
 
 
 class Shifts(NamedTuple):
@@ -153,7 +163,7 @@ def online_accuracy(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> 
     >>> online_accuracy(correct=[2, 7, 9, 4], n=[10, 10, 10, 5], experience=[0, 0, 1, 1])
     0.6285714285714286
     """
-    correct, n, _ = _rows(correct, n, experience)
+    correct, n, _ = rows_of(correct, n, experience)
     return float(correct.sum() / n.sum())
 
 
@@ -186,7 +196,7 @@ def online_loss(loss: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     if len(wrong):
         t = wrong[0]
         raise ValueError(f"mini-batch {t} has a loss of {losses[t]:g}: a number >= 0 is possible")
-    _, sizes, _ = _rows(np.zeros_like(sizes), sizes, experience)
+    _, sizes, _ = rows_of(np.zeros_like(sizes), sizes, experience)
     return float((losses * sizes).sum() / sizes.sum())
 
 
@@ -217,7 +227,7 @@ def drop(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     >>> round(drop(correct=[9] * 60 + [3] * 20 + [9] * 40, n=[10] * 120, experience=[0] * 60 + [1] * 60), 4)
     0.6
     """
-    return _mean(after_shifts(correct, n, experience).drop)
+    return mean_of(after_shifts(correct, n, experience).drop)
 
 
 def recovery_steps(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
@@ -250,7 +260,7 @@ def recovery_steps(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> f
     >>> recovery_steps(correct=[9] * 60 + [3] * 20 + [9] * 40, n=[10] * 120, experience=[0] * 60 + [1] * 60)
     20.0
     """
-    return _mean(after_shifts(correct, n, experience).recovery_steps)
+    return mean_of(after_shifts(correct, n, experience).recovery_steps)
 
 
 def recovered(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
@@ -283,7 +293,7 @@ def recovered(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     >>> recovered(correct, n=[10] * 180, experience=[0] * 60 + [1] * 60 + [2] * 60)
     0.5
     """
-    return _mean(~after_shifts(correct, n, experience).censored)
+    return mean_of(~after_shifts(correct, n, experience).censored)
 
 
 def area_lost(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
@@ -316,17 +326,189 @@ def area_lost(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     >>> round(area_lost([9] * 60 + [3] * 20 + [9] * 40, n=[10] * 120, experience=[0] * 60 + [1] * 60), 2)
     9.3
     """
-    return _mean(after_shifts(correct, n, experience).area_lost)
+    return mean_of(after_shifts(correct, n, experience).area_lost)
+
+
+def recovery_auc(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
+    r"""Return the accuracy over the first 50 mini-batches after a shift, mean over shifts; higher is better.
+
+    .. math:: \frac{1}{T-1} \sum_{e=1}^{T-1} \Big( \sum_{k < K_e} c_{e,k} \Big/ \sum_{k < K_e} n_{e,k} \Big),
+        \qquad K_e = \min(50, S_e)
+
+    with :math:`c_{e,k}` right answers among the :math:`n_{e,k}` examples of the mini-batch k after the shift to
+    experience e: the area under the curve of recovery, by its length. It needs no level before and is not censored, so
+    that, unlike ``recovery_steps``, it does not reward a model that had little to lose.
+
+    Parameters
+    ----------
+    correct, n, experience : array, (steps,)
+        Right answers, examples and experience of each mini-batch, in the order of the stream.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan without a shift.
+
+    References
+    ----------
+    tamcl's own definition.
+
+    Examples
+    --------
+    After the shift 20 mini-batches at 0.3, then 30 at 0.9.
+
+    >>> recovery_auc(correct=[9] * 60 + [3] * 20 + [9] * 40, n=[10] * 120, experience=[0] * 60 + [1] * 60)
+    0.66
+    """
+    parts = split(correct, n, experience)[1:]
+    return mean_of(np.array([right[:FIRST].sum() / seen[:FIRST].sum() for right, seen in parts]))
+
+
+def learning_curve_area(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
+    r"""Return the accuracy over the first 11 mini-batches, mean over experiences; higher is better.
+
+    .. math:: LCA_\beta = \frac{1}{\beta + 1} \sum_{b=0}^{\beta} Z_b, \qquad
+        Z_b = \frac{1}{T} \sum_{e=0}^{T-1} \frac{c_{e,b}}{n_{e,b}}, \qquad \beta = 10
+
+    with :math:`Z_b` the accuracy on an experience after b mini-batches of it. The paper tests on held-out data after
+    each mini-batch. Assumption: here it is the accuracy on the next mini-batch, before the update on it, which costs
+    nothing more; in a single pass it has the same mean, with more noise. Unlike ``recovery_auc`` the first experience
+    counts too. An experience with fewer mini-batches counts with those that it has.
+
+    Parameters
+    ----------
+    correct, n, experience : array, (steps,)
+        Right answers, examples and experience of each mini-batch, in the order of the stream.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    References
+    ----------
+    Efficient Lifelong Learning with A-GEM, 2019, section 3, https://arxiv.org/abs/1812.00420
+
+    Examples
+    --------
+    Half right in the first experience; in the second, one more right answer with each mini-batch, from 0 to 10.
+
+    >>> learning_curve_area(correct=[5] * 20 + list(range(11)) + [10] * 9, n=[10] * 40, experience=[0] * 20 + [1] * 20)
+    0.5
+    """
+    parts = split(correct, n, experience)
+    return mean_of(np.array([(right[: BETA + 1] / seen[: BETA + 1]).mean() for right, seen in parts]))
+
+
+def accuracy_at(
+    correct: ArrayLike,
+    n: ArrayLike,
+    experience: ArrayLike,
+    *,
+    shares: Sequence[float] = SHARES,
+    window: int = WINDOW,
+) -> Array:
+    """Return the online accuracy when a share of an experience is over: how far it is after 10 %, after half.
+
+    Parameters
+    ----------
+    correct, n, experience : array, (steps,)
+        Right answers, examples and experience of each mini-batch, in the order of the stream.
+    shares : sequence of float
+        Shares of an experience, in (0, 1]; 1 is its end.
+    window : int
+        Mini-batches that the accuracy is taken over, the last ones before that point. Fewer where the experience has
+        fewer so far, or is too short for a window.
+
+    Returns
+    -------
+    array, (T, number of shares)
+        A row an experience.
+
+    Examples
+    --------
+    >>> accuracy_at(correct=[0, 2, 4, 6, 8, 10], n=[10] * 6, experience=[0] * 6, shares=[0.5, 1], window=2)
+    array([[0.3, 0.9]])
+    """
+    wrong = [share for share in shares if not 0 < share <= 1]
+    if wrong or window < 1:
+        raise ValueError(f"{shares=}, {window=}: needed are shares in (0, 1] and window >= 1")
+    rows = []
+    for right, seen in split(correct, n, experience):
+        ends = [int(np.ceil(share * len(seen) - 1e-9)) for share in shares]
+        parts = [slice(max(0, end - shortened(window, len(seen))), end) for end in ends]
+        rows.append([right[part].sum() / seen[part].sum() for part in parts])
+    return np.array(rows, dtype=np.float64)
+
+
+def not_recovered(recovery_steps: ArrayLike, censored: ArrayLike) -> tuple[Array, Array]:
+    r"""Return the share of shifts not yet recovered from, by mini-batches since the shift (Kaplan and Meier).
+
+    .. math:: S(k) = \prod_{i:\, k_i \le k} \Big( 1 - \frac{d_i}{m_i} \Big)
+
+    with :math:`d_i` shifts recovered from after exactly :math:`k_i` mini-batches, of the :math:`m_i` that were neither
+    recovered from before nor already over. A shift that was never recovered from leaves when its experience ends, and
+    says nothing of what would have come: where experiences differ in length this is fair, where a plain mean of
+    ``recovery_steps`` is not. It assumes that the length of an experience tells nothing of how hard the shift is.
+
+    Parameters
+    ----------
+    recovery_steps, censored : array, (shifts,)
+        As ``after_shifts`` gives them, of one run or of several together.
+
+    Returns
+    -------
+    k : array, (m,)
+        The mini-batches at which something happened, from 0 on.
+    share : array, (m,)
+        Share of shifts still not recovered from after k mini-batches.
+
+    References
+    ----------
+    Nonparametric estimation from incomplete observations, 1958, https://doi.org/10.2307/2281868
+
+    Examples
+    --------
+    Four shifts: back after 5 and 20 mini-batches; over after 10 and 30, not back.
+
+    >>> k, share = not_recovered([5, 20, 10, 30], [False, False, True, True])
+    >>> k, share
+    (array([ 0.,  5., 10., 20., 30.]), array([1.   , 0.75 , 0.75 , 0.375, 0.375]))
+    """
+    steps, out = np.asarray(recovery_steps, dtype=np.float64), np.asarray(censored, dtype=bool)
+    if steps.ndim != 1 or steps.shape != out.shape:
+        raise ValueError(f"recovery_steps, censored have shapes {steps.shape}, {out.shape}: one entry a shift")
+    k = np.unique(np.append(steps, 0.0))
+    at_risk = (steps[:, None] >= k).sum(axis=0)
+    back = ((steps[:, None] == k) & ~out[:, None]).sum(axis=0)
+    return k, np.cumprod(1 - back / np.maximum(at_risk, 1))
+
+
+def restricted_mean(k: ArrayLike, share: ArrayLike) -> float:
+    r"""Return the mean time to recover within the time watched, from the curve of ``not_recovered``.
+
+    .. math:: \int_0^{K} S(k)\, dk
+
+    with K the largest time in the curve: the area under it. Compare only curves that were watched equally long.
+
+    Examples
+    --------
+    >>> restricted_mean(*not_recovered([5, 20, 10, 30], [False, False, True, True]))
+    20.0
+    """
+    times, shares = np.asarray(k, dtype=np.float64), np.asarray(share, dtype=np.float64)
+    return float((np.diff(times) * shares[:-1]).sum())
 
 
 def split(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> list[tuple[Array, Array]]:
     """Return ``(correct, n)`` of each experience, in the order of the stream."""
-    correct, n, experience = _rows(correct, n, experience)
+    correct, n, experience = rows_of(correct, n, experience)
     shifts = np.flatnonzero(np.diff(experience)) + 1
     return list(zip(np.split(correct, shifts), np.split(n, shifts), strict=True))
 
 
-def _rows(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> tuple[Array, Array, Array]:
+def rows_of(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> tuple[Array, Array, Array]:
+    """Return the three arrays, after checking that they are online rows in the order of the stream."""
     c, m, e = (np.asarray(values, dtype=np.float64) for values in (correct, n, experience))
     if c.ndim != 1 or not c.shape == m.shape == e.shape or c.size == 0:
         raise ValueError(f"correct, n, experience have shapes {c.shape}, {m.shape}, {e.shape}: one row a mini-batch")
@@ -343,5 +525,6 @@ def _rows(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> tuple[Arra
     return c, m, e
 
 
-def _mean(values: NDArray[np.bool_] | Array) -> float:
+def mean_of(values: NDArray[np.bool_] | Array) -> float:
+    """Return the mean over shifts or experiences, nan of none."""
     return float(values.mean()) if len(values) else float("nan")

@@ -16,11 +16,13 @@ class Metric:
     name : str
         Its name in the ``metrics`` table.
     function : callable
-        ``function(R)`` where ``on="matrix"``, ``function(correct, n, experience)`` where ``on="online"``,
-        ``function(loss, n, experience)`` where ``on="loss"``; returns a float, nan where the metric has no value (such
-        as forgetting after a single experience).
-    on : {"matrix", "online", "loss"}
-        What it is computed from: the accuracy matrix, or right answers or losses of the online (prequential) rows.
+        ``function(R)`` where ``on="matrix"``, ``function(R, start)`` where ``on="matrix_and_start"``,
+        ``function(correct, n, experience)`` where ``on="online"``, ``function(loss, n, experience)`` where
+        ``on="loss"``; returns a float, nan where the metric has no value (such as forgetting after a single
+        experience).
+    on : {"matrix", "matrix_and_start", "online", "loss"}
+        What it is computed from: the accuracy matrix; the matrix and the accuracies of the untrained model; or right
+        answers or losses of the online (prequential) rows.
     better : {"higher", "lower"}
         Its direction.
     low, high : float
@@ -33,11 +35,13 @@ class Metric:
         Its definition in symbols.
     reference : str
         Where the definition comes from: title, year, link; or that it is tamcl's own.
+    core : bool
+        Whether it belongs to the few that a report shows first; the others say more of the same or of special cases.
     """
 
     name: str
     function: Callable[..., float]
-    on: Literal["matrix", "online", "loss"]
+    on: Literal["matrix", "matrix_and_start", "online", "loss"]
     better: Literal["higher", "lower"]
     low: float
     high: float
@@ -45,6 +49,7 @@ class Metric:
     label: str
     equation: str
     reference: str
+    core: bool = False
 
     @property
     def sign(self) -> int:

@@ -6,6 +6,18 @@ entry that was not measured is nan: a metric that needs it says so, and never ta
 "Forgetting" has several definitions in the literature and in the libraries, so each one here has its equation, its sign
 and its source. Under label flips the same input has another label in every concept, so that what is learned of a new
 concept must be forgotten of the old ones: retention says there how far a model has moved on, not how good it is.
+
+Three definitions of forgetting on one matrix, ``[[.60, -, -], [.90, .80, -], [.70, .85, .75]]``:
+
+=====================  =====================================  ======  ==============================================
+name                   taken for what was known of j          value   also in
+=====================  =====================================  ======  ==============================================
+``forgetting``         best of rows j to T - 2                 0.075  Riemannian Walk, eq. 3; continuum
+``forgetting_max``     best of rows j to T - 1                 0.100  TAG; mammoth; CL-Gym
+``forgetting_first``   row j, right after training            -0.075  Avalanche; minus ``backward_transfer``
+=====================  =====================================  ======  ==============================================
+
+Intransigence compares with a second model and so is no metric of a single run: see ``tamcl.metrics.oracles``.
 """
 
 from __future__ import annotations
@@ -47,8 +59,8 @@ def average_accuracy(R: ArrayLike) -> float:
     >>> round(average_accuracy(R), 4)
     0.7667
     """
-    R = _matrix(R)
-    _require(R, _last_row(R))
+    R = matrix_of(R)
+    require(R, _last_row(R))
     return float(R[-1].mean())
 
 
@@ -59,9 +71,9 @@ def forgetting(R: ArrayLike) -> float:
 
     The best is taken over the rows from the one that trained experience j to the last but one, so that F is negative
     where the last experience made earlier ones better than they ever were. Other definitions that go by this name:
-    with the last row inside the maximum F cannot be negative; with :math:`R_{j,j}` for the maximum it is minus
-    ``backward_transfer``; with the rows before j inside the maximum a lucky accuracy on an experience not yet trained
-    counts as knowledge.
+    with the last row inside the maximum F cannot be negative (``forgetting_max``); with :math:`R_{j,j}` for the maximum
+    it is minus ``backward_transfer`` (``forgetting_first``); with the rows before j inside the maximum a lucky accuracy
+    on an experience not yet trained counts as knowledge.
 
     Parameters
     ----------
@@ -89,14 +101,93 @@ def forgetting(R: ArrayLike) -> float:
     >>> round(forgetting(R), 4)
     0.075
     """
-    R = _matrix(R)
+    R = matrix_of(R)
     if len(R) == 1:
         return float("nan")
     trained = np.tri(len(R), dtype=bool)
     trained[-1, -1] = False
-    _require(R, trained)
+    require(R, trained)
     earlier = np.where(trained, R, -np.inf)[:-1, :-1]
     return float((earlier.max(axis=0) - R[-1, :-1]).mean())
+
+
+def forgetting_max(R: ArrayLike) -> float:
+    r"""Return how far earlier experiences have fallen below their best, last row included; lower is better.
+
+    .. math:: F^{\max} = \frac{1}{T-1} \sum_{j=0}^{T-2} \Big( \max_{j \le l \le T-1} R_{l,j} - R_{T-1,j} \Big)
+
+    Unlike ``forgetting`` it is never negative: an experience that ends at its best counts as 0, however much it gained.
+
+    Parameters
+    ----------
+    R : array, (T, T)
+        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
+        are not used.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan for one experience.
+
+    References
+    ----------
+    TAG: Task-based Accumulated Gradients for Lifelong learning, 2021, https://arxiv.org/abs/2105.05155; the library
+    mammoth computes it so, too.
+
+    Examples
+    --------
+    Experience 0 fell from 0.9 to 0.7, experience 1 ends at its best: (0.2 + 0) / 2.
+
+    >>> R = [[0.60, 0.00, 0.00],
+    ...      [0.90, 0.80, 0.00],
+    ...      [0.70, 0.85, 0.75]]
+    >>> round(forgetting_max(R), 4)
+    0.1
+    """
+    R = matrix_of(R)
+    if len(R) == 1:
+        return float("nan")
+    trained = np.tri(len(R), dtype=bool)
+    trained[-1, -1] = False
+    require(R, trained)
+    best = np.where(trained, R, -np.inf)[:, :-1].max(axis=0)
+    return float((best - R[-1, :-1]).mean())
+
+
+def forgetting_first(R: ArrayLike) -> float:
+    r"""Return how far earlier experiences have fallen since training on them, on average; lower is better.
+
+    .. math:: F^{\mathrm{first}} = \frac{1}{T-1} \sum_{j=0}^{T-2} \big( R_{j,j} - R_{T-1,j} \big) = -BWT
+
+    Negative where later training did good.
+
+    Parameters
+    ----------
+    R : array, (T, T)
+        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
+        are not used.
+
+    Returns
+    -------
+    float
+        In [-1, 1]; nan for one experience.
+
+    References
+    ----------
+    Avalanche: an End-to-End Library for Continual Learning, 2021, https://arxiv.org/abs/2104.00405, whose metric of
+    this name it is.
+
+    Examples
+    --------
+    Experience 0 rose from 0.6 to 0.7 and experience 1 from 0.8 to 0.85: (-0.1 - 0.05) / 2.
+
+    >>> R = [[0.60, 0.00, 0.00],
+    ...      [0.90, 0.80, 0.00],
+    ...      [0.70, 0.85, 0.75]]
+    >>> round(forgetting_first(R), 4)
+    -0.075
+    """
+    return 0.0 - backward_transfer(R)
 
 
 def backward_transfer(R: ArrayLike) -> float:
@@ -126,12 +217,12 @@ def backward_transfer(R: ArrayLike) -> float:
     >>> round(backward_transfer(R), 4)
     0.075
     """
-    R = _matrix(R)
+    R = matrix_of(R)
     if len(R) == 1:
         return float("nan")
     needed = np.eye(len(R), dtype=bool) | _last_row(R)
     needed[-1, -1] = False
-    _require(R, needed)
+    require(R, needed)
     return float((R[-1, :-1] - R.diagonal()[:-1]).mean())
 
 
@@ -163,12 +254,183 @@ def learning_accuracy(R: ArrayLike) -> float:
     >>> round(learning_accuracy(R), 4)
     0.7167
     """
-    R = _matrix(R)
-    _require(R, np.eye(len(R), dtype=bool))
+    R = matrix_of(R)
+    require(R, np.eye(len(R), dtype=bool))
     return float(R.diagonal().mean())
 
 
-def _matrix(R: ArrayLike) -> Array:
+def average_anytime_accuracy(R: ArrayLike) -> float:
+    r"""Return the mean accuracy on what was seen so far, over all times of testing; higher is better.
+
+    .. math:: AAA = \frac{1}{T} \sum_{i=0}^{T-1} \frac{1}{i+1} \sum_{j=0}^{i} R_{i,j}
+
+    The papers test within an experience too. Assumption: here a model is tested after each experience only, so that
+    the times are the T boundaries.
+
+    Parameters
+    ----------
+    R : array, (T, T)
+        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
+        are not used.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    References
+    ----------
+    A Comprehensive Empirical Evaluation on Online Continual Learning, 2023, https://arxiv.org/abs/2308.10328
+
+    Examples
+    --------
+    The rows hold 0.6 on average, then 0.85, then 0.7667.
+
+    >>> R = [[0.60, 0.00, 0.00],
+    ...      [0.90, 0.80, 0.00],
+    ...      [0.70, 0.85, 0.75]]
+    >>> round(average_anytime_accuracy(R), 4)
+    0.7389
+    """
+    R = matrix_of(R)
+    seen = np.tri(len(R), dtype=bool)
+    require(R, seen)
+    return float((np.where(seen, R, 0.0).sum(axis=1) / seen.sum(axis=1)).mean())
+
+
+def retained(R: ArrayLike) -> float:
+    r"""Return the mean accuracy on all earlier experiences at the end of training; higher is better.
+
+    .. math:: \frac{1}{T-1} \sum_{j=0}^{T-2} R_{T-1,j}
+
+    ``average_accuracy`` without the experience trained last, which every optimizer still knows. (Where the literature
+    speaks of retained accuracy it mostly means ``average_accuracy`` itself.)
+
+    Parameters
+    ----------
+    R : array, (T, T)
+        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
+        are not used.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan for one experience.
+
+    References
+    ----------
+    tamcl's own definition.
+
+    Examples
+    --------
+    >>> R = [[0.60, 0.00, 0.00],
+    ...      [0.90, 0.80, 0.00],
+    ...      [0.70, 0.85, 0.75]]
+    >>> round(retained(R), 4)
+    0.775
+    """
+    R = matrix_of(R)
+    if len(R) == 1:
+        return float("nan")
+    needed = _last_row(R).copy()
+    needed[-1, -1] = False
+    require(R, needed)
+    return float(R[-1, :-1].mean())
+
+
+def worst_case_accuracy(R: ArrayLike) -> float:
+    r"""Return the accuracy on the last experience and the lowest later one on each other; higher is better.
+
+    .. math:: WC = \frac{1}{T} \Big( R_{T-1,T-1} + \sum_{j=0}^{T-2} \min_{j < l \le T-1} R_{l,j} \Big)
+
+    The paper takes the minimum over every update and so sees the stability gap, the dip right after a shift that is
+    over before the experience ends. Assumption: here the minimum is over the ends of experiences, where the model is
+    tested; a dip within an experience is not in it, so this is an upper bound of the paper's WC-ACC.
+
+    Parameters
+    ----------
+    R : array, (T, T)
+        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
+        are not used.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    References
+    ----------
+    Continual evaluation for lifelong learning: Identifying the stability gap, 2023, section 3,
+    https://arxiv.org/abs/2205.13452
+
+    Examples
+    --------
+    After training on it, experience 0 is at worst at 0.7 and experience 1 at 0.85: (0.75 + 0.7 + 0.85) / 3.
+
+    >>> R = [[0.60, 0.00, 0.00],
+    ...      [0.90, 0.80, 0.00],
+    ...      [0.70, 0.85, 0.75]]
+    >>> round(worst_case_accuracy(R), 4)
+    0.7667
+    """
+    R = matrix_of(R)
+    later = np.tri(len(R), k=-1, dtype=bool)
+    needed = later.copy()
+    needed[-1, -1] = True
+    require(R, needed)
+    lowest = np.where(later, R, np.inf)[:, :-1].min(axis=0)
+    return float((R[-1, -1] + lowest.sum()) / len(R))
+
+
+def forward_transfer(R: ArrayLike, start: ArrayLike) -> float:
+    r"""Return how much training so far helps with the next experience before it is trained; higher is better.
+
+    .. math:: FWT = \frac{1}{T-1} \sum_{j=1}^{T-1} \big( R_{j-1,j} - b_j \big)
+
+    with :math:`b_j` the accuracy of the untrained model. Under label flips what was learnt is wrong for the flipped
+    classes, which makes it negative.
+
+    Parameters
+    ----------
+    R : array, (T, T)
+        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Only the entries right above
+        the diagonal are used.
+    start : array, (T,)
+        Accuracy of the untrained model on each experience, in [0, 1].
+
+    Returns
+    -------
+    float
+        In [-1, 1]; nan for one experience.
+
+    References
+    ----------
+    Gradient Episodic Memory for Continual Learning, 2017, https://arxiv.org/abs/1706.08840
+
+    Examples
+    --------
+    Experience 1 stood at 0.3 instead of 0.1 before its turn, experience 2 at 0.05 instead of 0.15.
+
+    >>> R = [[0.60, 0.30, 0.10],
+    ...      [0.90, 0.80, 0.05],
+    ...      [0.70, 0.85, 0.75]]
+    >>> round(forward_transfer(R, start=[0.10, 0.10, 0.15]), 4)
+    0.05
+    """
+    R = matrix_of(R)
+    b = fractions_of("start", start, len(R))
+    if len(R) == 1:
+        return float("nan")
+    require(R, np.eye(len(R), k=1, dtype=bool))
+    missing = np.flatnonzero(np.isnan(b[1:])) + 1
+    if len(missing):
+        j = missing[0]
+        raise Missing(f"start[{j}] is missing: the accuracy of the untrained model on experience {j}")
+    return float((R.diagonal(1) - b[1:]).mean())
+
+
+def matrix_of(R: ArrayLike) -> Array:
+    """Return R as an array, after checking that it is square and holds fractions or nan."""
     matrix = np.asarray(R, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise ValueError(f"R has shape {matrix.shape}: a square accuracy matrix (T, T) with T >= 1 is needed")
@@ -179,11 +441,24 @@ def _matrix(R: ArrayLike) -> Array:
     return matrix
 
 
+def fractions_of(name: str, values: ArrayLike, size: int) -> Array:
+    """Return one accuracy an experience as an array, after checking that they are fractions or nan."""
+    fractions = np.asarray(values, dtype=np.float64)
+    if fractions.shape != (size,):
+        raise ValueError(f"{name} has shape {fractions.shape}: one accuracy an experience, ({size},), is needed")
+    outside = np.flatnonzero((fractions < 0) | (fractions > 1))
+    if len(outside):
+        j = outside[0]
+        raise ValueError(f"{name}[{j}] = {fractions[j]:g}: accuracies are fractions in [0, 1]")
+    return fractions
+
+
 def _last_row(R: Array) -> NDArray[np.bool_]:
     return np.broadcast_to(np.arange(len(R))[:, None] == len(R) - 1, R.shape)
 
 
-def _require(R: Array, needed: NDArray[np.bool_]) -> None:
+def require(R: Array, needed: NDArray[np.bool_]) -> None:
+    """Raise ``Missing`` for the first entry that is needed and nan."""
     missing = np.argwhere(needed & np.isnan(R))
     if len(missing):
         i, j = missing[0]

@@ -1,8 +1,8 @@
-"""From a study's ``online`` and ``eval`` tables to its ``metrics`` table, and to what happened at each shift."""
+"""From a study's ``online`` and ``eval`` tables to its ``metrics`` table, and to curves over its stream."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,16 +12,25 @@ from numpy.typing import NDArray
 
 from tamcl.errors import InputError
 from tamcl.metrics import METRICS
-from tamcl.metrics.adaptation import BEFORE, WINDOW, Shifts, after_shifts, shortened, smoothed, split
+from tamcl.metrics.adaptation import (
+    BEFORE,
+    SHARES,
+    WINDOW,
+    Shifts,
+    accuracy_at,
+    after_shifts,
+    not_recovered,
+    shortened,
+    smoothed,
+    split,
+)
+from tamcl.metrics.cells import CELL, Arrays, Cell, as_table, cells, matrices, name, online_cells
 from tamcl.metrics.metric import Metric
+from tamcl.metrics.plasticity import end_accuracies
 from tamcl.metrics.retention import Missing
 from tamcl.results import conform
 
-CELL = {"scenario": "str", "arm": "str", "lr": "float64", "seed": "int64"}
-
 Array = NDArray[np.float64]
-Cell = tuple[str, str, float, int]
-Arrays = tuple[Array, ...]
 
 
 def measure(
@@ -61,61 +70,28 @@ def measure(
     >>> cell = {"scenario": "flips", "arm": "sgd", "lr": 0.1, "seed": 0}
     >>> online = pd.DataFrame([cell | {"experience": 0, "step": 0, "n": 10, "loss": 1.0, "correct": 7}])
     >>> eval = pd.DataFrame([cell | {"trained_on": 0, "evaluated_on": 0, "n": 50, "accuracy": 0.8, "loss": 0.9}])
-    >>> measure(online, eval).dropna()[["metric", "value"]]
-                  metric  value
-    1   average_accuracy    0.8
-    5  learning_accuracy    0.8
-    6    online_accuracy    0.7
-    7        online_loss    1.0
+    >>> measure(online, eval).dropna().set_index("metric")["value"].loc[["average_accuracy", "online_accuracy"]]
+    metric
+    average_accuracy    0.8
+    online_accuracy     0.7
+    Name: value, dtype: float64
     """
     if runs is not None:
         finished = runs.loc[runs["status"] == "ok", list(CELL)]
         online, eval = online.merge(finished, on=list(CELL)), eval.merge(finished, on=list(CELL))
     _same_cells(online, eval)
-    cells: dict[str, list[tuple[Cell, Arrays]]] = {
-        "online": list(_online_cells(online, complete=True)),
-        "loss": list(_online_cells(online, "loss", complete=True)),
-        "matrix": list(_matrices(eval)),
+    inputs: dict[str, list[tuple[Cell, Arrays]]] = {
+        "online": list(online_cells(online, complete=True)),
+        "loss": list(online_cells(online, "loss", complete=True)),
+        "matrix_and_start": list(matrices(eval)),
     }
+    inputs["matrix"] = [(cell, (R,)) for cell, (R, _) in inputs["matrix_and_start"]]
     values = [
         (*cell, metric.name, _value(metric, cell, arrays))
         for metric in (METRICS.values() if metrics is None else metrics)
-        for cell, arrays in cells[metric.on]
+        for cell, arrays in inputs[metric.on]
     ]
-    return conform("metrics", _table(values, CELL | {"metric": "str", "value": "float64"}))
-
-
-def accuracy_matrix(eval: pd.DataFrame, experiences: int | None = None) -> Array:
-    """Return the accuracy matrix R of one cell, nan where nothing was measured.
-
-    Parameters
-    ----------
-    eval : pandas.DataFrame
-        ``eval`` rows of one cell; those of the untrained model (``trained_on = -1``) are left out.
-    experiences : int, optional
-        T, the largest experience of the rows plus one if absent.
-
-    Returns
-    -------
-    array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i.
-
-    Examples
-    --------
-    >>> eval = pd.DataFrame({"trained_on": [0, 1, 1], "evaluated_on": [0, 0, 1], "accuracy": [0.9, 0.6, 0.8]})
-    >>> accuracy_matrix(eval)
-    array([[0.9, nan],
-           [0.6, 0.8]])
-    """
-    trained = eval[eval["trained_on"] >= 0]
-    i, j = trained["trained_on"].to_numpy(dtype=int), trained["evaluated_on"].to_numpy(dtype=int)
-    size = experiences if experiences is not None else int(max(i.max(initial=-1), j.max(initial=-1))) + 1
-    twice = trained.duplicated(["trained_on", "evaluated_on"]).to_numpy()
-    if twice.any():
-        raise InputError(f"eval has several accuracies for R[{i[twice][0]}, {j[twice][0]}]: give the rows of one cell")
-    R = np.full((size, size), np.nan)
-    R[i, j] = trained["accuracy"].to_numpy(dtype=np.float64)
-    return R
+    return conform("metrics", as_table(values, CELL | {"metric": "str", "value": "float64"}))
 
 
 def shifts(online: pd.DataFrame, **windows: Any) -> pd.DataFrame:
@@ -137,11 +113,11 @@ def shifts(online: pd.DataFrame, **windows: Any) -> pd.DataFrame:
     columns = CELL | {"experience": "int64", "step": "int64"}
     columns |= dict.fromkeys(Shifts._fields, "float64") | {"censored": "bool"}
     rows: list[tuple[Any, ...]] = []
-    for cell, (correct, n, experience) in _online_cells(online.dropna(subset="correct")):
+    for cell, (correct, n, experience) in online_cells(online.dropna(subset="correct")):
         step = np.flatnonzero(np.diff(experience)) + 1
         found = after_shifts(correct, n, experience, **windows)
         rows += [(*cell, *shift) for shift in zip(experience[step], step, *found, strict=True)]
-    return _table(rows, columns)
+    return as_table(rows, columns)
 
 
 def recovery_curves(online: pd.DataFrame, *, before: int = BEFORE, window: int = WINDOW) -> pd.DataFrame:
@@ -164,9 +140,116 @@ def recovery_curves(online: pd.DataFrame, *, before: int = BEFORE, window: int =
         shifts of the cell that have this mini-batch) and n_shifts (how many have).
     """
     rows: list[tuple[Any, ...]] = []
-    for cell, arrays in _online_cells(online.dropna(subset="correct")):
+    for cell, arrays in online_cells(online.dropna(subset="correct")):
         rows += [(*cell, *point) for point in _recovery_curve(split(*arrays), before, window)]
-    return _table(rows, CELL | {"since_shift": "int64", "accuracy": "float64", "n_shifts": "int64"})
+    return as_table(rows, CELL | {"since_shift": "int64", "accuracy": "float64", "n_shifts": "int64"})
+
+
+def by_experience(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame:
+    """Return how each experience went, a row an experience of a cell: is the tenth learnt as well as the first?
+
+    Parameters
+    ----------
+    online : pandas.DataFrame
+        Table of ``tamcl.results``. A run that broke off counts as far as it came.
+    window : int
+        Mini-batches at the end of an experience that ``end_accuracy`` is taken over; half of a short one.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, lr, seed, experience, step (its first), n (examples), accuracy (all of the experience),
+        end_accuracy, and accuracy_10 to accuracy_100: that when 10, 25, 50, 75 and 100 % of it are over
+        (``tamcl.metrics.adaptation.accuracy_at``).
+    """
+    at = {f"accuracy_{share:.0%}".rstrip("%"): "float64" for share in SHARES}
+    columns = CELL | {"experience": "int64", "step": "int64", "n": "int64"}
+    columns |= {"accuracy": "float64", "end_accuracy": "float64"} | at
+    rows: list[tuple[Any, ...]] = []
+    for cell, arrays in online_cells(online.dropna(subset="correct")):
+        step = np.flatnonzero(np.diff(arrays[2], prepend=-1))
+        ends, shares = end_accuracies(*arrays, window=window), accuracy_at(*arrays)
+        parts = zip(arrays[2][step], step, split(*arrays), ends, shares, strict=True)
+        rows += [
+            (*cell, e, first, seen.sum(), right.sum() / seen.sum(), end, *points)
+            for e, first, (right, seen), end, points in parts
+        ]
+    return as_table(rows, columns)
+
+
+def windowed(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame:
+    """Return the online accuracy over blocks of mini-batches, none of which reaches across a shift.
+
+    Parameters
+    ----------
+    online : pandas.DataFrame
+        Table of ``tamcl.results``. A run that broke off counts as far as it came.
+    window : int
+        Mini-batches of a block; the last block of an experience has what is left.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, lr, seed, experience, step (the first of the block), n (examples), accuracy.
+    """
+    if window < 1:
+        raise InputError(f"{window=}: needed is window >= 1")
+    rows: list[tuple[Any, ...]] = []
+    for cell, (correct, n, experience) in online_cells(online.dropna(subset="correct")):
+        first = np.flatnonzero(np.diff(experience, prepend=-1))
+        since = np.arange(len(n)) - np.repeat(first, np.diff(first, append=len(n)))
+        start = np.flatnonzero(since % window == 0)
+        right, seen = np.add.reduceat(correct, start), np.add.reduceat(n, start)
+        rows += [(*cell, *block) for block in zip(experience[start], start, seen, right / seen, strict=True)]
+    return as_table(rows, CELL | {"experience": "int64", "step": "int64", "n": "int64", "accuracy": "float64"})
+
+
+def recovery_survival(shifts: pd.DataFrame) -> pd.DataFrame:
+    """Return the share of shifts not yet recovered from by mini-batches since, all shifts and seeds of an arm together.
+
+    Parameters
+    ----------
+    shifts : pandas.DataFrame
+        What ``shifts`` returns.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, lr, since_shift (mini-batches), not_recovered (share) and n_shifts; see
+        ``tamcl.metrics.adaptation.not_recovered``. The shifts of a run are not independent: no interval goes with it.
+    """
+    columns = {column: kind for column, kind in CELL.items() if column != "seed"}
+    columns |= {"since_shift": "int64", "not_recovered": "float64", "n_shifts": "int64"}
+    rows = []
+    for arm, own in shifts.groupby(["scenario", "arm", "lr"]):
+        k, share = not_recovered(own["recovery_steps"], own["censored"])
+        rows += [(*arm, *point, len(own)) for point in zip(k, share, strict=True)]
+    return as_table(rows, columns)
+
+
+def capacity(
+    diagnostics: pd.DataFrame, *, names: Sequence[str] = ("dead_units", "effective_rank", "stable_rank")
+) -> pd.DataFrame:
+    """Return dead units and ranks at the end of each experience, to lay beside ``by_experience``.
+
+    Parameters
+    ----------
+    diagnostics : pandas.DataFrame
+        Table of ``tamcl.results``.
+    names : sequence of str
+        Diagnostics to take.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, lr, seed, experience, tensor (a layer; empty for all together) and one for each of
+        ``names``: the last finite value measured in the experience, nan where there is none.
+    """
+    rows = diagnostics[diagnostics["diagnostic"].isin(list(names)) & np.isfinite(diagnostics["value"])]
+    keys = [*CELL, "experience", "tensor"]
+    last = rows.sort_values("step").groupby([*keys, "diagnostic"])["value"].last().unstack("diagnostic")
+    table: pd.DataFrame = last.reindex(columns=list(names)).reset_index().rename_axis(columns=None)
+    return table.astype(CELL | {"experience": "int64", "tensor": "str"} | dict.fromkeys(names, "float64"))
 
 
 def _recovery_curve(parts: list[tuple[Array, Array]], before: int, window: int) -> Iterator[tuple[int, float, int]]:
@@ -183,70 +266,21 @@ def _recovery_curve(parts: list[tuple[Array, Array]], before: int, window: int) 
     return zip(steps, mean, count, strict=True)
 
 
-def _online_cells(
-    online: pd.DataFrame, what: str = "correct", *, complete: bool = False
-) -> Iterator[tuple[Cell, Arrays]]:
-    """Yield each cell's ``(correct, n, experience)`` in the order of the stream; no step may be missing.
-
-    ``complete`` asks for as many steps as the longest cell of the scenario and seed has; with another seed an
-    experience may bring other classes, and so another number of images.
-    """
-    columns = [online[name].to_numpy() for name in ("step", what, "n", "experience")]
-    longest = (online.groupby(["scenario", "seed"])["step"].max() + 1).to_dict()
-    for cell, where in _cells(online):
-        step, values, n, experience = (column[where] for column in columns)
-        times = np.bincount(step, minlength=longest[cell[0], cell[3]] if complete else 0)
-        if (times != 1).any():
-            t = np.flatnonzero(times != 1)[0]
-            raise InputError(f"online rows of {_name(cell)}: step {t} stands there {times[t]} times, not once")
-        order = np.argsort(step)
-        yield cell, (values[order], n[order], experience[order])
-
-
-def _matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
-    """Yield each cell's accuracy matrix; what one cell of a scenario has, the others must have too."""
-    sizes = eval.groupby("scenario")[["trained_on", "evaluated_on"]].max().max(axis=1) + 1
-    matrices = [(cell, accuracy_matrix(eval.iloc[where], sizes[cell[0]])) for cell, where in _cells(eval)]
-    planned: dict[str, NDArray[np.bool_]] = {}
-    for cell, R in matrices:
-        planned[cell[0]] = planned.get(cell[0], False) | ~np.isnan(R)
-    for cell, R in matrices:
-        missing = np.argwhere(planned[cell[0]] & np.isnan(R))
-        if len(missing):
-            i, j = missing[0]
-            raise InputError(f"eval rows of {_name(cell)}: R[{i}, {j}] is missing, which other cells have")
-        yield cell, (R,)
-
-
-def _cells(table: pd.DataFrame) -> list[tuple[Cell, NDArray[np.intp]]]:
-    """Return each cell with the positions of its rows."""
-    return sorted(table.groupby(list(CELL)).indices.items())  # type: ignore[arg-type]
-
-
 def _same_cells(online: pd.DataFrame, eval: pd.DataFrame) -> None:
     scenarios = set(online["scenario"]) & set(eval["scenario"])
-    names = {"online": online, "eval": eval}
-    cells = {name: {cell for cell, _ in _cells(table) if cell[0] in scenarios} for name, table in names.items()}
-    for name, other in (("online", "eval"), ("eval", "online")):
-        if missing := sorted(cells[other] - cells[name]):
-            raise InputError(f"{_name(missing[0])} has {other} rows but no {name} rows")
+    tables = {"online": online, "eval": eval}
+    found = {kind: {cell for cell, _ in cells(table) if cell[0] in scenarios} for kind, table in tables.items()}
+    for kind, other in (("online", "eval"), ("eval", "online")):
+        if missing := sorted(found[other] - found[kind]):
+            raise InputError(f"{name(missing[0])} has {other} rows but no {kind} rows")
 
 
 def _value(metric: Metric, cell: Cell, arrays: Arrays) -> float:
-    if metric.on != "matrix" and len(arrays[0]) and np.isnan(arrays[0]).all():
+    if metric.on in {"online", "loss"} and len(arrays[0]) and np.isnan(arrays[0]).all():
         return float("nan")  # numbers to be learnt are neither right nor wrong
     try:
         return metric.function(*arrays)
     except Missing:
         return float("nan")  # not measured in any cell
     except ValueError as error:
-        raise InputError(f"{metric.name} of {_name(cell)}: {error}") from error
-
-
-def _name(cell: Cell) -> str:
-    scenario, arm, lr, seed = cell
-    return f"{scenario}, {arm}, lr {lr:g}, seed {seed}"
-
-
-def _table(rows: list[tuple[Any, ...]], columns: dict[str, str]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=list(columns)).astype(columns)
+        raise InputError(f"{metric.name} of {name(cell)}: {error}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tamcl.metrics import Metric
-from tamcl.results import empty
+from tamcl.results import empty, read_table, write_table
 
 Array = NDArray[np.float64]
 Inputs = tuple[Array, ...]
@@ -39,6 +41,7 @@ def yield_checks(metric: Metric) -> Iterator[Check]:
     yield check_one_experience
     yield check_missing_input_is_an_error
     yield check_table_order_is_irrelevant
+    yield check_a_saved_table_gives_the_same
 
 
 def check_description(metric: Metric) -> None:
@@ -78,7 +81,7 @@ def check_direction(metric: Metric) -> None:
     """It follows its direction, and never the other one, when a run gets worse.
 
     Worse are: fewer right answers, or larger losses, after the last shift; a lower last accuracy on an old experience,
-    or on the last one.
+    or on the last one; a lower accuracy on an experience before its turn, where the untrained model counts.
     """
     losses = []
     for inputs in _runs(metric):
@@ -100,18 +103,18 @@ def check_missing_input_is_an_error(metric: Metric) -> None:
     """An entry that is nan is never filled in: it is not needed, or the error names it."""
     inputs = next(_runs(metric))
     errors = []
-    for index in np.ndindex(inputs[0].shape):
-        holed = inputs[0].copy()
-        holed[index] = np.nan
-        try:
-            value = metric.function(holed, *inputs[1:])
-        except ValueError as error:
-            errors.append((index, str(error)))
-        else:
-            assert value == metric.function(*inputs), f"{metric.name} fills in the missing entry {index}"
+    for which, array in enumerate(inputs if metric.on == "matrix_and_start" else inputs[:1]):
+        for index in np.ndindex(array.shape):
+            holed = [values.copy() for values in inputs]
+            holed[which][index] = np.nan
+            try:
+                value = metric.function(*holed)
+            except ValueError as error:
+                errors.append((_PLACES[metric.on][which].format(*index), str(error)))
+            else:
+                assert value == metric.function(*inputs), f"{metric.name} fills in the missing entry {index}"
     assert errors, f"{metric.name} never notices a missing entry"
-    for index, message in errors:
-        place = f"[{index[0]}, {index[1]}]" if metric.on == "matrix" else f"mini-batch {index[0]} "
+    for place, message in errors:
         assert place in message, f"{metric.name}: the error on a missing entry does not name {place}: {message}"
 
 
@@ -120,11 +123,9 @@ def check_table_order_is_irrelevant(metric: Metric) -> None:
     from tamcl.metrics.tables import measure
 
     runs = list(_runs(metric, number=3))
-    tables = [_table(metric, inputs, seed) for seed, inputs in enumerate(runs)]
-    rows = pd.concat(tables, ignore_index=True)
+    rows = pd.concat([_rows(metric, inputs, seed) for seed, inputs in enumerate(runs)], ignore_index=True)
     shuffled = rows.iloc[np.random.default_rng(0).permutation(len(rows))]
-    online, eval = (empty("online"), shuffled) if metric.on == "matrix" else (shuffled, empty("eval"))
-    values = measure(online, eval, metrics=[metric]).set_index("seed")["value"]
+    values = measure(*_tables(metric, shuffled), metrics=[metric]).set_index("seed")["value"]
     for seed, inputs in enumerate(runs):
         expected = metric.function(*inputs)
         assert values[seed] == expected, (
@@ -132,25 +133,42 @@ def check_table_order_is_irrelevant(metric: Metric) -> None:
         )
 
 
+def check_a_saved_table_gives_the_same(metric: Metric) -> None:
+    """It is the same, to the last bit, from tables that were written and read back."""
+    from tamcl.metrics.tables import measure
+
+    inputs = next(_runs(metric))
+    tables = dict(zip(("online", "eval"), _tables(metric, _rows(metric, inputs, seed=0)), strict=True))
+    with TemporaryDirectory() as folder:
+        for name, table in tables.items():
+            write_table(Path(folder), name, table)
+        stored = measure(*(read_table(Path(folder), name) for name in tables), metrics=[metric])["value"].item()
+    expected = metric.function(*inputs)
+    assert stored == expected, f"{metric.name} is {stored} from a saved table, not {expected}"
+
+
 def _runs(metric: Metric, *, experiences: int = 4, number: int = 50) -> Iterator[Inputs]:
     """Yield inputs of the metric: random runs, then one that is all right and one that is all wrong."""
     rng = np.random.default_rng(0)
     for accuracy in [*rng.random(number), 1.0, 0.0]:
-        if metric.on == "matrix":
+        if metric.on.startswith("matrix"):
             spread = 0.5 * min(accuracy, 1 - accuracy)
-            yield (rng.uniform(accuracy - spread, accuracy + spread, size=(experiences, experiences)),)
+            R = rng.uniform(accuracy - spread, accuracy + spread, size=(experiences, experiences))
+            yield (R,) if metric.on == "matrix" else (R, rng.uniform(0, 0.2, size=experiences))
         else:
             n = np.tile([10.0] * 29 + [6.0], experiences)
+            experience = np.repeat(np.arange(experiences, dtype=np.float64), 30)
             since = np.tile(np.arange(30), experiences)
             learned = accuracy * (1 - rng.random() * np.exp(-since / 8))
             correct = rng.binomial(n.astype(int), learned).astype(np.float64)
-            values = -np.log(0.1 + 0.9 * correct / n) if metric.on == "loss" else correct
-            yield values, n, np.repeat(np.arange(experiences, dtype=np.float64), 30)
+            yield -np.log(0.1 + 0.9 * correct / n) if metric.on == "loss" else correct, n, experience
 
 
 def _worse(metric: Metric, inputs: Inputs) -> Iterator[Inputs]:
     first, *others = inputs
-    places: list[Any] = [(-1, 0), (-1, -1)] if metric.on == "matrix" else [others[-1] == others[-1].max()]
+    places: list[Any] = [others[-1] == others[-1].max()] if metric.on in {"online", "loss"} else [(-1, 0), (-1, -1)]
+    if metric.on == "matrix_and_start":
+        places += [(0, 1)]
     for place in places:
         worse = first.copy()
         worse[place] = _WORSE[metric.on](worse[place])
@@ -159,17 +177,34 @@ def _worse(metric: Metric, inputs: Inputs) -> Iterator[Inputs]:
 
 _WORSE: dict[str, Callable[[Any], Any]] = {
     "matrix": lambda accuracy: accuracy / 2,
+    "matrix_and_start": lambda accuracy: accuracy / 2,
     "online": lambda correct: np.floor(correct / 2),
     "loss": lambda loss: 2 * loss,
 }
 
 
-def _table(metric: Metric, inputs: Inputs, seed: int) -> pd.DataFrame:
+_PLACES = {
+    "matrix": ["R[{}, {}]"],
+    "matrix_and_start": ["R[{}, {}]", "start[{}]"],
+    "online": ["mini-batch {} "],
+    "loss": ["mini-batch {} "],
+}
+"""How an error names a missing entry of each input."""
+
+
+def _rows(metric: Metric, inputs: Inputs, seed: int) -> pd.DataFrame:
+    """Return the rows that a run of these inputs leaves, of ``eval`` or of ``online``."""
     cell = {"scenario": "random", "arm": "sgd", "lr": 0.1, "seed": seed}
-    if metric.on == "matrix":
-        (R,) = inputs
-        i, j = np.indices(R.shape).reshape(2, -1)
-        return pd.DataFrame(cell | {"trained_on": i, "evaluated_on": j, "accuracy": R.ravel()})
+    if metric.on.startswith("matrix"):
+        accuracy = np.vstack([*inputs[1:], inputs[0]])
+        i, j = np.indices(accuracy.shape).reshape(2, -1)
+        tested = {"trained_on": i - len(inputs) + 1, "evaluated_on": j, "accuracy": accuracy.ravel()}
+        return pd.DataFrame(cell | tested | {"n": 100, "loss": 1.0})
     values, n, experience = inputs
-    online = {"correct": n, "loss": 1.0, "step": np.arange(len(n)), "n": n, "experience": experience}
+    online = {"correct": n, "loss": 1.0, "step": np.arange(len(n)), "n": n, "experience": experience.astype(int)}
     return pd.DataFrame(cell | online | {"loss" if metric.on == "loss" else "correct": values})
+
+
+def _tables(metric: Metric, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return ``online`` and ``eval``, of which one is empty."""
+    return (empty("online"), rows) if metric.on.startswith("matrix") else (rows, empty("eval"))

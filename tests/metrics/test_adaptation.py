@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score
+from scipy.stats import CensoredData, ecdf
+from sklearn.metrics import accuracy_score, auc
 
-from tamcl.metrics import area_lost, drop, online_accuracy, recovered, recovery_steps
-from tamcl.metrics.adaptation import after_shifts, shortened, smoothed
+from tamcl.metrics import (
+    area_lost,
+    drop,
+    learning_curve_area,
+    online_accuracy,
+    online_loss,
+    recovered,
+    recovery_auc,
+    recovery_steps,
+)
+from tamcl.metrics.adaptation import (
+    accuracy_at,
+    after_shifts,
+    not_recovered,
+    restricted_mean,
+    shortened,
+    smoothed,
+)
 
 
 def stream(*levels: tuple[int, int], batch: int = 20) -> tuple[np.ndarray, np.ndarray]:
@@ -129,6 +146,73 @@ def test_online_accuracy_does_not_depend_on_the_cut_into_batches():
     assert online_accuracy(*merged, experience[::4]) == online_accuracy(correct, n, experience)
 
 
+def test_online_loss_does_not_depend_on_the_cut_into_batches():
+    correct, n, experience = random_stream(1)
+    loss = 1 - correct / n
+    weights = np.add.reduceat(n, np.arange(0, len(n), 4))
+    merged = np.add.reduceat(loss * n, np.arange(0, len(n), 4)) / weights
+    assert online_loss(merged, weights, experience[::4]) == pytest.approx(online_loss(loss, n, experience))
+
+
+def by_hand(rows, last, *, skip):
+    """Accuracy of each experience's first mini-batches: single answers listed, then scikit-learn."""
+    correct, n, experience = rows
+    found = []
+    for e in range(skip, max(experience) + 1):
+        part = np.flatnonzero(experience == e)[:last]
+        right = np.concatenate([np.arange(n[t]) < correct[t] for t in part])
+        found.append(accuracy_score(np.ones(len(right)), right))
+    return np.mean(found)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_recovery_auc_is_the_accuracy_over_the_first_50_mini_batches(seed):
+    rows = random_stream(seed)
+    assert recovery_auc(*rows) == pytest.approx(by_hand(rows, 50, skip=1))
+
+
+def test_learning_curve_area_is_the_mean_of_the_curve_over_its_first_updates():
+    experiences, steps = 6, 40
+    correct = np.random.default_rng(0).integers(0, 11, experiences * steps)
+    experience = np.repeat(np.arange(experiences), steps)
+    Z = correct.reshape(experiences, steps).mean(axis=0) / 10
+    assert learning_curve_area(correct, np.full(len(correct), 10), experience) == pytest.approx(Z[:11].mean())
+    # scikit-learn's trapezoid rule gives the two ends half the weight: the same area but for them
+    trapezoid = auc(np.arange(11), Z[:11]) + (Z[0] + Z[10]) / 2
+    assert trapezoid / 11 == pytest.approx(Z[:11].mean())
+
+
+def test_accuracy_at_shares_of_an_experience():
+    correct = np.arange(100) / 10
+    found = accuracy_at(correct, np.full(100, 10), np.zeros(100), shares=[0.1, 0.5, 1.0])
+    np.testing.assert_allclose(found, [[0.045, 0.445, 0.945]])
+    single = accuracy_at([3], [10], [0])
+    np.testing.assert_allclose(single, [[0.3] * 5])
+    for bad in ({"shares": [0.0]}, {"shares": [1.1]}, {"window": 0}):
+        with pytest.raises(ValueError, match=r"needed are shares in \(0, 1\] and window >= 1"):
+            accuracy_at(correct, np.full(100, 10), np.zeros(100), **bad)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_not_recovered_equals_scipys_product_limit_estimate(seed):
+    rng = np.random.default_rng(seed)
+    steps, censored = rng.integers(0, 30, 40).astype(float), rng.random(40) < 0.4
+    k, share = not_recovered(steps, censored)
+    reference = ecdf(CensoredData(uncensored=steps[~censored], right=steps[censored])).sf
+    np.testing.assert_allclose(share, reference.evaluate(k))
+    assert k[0] == 0
+    assert (np.diff(share) <= 1e-12).all()
+
+
+def test_restricted_mean_without_censoring_is_the_mean():
+    steps = np.random.default_rng(0).integers(0, 30, 40)
+    assert restricted_mean(*not_recovered(steps, np.zeros(40, bool))) == pytest.approx(steps.mean())
+    equally_long = np.minimum(steps, 20)  # censored all at the same time: the mean of what was watched
+    assert restricted_mean(*not_recovered(equally_long, steps >= 20)) == pytest.approx(equally_long.mean())
+    with pytest.raises(ValueError, match="one entry a shift"):
+        not_recovered([1, 2], [True])
+
+
 def test_smoothed_weighs_examples_not_batches():
     assert smoothed([10, 0], [10, 1], window=2) == pytest.approx([10 / 11])
 
@@ -139,7 +223,7 @@ def test_short_experiences_use_half_of_their_batches():
     assert (result.level_before.item(), result.drop.item(), result.recovery_steps.item()) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("metric", [drop, recovery_steps, recovered, area_lost])
+@pytest.mark.parametrize("metric", [drop, recovery_steps, recovered, area_lost, recovery_auc])
 def test_no_shift_no_value(metric):
     assert np.isnan(metric([5, 6], [10, 10], [0, 0]))
 
@@ -155,7 +239,7 @@ def test_no_shift_no_value(metric):
         (([], [], []), r"have shapes \(0,\)"),
     ],
 )
-@pytest.mark.parametrize("metric", [online_accuracy, drop])
+@pytest.mark.parametrize("metric", [online_accuracy, drop, recovery_auc, learning_curve_area])
 def test_bad_rows(metric, rows, message):
     with pytest.raises(ValueError, match=message):
         metric(*rows)

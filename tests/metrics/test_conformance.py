@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tamcl.metrics
-from tamcl.metrics import METRICS, average_accuracy, forgetting, online_accuracy
+from tamcl.metrics import METRICS, average_accuracy, forgetting, forward_transfer, online_accuracy
 from tamcl.testing import metrics as checks
 from tamcl.testing.metrics import check_metric, yield_checks
 
@@ -29,6 +29,50 @@ def test_conformance(metric, check):
 def test_check_metric_runs_every_check():
     available = {name for name in vars(checks) if name.startswith("check_")} - {"check_metric"}
     assert {check.__name__ for check in yield_checks(METRICS["drop"])} == available
+
+
+R_PERFECT, R_CHANCE, R_FORGOTTEN = np.ones((5, 5)), np.full((5, 5), 0.1), np.eye(5)
+ONES, TENTHS = np.full(300, 10.0), np.full(300, 1.0)
+CONSTANTS = {  # what is right throughout, right by chance (1 of 10), and forgotten at once, is given; five experiences
+    "online_accuracy": (1, 0.1, None),
+    "online_loss": (0, 0.9, None),
+    "drop": (0, 0, None),
+    "recovery_steps": (0, 0, None),
+    "recovered": (1, 1, None),
+    "area_lost": (0, 0, None),
+    "recovery_auc": (1, 0.1, None),
+    "learning_curve_area": (1, 0.1, None),
+    "end_accuracy": (1, 0.1, None),
+    "end_accuracy_slope": (0, 0, None),
+    "average_accuracy": (1, 0.1, 0.2),
+    "average_anytime_accuracy": (1, 0.1, (1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 5),
+    "learning_accuracy": (1, 0.1, 1),
+    "forgetting": (0, 0, 1),
+    "forgetting_max": (0, 0, 1),
+    "forgetting_first": (0, 0, 1),
+    "backward_transfer": (0, 0, -1),
+    "forward_transfer": (0.9, 0, -0.1),
+    "retained": (1, 0.1, 0),
+    "worst_case_accuracy": (1, 0.1, 0.2),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_constants(name):
+    metric = METRICS[name]
+    if metric.on.startswith("matrix"):
+        inputs = [R_PERFECT, R_CHANCE, R_FORGOTTEN]
+    else:
+        inputs = [1 - ONES / 10, 1 - TENTHS / 10] if metric.on == "loss" else [ONES, TENTHS]
+    rest = {"matrix": (), "matrix_and_start": (np.full(5, 0.1),)}.get(metric.on, (ONES, np.repeat(np.arange(5), 60)))
+    for first, expected in zip(inputs, CONSTANTS[name], strict=False):
+        assert metric.function(first, *rest) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_core_comes_first():
+    core = [metric.core for metric in METRICS.values()]
+    assert core == sorted(core, reverse=True)
+    assert 5 <= sum(core) <= 10
 
 
 def documented(function, like=average_accuracy):
@@ -57,6 +101,10 @@ def upside_down(correct, n, experience):
     return 1 - online_accuracy(correct, n, experience)
 
 
+def no_start(R, start):
+    return forward_transfer(R, np.nan_to_num(start))
+
+
 def order_of_rows(correct, n, experience):
     return float(correct[0] / n[0])
 
@@ -68,6 +116,10 @@ ACC, ONLINE = METRICS["average_accuracy"], METRICS["online_accuracy"]
     ("metric", "message"),
     [
         (replace(ACC, function=documented(zero_filled)), "fills in the missing entry"),
+        (
+            replace(METRICS["forward_transfer"], function=documented(no_start, forward_transfer)),
+            "fills in the missing entry",
+        ),
         (replace(ACC, function=documented(in_place)), "changes its input"),
         (replace(ACC, function=documented(numpy_scalar)), "returns float64, not float"),
         (replace(ACC, function=documented(no_one_experience)), "of one experience = 7.0"),

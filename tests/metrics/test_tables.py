@@ -10,7 +10,22 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tamcl.errors import InputError
-from tamcl.metrics import METRICS, accuracy_matrix, find, measure, recovery_curves, shifts
+from tamcl.metrics import (
+    METRICS,
+    accuracy_matrix,
+    by_experience,
+    capacity,
+    find,
+    intransigence,
+    intransigences,
+    measure,
+    recovery_curves,
+    recovery_survival,
+    regret,
+    regrets,
+    shifts,
+    windowed,
+)
 from tamcl.results import TABLES, conform, read_table, write_table
 
 CELL = ["scenario", "arm", "lr", "seed"]
@@ -85,7 +100,9 @@ def test_one_experience_gives_nan_and_no_shift():
     online, evaluated = study(T=1, seeds=[0], arms=["tam"])
     values = measure(online, evaluated).set_index("metric")["value"]
     without_value = set(values[values.isna()].index)
-    assert without_value == {"drop", "recovery_steps", "recovered", "area_lost", "forgetting", "backward_transfer"}
+    of_shifts = {"drop", "recovery_steps", "recovered", "area_lost", "recovery_auc", "end_accuracy_slope"}
+    of_earlier = {"forgetting", "forgetting_max", "forgetting_first", "backward_transfer", "forward_transfer"}
+    assert without_value == of_shifts | of_earlier | {"retained"}
     assert list(shifts(online).columns) == [
         *CELL,
         "experience",
@@ -105,15 +122,28 @@ def test_empty_tables():
     assert measure(online.iloc[:0], evaluated.iloc[:0]).empty
     assert shifts(online.iloc[:0]).empty
     assert recovery_curves(online.iloc[:0]).empty
-    assert set(measure(online, evaluated.iloc[:0])["metric"]) == {m.name for m in METRICS.values() if m.on != "matrix"}
-    assert set(measure(online.iloc[:0], evaluated)["metric"]) == {m.name for m in METRICS.values() if m.on == "matrix"}
+    of_matrix = {metric.name for metric in METRICS.values() if metric.on.startswith("matrix")}
+    assert set(measure(online, evaluated.iloc[:0])["metric"]) == set(METRICS) - of_matrix
+    assert set(measure(online.iloc[:0], evaluated)["metric"]) == of_matrix
+    assert by_experience(online.iloc[:0]).empty
+    assert windowed(online.iloc[:0]).empty
+    assert recovery_survival(shifts(online.iloc[:0])).empty
 
 
 def test_what_no_cell_was_tested_on_is_not_filled_in():
     online, evaluated = study()
     full = measure(online, evaluated).set_index(["metric", *CELL])["value"]
     seen = evaluated[evaluated["evaluated_on"] <= evaluated["trained_on"]]
-    pd.testing.assert_series_equal(measure(online, seen).set_index(["metric", *CELL])["value"], full)
+    lower = measure(online, seen).set_index(["metric", *CELL])["value"]
+    assert lower["forward_transfer"].isna().all()  # what comes next was not tested
+    pd.testing.assert_series_equal(
+        lower.drop("forward_transfer", level="metric"), full.drop("forward_transfer", level="metric")
+    )
+    no_start = measure(online, evaluated[evaluated["trained_on"] >= 0]).set_index(["metric", *CELL])["value"]
+    assert no_start["forward_transfer"].isna().all()  # the untrained model was not tested
+    pd.testing.assert_series_equal(
+        no_start.drop("forward_transfer", level="metric"), full.drop("forward_transfer", level="metric")
+    )
     own = evaluated["evaluated_on"] == evaluated["trained_on"]
     current = measure(online, evaluated[own | (evaluated["trained_on"] == 2)])
     current = current.set_index(["metric", *CELL])["value"]
@@ -176,6 +206,12 @@ def test_missing_rows_are_named():
         InputError, match=r"of flips, sgdm, lr 0.1, seed 2: R\[2, 1\] is missing, which other cells have$"
     ):
         measure(online, evaluated[~hole])
+    hole = (evaluated["seed"] == 2) & (evaluated["trained_on"] == -1) & (evaluated["evaluated_on"] == 1)
+    with pytest.raises(
+        InputError,
+        match=r"seed 2: the accuracy of the untrained model on experience 1 is missing, which other cells have$",
+    ):
+        measure(online, evaluated[~hole])
     with pytest.raises(InputError, match=r"^flips, tam, lr 0.1, seed 0 has online rows but no eval rows$"):
         measure(online, evaluated[(evaluated["arm"] != "tam") | (evaluated["seed"] != 0)])
 
@@ -228,6 +264,120 @@ def test_recovery_curve_of_experiences_of_unequal_length():
     assert curve["n_shifts"].to_dict() == {k: 2 if k <= 5 else 1 for k in range(21)}  # 10 mini-batches: a window of 5
     assert curve["accuracy"][0] == pytest.approx(0.15)
     assert curve["accuracy"][20] == pytest.approx(0.1)
+
+
+def test_forward_transfer_in_plain_pandas():
+    online, evaluated = study()
+    values = measure(online, evaluated).set_index(["metric", *CELL])["value"]["forward_transfer"]
+    before = evaluated[evaluated["evaluated_on"] == evaluated["trained_on"] + 1]
+    start = evaluated[evaluated["trained_on"] == -1].set_index([*CELL, "evaluated_on"])["accuracy"]
+    gained = before.set_index([*CELL, "evaluated_on"])["accuracy"] - start
+    for cell, expected in gained.drop(0, level="evaluated_on").groupby(CELL).mean().items():
+        assert values[cell] == pytest.approx(expected)
+
+
+def test_by_experience_in_plain_pandas():
+    online, _ = study(T=4)
+    table = by_experience(online, window=10)
+    assert list(table.columns) == [
+        *(*CELL, "experience", "step", "n", "accuracy", "end_accuracy"),
+        *(f"accuracy_{share}" for share in (10, 25, 50, 75, 100)),
+    ]
+    assert len(table) == 2 * 3 * 4
+    assert (table["n"] == 400).all()
+    sums = online.groupby([*CELL, "experience"])["correct"].sum() / 400
+    np.testing.assert_allclose(table["accuracy"], sums)
+    row = one(table, "tam", 1).set_index("experience").loc[2]
+    right = one(online, "tam", 1).set_index("step")["correct"] / 10
+    assert row["step"] == 80
+    assert row["end_accuracy"] == pytest.approx(right.loc[110:119].mean())
+    assert row["accuracy_10"] == pytest.approx(right.loc[80:83].mean())  # only 4 mini-batches so far
+    assert row["accuracy_50"] == pytest.approx(right.loc[90:99].mean())
+    assert row["accuracy_100"] == pytest.approx(right.loc[110:119].mean())
+    whole = measure(online, study(T=4)[1]).set_index(["metric", *CELL])["value"]
+    means = by_experience(online).groupby(CELL)[["accuracy", "end_accuracy"]].mean()
+    np.testing.assert_allclose(means["accuracy"], whole["online_accuracy"])
+    np.testing.assert_allclose(means["end_accuracy"], whole["end_accuracy"])
+
+
+@pytest.mark.parametrize("window", [1, 7, 40, 100])
+def test_windowed_is_recomputed_on_each_block(window):
+    online, _ = study(T=3)
+    table = windowed(online, window=window)
+    rows = online.assign(block=(online["step"] % 40) // window)
+    sums = rows.groupby([*CELL, "experience", "block"])[["correct", "n"]].sum()
+    np.testing.assert_allclose(table["accuracy"], sums["correct"] / sums["n"])
+    assert table["n"].tolist() == sums["n"].tolist()
+    assert set(table["step"] % 40) == set(range(0, 40, window))
+    with pytest.raises(InputError, match="window=0: needed is window >= 1"):
+        windowed(online, window=0)
+
+
+def test_recovery_survival_pools_seeds_and_shifts():
+    cell = {"scenario": "flips", "arm": "tam", "lr": 0.1}
+    rows = [(0, 5, False), (0, 31, True), (1, 5, False), (1, 0, False)]
+    table = pd.DataFrame([cell | {"seed": s, "recovery_steps": k, "censored": out} for s, k, out in rows])
+    found = recovery_survival(table)
+    assert found[["since_shift", "not_recovered", "n_shifts"]].to_numpy().tolist() == [
+        [0, 0.75, 4],
+        [5, 0.25, 4],
+        [31, 0.25, 4],
+    ]
+
+
+def test_capacity_takes_the_last_value_of_an_experience():
+    cell = {"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0}
+    rows = [
+        (0, 10, "dead_units", "", 0.1), (0, 20, "dead_units", "", 0.2), (0, 20, "stable_rank", "fc", 3.0),
+        (1, 30, "dead_units", "", 0.3), (1, 40, "dead_units", "", np.inf), (1, 40, "update_norm", "", 1.0),
+    ]  # fmt: skip
+    columns = ["experience", "step", "diagnostic", "tensor", "value"]
+    diagnostics = pd.DataFrame([cell | dict(zip(columns, row, strict=True)) for row in rows])
+    table = capacity(diagnostics.iloc[::-1]).drop(columns=list(cell))
+    expected = [[0, "", 0.2, np.nan, np.nan], [0, "fc", np.nan, np.nan, 3.0], [1, "", 0.3, np.nan, np.nan]]
+    names = ["experience", "tensor", "dead_units", "effective_rank", "stable_rank"]
+    assert_frame_equal(table, pd.DataFrame(expected, columns=names), check_dtype=False)
+    assert capacity(diagnostics.iloc[:0]).empty
+
+
+def test_regrets_against_an_oracle():
+    online, _ = study(T=3)
+    oracle, _ = study(T=3, scenario="flips_restart", lrs=(0.3,))
+    oracle["correct"] = np.minimum(oracle["correct"] + 2, 10)
+    table = regrets(online, oracle)
+    assert len(table) == 2 * 3 * 3
+    for arm, seed in [("tam", 0), ("sgdm", 2)]:
+        own, best, rows = (one(each, arm, seed) for each in (online, oracle, table))
+        behind = best.groupby("experience")["correct"].sum() - own.groupby("experience")["correct"].sum()
+        np.testing.assert_allclose(rows["regret"], behind / 400)
+        np.testing.assert_allclose(rows["cumulative"], behind.cumsum())
+        arrays = [own.sort_values("step")[name] for name in ("correct", "n", "experience")]
+        whole = regret(arrays[0], best.sort_values("step")["correct"], *arrays[1:])
+        assert whole == pytest.approx(rows["regret"].mean())
+    assert (regrets(online, online)["regret"] == 0).all()
+    assert set(regrets(online, oracle[oracle["arm"] == "tam"])["arm"]) == {"tam"}
+    with pytest.raises(InputError, match="flips, sgdm, lr 0.1, seed 0 and its oracle differ in their mini-batches"):
+        regrets(online, study(T=2)[0])
+    with pytest.raises(InputError, match="oracle: arm 'sgdm' stands there at several learning rates"):
+        regrets(online, pd.concat([online, oracle]))
+
+
+def test_intransigences_against_an_oracle():
+    _, evaluated = study(T=3)
+    _, oracle = study(T=3, lrs=(0.3,))
+    oracle["accuracy"] = oracle["accuracy"] / 2
+    table = intransigences(evaluated, oracle).set_index(["arm", "seed"])["intransigence"]
+    own = evaluated[evaluated["trained_on"] == evaluated["evaluated_on"]].groupby(["arm", "seed"])["accuracy"].mean()
+    best = oracle[oracle["trained_on"] == oracle["evaluated_on"]].groupby(["arm", "seed"])["accuracy"].mean()
+    pd.testing.assert_series_equal(table, best - own, check_names=False)
+    cell = one(evaluated, "tam", 1)
+    assert intransigence(accuracy_matrix(cell), accuracy_matrix(one(oracle, "tam", 1)).diagonal()) == pytest.approx(
+        table["tam", 1]
+    )
+    unmeasured = evaluated[evaluated["trained_on"] != evaluated["evaluated_on"]]
+    assert intransigences(unmeasured, oracle)["intransigence"].isna().all()
+    with pytest.raises(InputError, match="has 3 experiences and its oracle 2"):
+        intransigences(evaluated, study(T=2)[1])
 
 
 def test_large_study_is_fast():

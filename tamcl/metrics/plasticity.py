@@ -1,0 +1,158 @@
+r"""Whether a model still learns late in a stream as it did early: metrics of the end of each experience.
+
+Plasticity is lost where each new experience is learnt less well than the one before, though it is no harder. What is
+measured here is that outcome, from online rows (one a mini-batch, before the model learns from it; see
+``tamcl.metrics.adaptation``). Dead units and ranks, which are often shown for plasticity, are diagnostics of the
+network and no measures of it: ``tamcl.metrics.capacity`` lays them out beside the outcome.
+
+``sample_plasticity`` is the share of a mini-batch's loss that one update on it removes. It needs the loss on the same
+mini-batch with the same weights after the update, a second forward pass that the online rows do not hold, and so it is
+no entry of ``METRICS``: a run would have to record ``loss_after`` beside ``loss``, in evaluation mode both, so that
+dropout and batch statistics do not differ between the two.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tamcl.metrics.adaptation import BEFORE, mean_of, shortened, split
+
+Array = NDArray[np.float64]
+
+
+def end_accuracies(correct: ArrayLike, n: ArrayLike, experience: ArrayLike, *, window: int = BEFORE) -> Array:
+    """Return the online accuracy at the end of each experience.
+
+    Parameters
+    ----------
+    correct, n, experience : array, (steps,)
+        Right answers, examples and experience of each mini-batch, in the order of the stream.
+    window : int
+        Mini-batches at the end that it is taken over; half of them where an experience is too short.
+
+    Returns
+    -------
+    array, (T,)
+
+    Examples
+    --------
+    >>> end_accuracies(correct=[0, 5, 8, 8, 2, 4, 6, 6], n=[10] * 8, experience=[0] * 4 + [1] * 4)
+    array([0.8, 0.6])
+    """
+    if window < 1:
+        raise ValueError(f"{window=}: needed is window >= 1")
+    parts = [(right, seen, shortened(window, len(seen))) for right, seen in split(correct, n, experience)]
+    return np.array([right[-w:].sum() / seen[-w:].sum() for right, seen, w in parts], dtype=np.float64)
+
+
+def end_accuracy(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
+    r"""Return the online accuracy at the end of an experience, mean over experiences; higher is better.
+
+    .. math:: \frac{1}{T} \sum_{e=0}^{T-1} b_e
+
+    with :math:`b_e` the accuracy over the last 50 mini-batches of experience e (half of them where it is too short):
+    how well an experience is learnt in the end, however long that took. ``learning_accuracy`` says the same on images
+    held out.
+
+    Parameters
+    ----------
+    correct, n, experience : array, (steps,)
+        Right answers, examples and experience of each mini-batch, in the order of the stream.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    References
+    ----------
+    tamcl's own definition.
+
+    Examples
+    --------
+    >>> round(end_accuracy(correct=[5] * 50 + [9] * 50 + [7] * 100, n=[10] * 200, experience=[0] * 100 + [1] * 100), 4)
+    0.8
+    """
+    return mean_of(end_accuracies(correct, n, experience))
+
+
+def end_accuracy_slope(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
+    r"""Return the change of the accuracy at the end of an experience from each to the next; higher is better.
+
+    .. math:: \frac{\sum_e (e - \bar e)(b_e - \bar b)}{\sum_e (e - \bar e)^2}
+
+    with :math:`b_e` as in ``end_accuracy``: the slope of the straight line of least squares. Negative where plasticity
+    is lost, provided that the experiences are equally hard. A stream that starts from an untrained model rises in its
+    first experiences, so that a loss later may be hidden: look at the curve too (``tamcl.metrics.by_experience``).
+
+    Parameters
+    ----------
+    correct, n, experience : array, (steps,)
+        Right answers, examples and experience of each mini-batch, in the order of the stream.
+
+    Returns
+    -------
+    float
+        In [-1, 1], in accuracy (a fraction) an experience; nan for one experience.
+
+    References
+    ----------
+    Loss of plasticity in deep continual learning, 2024, https://doi.org/10.1038/s41586-024-07711-7, shows such
+    curves; the slope as their summary is tamcl's own.
+
+    Examples
+    --------
+    The ends are at 0.9, 0.8 and 0.7.
+
+    >>> correct = [9] * 100 + [8] * 100 + [7] * 100
+    >>> round(end_accuracy_slope(correct, n=[10] * 300, experience=[0] * 100 + [1] * 100 + [2] * 100), 4)
+    -0.1
+    """
+    ends = end_accuracies(correct, n, experience)
+    if len(ends) == 1:
+        return float("nan")
+    e = np.arange(len(ends)) - (len(ends) - 1) / 2
+    return float(e @ (ends - ends.mean()) / (e @ e))
+
+
+def sample_plasticity(before: ArrayLike, after: ArrayLike, *, epsilon: float = 1e-8) -> float:
+    r"""Return the share of a mini-batch's loss that the update on it removes, mean over mini-batches.
+
+    .. math:: p = \frac{1}{S} \sum_t \min \Big( 1, \max \Big( 0,
+        1 - \frac{L_t(\theta_{t+1})}{\max(L_t(\theta_t), \epsilon)} \Big) \Big)
+
+    It follows the learning rate directly, whatever is learnt: a larger step removes more of the loss of one mini-batch.
+
+    Parameters
+    ----------
+    before, after : array, (steps,)
+        Loss on each mini-batch right before and right after the update on that mini-batch.
+    epsilon : float
+        Loss before the update below which there is nothing to remove.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    References
+    ----------
+    Addressing Loss of Plasticity and Catastrophic Forgetting in Continual Learning, 2024,
+    https://arxiv.org/abs/2404.00781
+
+    Examples
+    --------
+    Half of the loss is removed, then a quarter, then it grows.
+
+    >>> sample_plasticity(before=[2.0, 1.0, 1.0], after=[1.0, 0.75, 1.5])
+    0.25
+    """
+    old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
+    if old.ndim != 1 or old.shape != new.shape or old.size == 0:
+        raise ValueError(f"before, after have shapes {old.shape}, {new.shape}: one loss a mini-batch")
+    wrong = np.flatnonzero(~((old >= 0) & (new >= 0)))
+    if len(wrong):
+        t = wrong[0]
+        raise ValueError(f"mini-batch {t} has losses {old[t]:g} and {new[t]:g}: numbers >= 0 are possible")
+    return float(np.clip(1 - new / np.maximum(old, epsilon), 0, 1).mean())
