@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import partial
 
 import pytest
-import torch
-from torch.optim import Optimizer
 
+from tamcl.cli import main
 from tamcl.optim import OPTIMIZERS, SAM
 from tamcl.registry import lookup
 from tamcl.testing import check_optimizer
 from tamcl.testing.optimizers import CHECKS, yield_checks
+from tests.broken_optimizers import (
+    ChangesGradients,
+    DrawsGlobalRandomness,
+    Healthy,
+    IgnoresGroups,
+    KeepsTheGradient,
+    LosesStateOnLoad,
+    NanAtZeroGradient,
+    SkipsTheStep,
+    StateOutsideState,
+)
 
 CASES = {name: (name, {}) for name in OPTIMIZERS} | {
     "tam[tensor]": ("tam", {"granularity": "tensor"}),
@@ -42,6 +53,11 @@ CASES = {name: (name, {}) for name in OPTIMIZERS} | {
     "switch[15]": ("switch", {"at": 15, "carry": "nothing", "nesterov": True}),
     "switch[adam_cm,adam]": ("switch", {"first": "adam_cm", "then": "adam", "at": 5}),
     "switch[adam,tam]": ("switch", {"first": "adam", "then": "tam", "at": 5}),
+    **{
+        f"{name}[{path}]": (name, options)
+        for name in ("tam", "adatam", "adatamw", "adam_cm", "adamw_cm")
+        for path, options in {"readable": {"foreach": False}, "capturable": {"capturable": True}}.items()
+    },
 }
 """Every registered optimizer as it comes, and ours with the options that change their state."""
 
@@ -53,6 +69,8 @@ SKIPS = {
         for case in (
             "adam_cm",
             "adam_cm[bfloat16]",
+            "adam_cm[readable]",
+            "adam_cm[capturable]",
             "sam[adam_cm]",
             "lookahead[adam_cm]",
             "switch[adam_cm,adam]",
@@ -86,81 +104,6 @@ def test_every_optimizer_has_a_case_and_every_skip_has_a_check():
     assert {case for case, _ in SKIPS} <= set(CASES)
     assert {check for _, check in SKIPS} <= checks
     assert checks == {check for check, _ in yield_checks(lookup(OPTIMIZERS, "tam"))}, "a check applies to none of ours"
-
-
-class Healthy(Optimizer):
-    """Gradient descent with momentum, for others to break. https://example.org"""
-
-    def __init__(self, params, lr, weight_decay=0.0):
-        if not lr >= 0 or not weight_decay >= 0:
-            raise ValueError("out of range")
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for param in group["params"]:
-                if param.is_complex() or (param.grad is not None and param.grad.is_sparse):
-                    raise RuntimeError("complex and sparse are not supported")
-                if param.grad is not None:
-                    self.step_one(param, group)
-        return loss
-
-    def step_one(self, param, group):
-        momentum = self.state[param].setdefault("momentum_buffer", torch.zeros_like(param))
-        momentum.mul_(0.9).add_(param.grad).add_(param, alpha=group["weight_decay"])
-        param.add_(momentum, alpha=-group["lr"])
-
-
-class LosesStateOnLoad(Healthy):
-    def load_state_dict(self, state_dict):
-        super().load_state_dict(state_dict)
-        self.state.clear()
-
-
-class DrawsGlobalRandomness(Healthy):
-    def step_one(self, param, group):
-        torch.rand(1)
-        super().step_one(param, group)
-
-
-class ChangesGradients(Healthy):
-    def step_one(self, param, group):
-        param.grad.add_(param, alpha=group["weight_decay"])
-        super().step_one(param, {**group, "weight_decay": 0.0})
-
-
-class IgnoresGroups(Healthy):
-    def step_one(self, param, group):
-        super().step_one(param, self.param_groups[0])
-
-
-class NanAtZeroGradient(Healthy):
-    def step_one(self, param, group):
-        param.sub_(param.grad / param.grad.norm(), alpha=group["lr"])
-
-
-class StateOutsideState(Healthy):
-    def step_one(self, param, group):
-        self.memory = getattr(self, "memory", None) or {}
-        momentum = self.memory.setdefault(param, torch.zeros_like(param))
-        param.sub_(momentum.mul_(0.9).add_(param.grad), alpha=group["lr"])
-
-
-class KeepsTheGradient(Healthy):
-    def step_one(self, param, group):
-        previous = self.state[param].get("previous", param.grad)
-        param.sub_(param.grad + previous, alpha=group["lr"])
-        self.state[param]["previous"] = param.grad
-
-
-class SkipsTheStep(Healthy):
-    def step_one(self, param, group):
-        pass
 
 
 BROKEN = {
@@ -212,3 +155,51 @@ def test_a_broken_optimizer_is_caught_by(cls, check):
 def test_the_error_names_the_check_and_what_was_seen():
     with pytest.raises(AssertionError, match=r"^check_zero_gradient: a parameter is not finite$"):
         check_optimizer(NanAtZeroGradient)
+
+
+@pytest.mark.parametrize(
+    ("cls", "check"),
+    [
+        (LosesStateOnLoad, "check_state_dict_resume"),
+        (DrawsGlobalRandomness, "check_global_generators"),
+        (ChangesGradients, "check_gradients_unmodified"),
+        (IgnoresGroups, "check_group_options"),
+        (NanAtZeroGradient, "check_zero_gradient"),
+    ],
+)
+def test_the_command_names_the_check_that_a_broken_optimizer_fails(cls, check, capsys):
+    assert main(["check", f"{cls.__module__}:{cls.__name__}"]) == 3
+    failed = {line.split()[1] for line in capsys.readouterr().out.splitlines() if line.startswith("FAIL")}
+    assert check in failed
+    assert failed == BROKEN[cls]
+
+
+def others():
+    """Yield the checks of pytorch_optimizer's TAM, which is another reading of the paper."""
+    if not importlib.util.find_spec("pytorch_optimizer"):
+        reason = "pytorch_optimizer is not installed"
+        return [pytest.param(None, None, marks=pytest.mark.skip(reason=reason), id="pytorch_optimizer")]
+    return [
+        pytest.param(run, OTHERS_SKIPS.get(check), id=f"pytorch_optimizer.TAM:{check}")
+        for check, run in yield_checks(lookup(OPTIMIZERS, "pytorch_optimizer:TAM"))
+    ]
+
+
+OTHERS_SKIPS = {
+    "check_rejects_bad_options": "raises an error of its own that is no ValueError",
+    "check_rejects_unknown_options": "swallows any keyword",
+    "check_repr_and_reference": "its docstring links no paper",
+    "check_sparse_gradients": "raises an error of its own that is no RuntimeError",
+    "check_complex_parameters": "complex parameters go elsewhere than their real views",
+    "check_copies": "loses attributes when copied",
+}
+"""What pytorch_optimizer 4.1 does not promise; if a later one does, the test says so."""
+
+
+@pytest.mark.parametrize(("run", "reason"), others())
+def test_the_other_tam(run, reason):
+    if reason is None:
+        run()
+    else:
+        with pytest.raises(Exception):  # noqa: B017, PT011 - somebody else's optimizer may raise anything
+            run()
