@@ -24,4 +24,4 @@ def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
     names = sorted(known)
     near = get_close_matches(name, names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return InputError(f"unknown {noun} '{name}': {hint}Known: {', '.join(names)}.")
+    return InputError(f"unknown {noun} '{name}': {hint}Known: {', '.join(names) or 'none'}.")
