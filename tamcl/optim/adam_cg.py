@@ -88,6 +88,8 @@ class AdamCG(BufferOptimizer):
     True
     """
 
+    moment = "exp_avg"
+
     def __init__(
         self,
         params: ParamsT,

@@ -23,6 +23,7 @@ from tamcl.optim.base import (
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.fused import alike, fused_adam
+from tamcl.optim.squares import trust
 from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, torque
 
 BiasCorrection = Literal["second", "none", "both"]
@@ -36,6 +37,7 @@ class AdaTAMBase(BaseOptimizer):
 
     shared_options = TORQUE_OPTIONS
     device_numbers = ("step", "weight", "cosine", "smoothed_cosine", "damping")
+    moment = "exp_avg"
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
@@ -75,6 +77,7 @@ class AdaTAMBase(BaseOptimizer):
                 bias_correction=group["bias_correction"],
                 foreach=is_fast(group),
             )
+            trust(states)
 
 
 def average(weight: Any, beta: float, entering: Any) -> tuple[Any, Any]:

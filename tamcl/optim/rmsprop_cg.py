@@ -97,6 +97,8 @@ class RMSpropCG(BufferOptimizer):
     1.0 2.0 3.0 1.0 2.0 1.0
     """
 
+    moment = "square_avg"
+
     def __init__(
         self,
         params: ParamsT,

@@ -12,6 +12,7 @@ from tamcl.optim.base import BaseOptimizer, Batch, at_least_float32, check_numbe
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.fused import alike, tell_autograd
+from tamcl.optim.squares import trust
 from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, torque
 
 
@@ -164,6 +165,7 @@ class TAM(BaseOptimizer):
                 eps=group["eps"],
                 foreach=is_fast(group),
             )
+            trust(states)
 
 
 def tam(
