@@ -99,9 +99,11 @@ class AdaTAM(AdaTAMBase):
     r"""Adam with torque-aware momentum in place of the average of gradients.
 
     Use it where Adam is used and gradients may turn suddenly. Its momentum is no average: for a steady gradient it
-    grows to :math:`d / (1 - \beta_1)` times that gradient, so look for its learning rate around a fifth of Adam's.
+    grows to :math:`d / (1 - \beta_1)` times that gradient, so look for its learning rate around a fifth of Adam's. Not
+    in place of Adam untuned; and in tamcl's scenarios it did not beat Adam.
 
     .. math::
+        g_t &\leftarrow g_t + \lambda \, \theta_{t-1} \\
         d_t &= (1 + \hat s_t) / 2 \quad \text{as in TAM} \\
         m_t &= \beta_1 \, m_{t-1} + (\epsilon + d_t) \, g_t \\
         v_t &= \beta_2 \, v_{t-1} + (1 - \beta_2) \, g_t^2 \\
@@ -120,7 +122,7 @@ class AdaTAM(AdaTAMBase):
     eps : float
         :math:`\epsilon`, at least 0, in both places.
     weight_decay : float
-        :math:`\lambda`, at least 0: :math:`g_t` becomes :math:`g_t + \lambda \theta_{t-1}` before anything else.
+        :math:`\lambda`, at least 0.
     granularity : {"global", "tensor"}
         One cosine over all parameters that have a gradient, or one for each tensor; the same in all groups.
     bias_correction : {"second", "none", "both"}

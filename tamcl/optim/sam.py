@@ -13,6 +13,7 @@ from torch.optim.optimizer import ParamsT
 from tamcl.optim.base import SAFE, at_least_float32, check_number, norms
 from tamcl.optim.wrapper import Base, Wrapper, maker, needs_closure, with_grad
 
+
 class SAM(Wrapper):
     r"""Sharpness-aware minimisation: another optimizer steps with the gradient of the worst nearby point.
 
@@ -45,10 +46,10 @@ class SAM(Wrapper):
     norm, dropout) do so twice.
 
     The base has no closure to call, so it cannot be one that needs one, such as ``torch.optim.LBFGS`` or another
-    ``SAM``. The norm is that of the whole gradient, over all groups. The parameters are put back from a copy before the base
-    steps, not by subtracting, which would leave rounding errors. Assumptions: weight decay is left to the base and
-    does not turn the perturbation; under ``maximize`` the perturbation goes down. What the papers combine with other
-    optimizers here is plain SAM, whose :math:`\rho` they do not state; 0.05 is that of the reference below.
+    ``SAM``. The norm is that of the whole gradient, over all groups. The parameters are put back from a copy before
+    the base steps, not by subtracting, which would leave rounding errors. Assumptions: weight decay is left to the base
+    and does not turn the perturbation; under ``maximize`` the perturbation goes down. What the papers combine with
+    other optimizers here is plain SAM, whose :math:`\rho` they do not state; 0.05 is that of the reference below.
 
     References
     ----------

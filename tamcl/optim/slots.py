@@ -67,7 +67,7 @@ def note_size(state: dict[str, Any], slot: int, capacity: int, size: float) -> N
 
 
 def are_all_due(table: dict[str, Any], capacity: int) -> bool:
-    """Whether so much was stored, by what a table counts, that all sums are to be taken anew; counting then restarts."""
+    """Whether so much was stored, by what a table counts, that all sums are to be taken anew; it then counts anew."""
     is_due: bool = 0 < SUMMED_EVERY * capacity <= table.get("stored", 0)
     if is_due:
         table["stored"] = 0

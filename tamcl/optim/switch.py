@@ -65,9 +65,9 @@ class Switch(Wrapper):
         What becomes of the momentum: multiplied as above, taken over as it is (the velocity then drops by
         :math:`(1 + \hat s) / 2` at the switch), or started anew.
     **options
-        Options of the optimizers. One that both have and that is given here, or in a group, has that value in both. Else
-        each has its own default, but for SGD after TAM, which takes over TAM's momentum. Where they differ, the groups
-        show the first's and hold the second's in ``switch_then``.
+        Options of the optimizers. One that both have and that is given here, or in a group, has that value in both.
+        Else each has its own default, but for SGD after TAM, which takes over TAM's momentum. Where they differ, the
+        groups show the first's and hold the second's in ``switch_then``.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Switch(Wrapper):
         if None not in names:
             check_known(f"{base_name(first)} and {base_name(then)}", options, set().union(*filter(None, names)))
 
-        given = params if isinstance(params, Tensor) else list(params)
+        given: Any = params if isinstance(params, Tensor) else list(params)
         keys = [set(group) if isinstance(group, dict) else {"params"} for group in given]
         one = maker(first, lr, _chosen(options, *names))(given)
         theirs = _chosen(options, *names[::-1])

@@ -30,9 +30,9 @@ class Wrapper(Optimizer, ABC):
     """An optimizer that steps with others, over the same parameters and the same state.
 
     The dicts in ``param_groups`` and ``state`` are those of the optimizers underneath. So learning-rate schedulers,
-    ``state_dict``, ``deepcopy``, ``add_param_group`` and clearing ``state`` act on all of them at once. What the wrapper
-    itself adds to the state stands under names of its own and is out of sight while the others step: torch's optimizers
-    take a state that is not empty for their own.
+    ``state_dict``, ``deepcopy``, ``add_param_group`` and clearing ``state`` act on all of them at once. What the
+    wrapper itself adds to the state stands under names of its own and is out of sight while the others step: torch's
+    optimizers take a state that is not empty for their own.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ class Wrapper(Optimizer, ABC):
     """The optimizers underneath."""
 
     def __init__(self, optimizers: Sequence[Optimizer], own: dict[str, Any]) -> None:
-        kind = type(self)
-        if any(isinstance(each, kind) for each in underneath(optimizers)):
-            raise TypeError(f"{kind.__name__} cannot go over another {kind.__name__}: their options have the same names")
+        if any(isinstance(each, type(self)) for each in underneath(optimizers)):
+            name = type(self).__name__
+            raise TypeError(f"{name} cannot go over another {name}: their options have the same names")
         first, *others = optimizers
         defaults = {key: value for each in (*others, first) for key, value in each.defaults.items()} | own
         self.__setstate__({"defaults": defaults, "optimizers": [first, *others]})
@@ -259,7 +259,8 @@ def find(base: Base) -> Callable[..., Optimizer]:
     found: Callable[..., Optimizer] = lookup(OPTIMIZERS, base) if isinstance(base, str) else base
     is_other = not issubclass(found, Optimizer) if isinstance(found, type) else not callable(found)
     if is_other:
-        raise TypeError(f"base must be the name or the class of an optimizer, got {base!r}")
+        shown = f"an object of {type(base).__name__}" if isinstance(base, Optimizer) else repr(base)
+        raise TypeError(f"base must be the name or the class of an optimizer, got {shown}")
     return found
 
 

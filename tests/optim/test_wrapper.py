@@ -28,8 +28,9 @@ def test_a_base_is_a_name_a_path_or_a_callable(base):
     [
         ("tamm", {}, ValueError, "unknown optimizer 'tamm': did you mean 'tam'?"),
         (3, {}, TypeError, "base must be the name or the class of an optimizer, got 3"),
+        (TAM([torch.nn.Parameter(torch.ones(1))]), {}, TypeError, "an optimizer, got an object of TAM"),
         (dict, {}, TypeError, "base must be the name or the class of an optimizer, got <class 'dict'>"),
-        ("json:JSONDecoder", {}, TypeError, "base must be the name or the class of an optimizer, got 'json:JSONDecoder'"),
+        ("json:JSONDecoder", {}, TypeError, "base must be the name or the class of an optimizer, got 'json:JSONDec"),
         ("json:loads", {}, TypeError, "base must be the name or the class of an optimizer: 'json:loads' makes none"),
         ("tam", {"momentun": 0.5}, TypeError, "unknown option of 'tam' 'momentun': did you mean 'momentum'? Known:"),
         (TAM, {"momentun": 0.5}, TypeError, "unknown option of TAM 'momentun': did you mean 'momentum'? Known:"),
