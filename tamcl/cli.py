@@ -162,6 +162,9 @@ def check(
         print(f"{'pass' if outcome.passed else 'FAIL'}  {outcome.check:{width}}  {outcome.why or outcome.promise}")
     passed = sum(outcome.passed for outcome in found.outcomes)
     print(f"{passed} of {len(found.outcomes)} checks passed")
+    if found.unmeasured:
+        print(f"a step and its state could not be measured: {found.unmeasured}")
+        return 3
     print(f"a step: {found.ms_per_step:.3f} ms, {found.sgd_ratio:.1f} x torch's SGD with momentum (MLP 784-100-100-10)")
     print(f"state: {found.state_bytes} bytes, {found.state_copies:.2g} x the parameters")
     return 0 if found.passed else 3

@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 class Healthy(Optimizer):
     """Gradient descent with momentum, for others to break. https://example.org"""
 
-    def __init__(self, params, lr, weight_decay=0.0):
-        if not lr >= 0 or not weight_decay >= 0:
+    def __init__(self, params, lr, momentum=0.9, weight_decay=0.0, maximize=False):
+        if not lr >= 0 or not weight_decay >= 0 or not 0 <= momentum < 1:
             raise ValueError("out of range")
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "maximize": maximize})
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -30,7 +30,8 @@ class Healthy(Optimizer):
 
     def step_one(self, param, group):
         momentum = self.state[param].setdefault("momentum_buffer", torch.zeros_like(param))
-        momentum.mul_(0.9).add_(param.grad).add_(param, alpha=group["weight_decay"])
+        momentum.mul_(group["momentum"]).add_(param.grad, alpha=-1 if group["maximize"] else 1)
+        momentum.add_(param, alpha=group["weight_decay"])
         param.add_(momentum, alpha=-group["lr"])
 
 
@@ -48,7 +49,7 @@ class DrawsGlobalRandomness(Healthy):
 
 class ChangesGradients(Healthy):
     def step_one(self, param, group):
-        param.grad.add_(param, alpha=group["weight_decay"])
+        param.grad.add_(param, alpha=-group["weight_decay"] if group["maximize"] else group["weight_decay"])
         super().step_one(param, {**group, "weight_decay": 0.0})
 
 
@@ -59,7 +60,8 @@ class IgnoresGroups(Healthy):
 
 class NanAtZeroGradient(Healthy):
     def step_one(self, param, group):
-        param.sub_(param.grad / param.grad.norm(), alpha=group["lr"])
+        super().step_one(param, group)
+        param.add_(0 * param.grad / param.grad.norm())
 
 
 class StateOutsideState(Healthy):
@@ -79,3 +81,71 @@ class KeepsTheGradient(Healthy):
 class SkipsTheStep(Healthy):
     def step_one(self, param, group):
         pass
+
+
+class SeedsTheGlobalGenerator(Healthy):
+    def step_one(self, param, group):
+        torch.manual_seed(0)
+        super().step_one(param, group)
+
+
+class KeepsItsOwnOptionsOnLoad(Healthy):
+    def load_state_dict(self, state_dict):
+        own = [{key: group[key] for key in group.keys() - {"params"}} for group in self.param_groups]
+        super().load_state_dict(state_dict)
+        for group, options in zip(self.param_groups, own, strict=True):
+            group.update(options)
+
+
+class IgnoresTheMomentumOfGroups(Healthy):
+    def step_one(self, param, group):
+        super().step_one(param, {**group, "momentum": self.defaults["momentum"]})
+
+
+class IgnoresMaximizeOfGroups(Healthy):
+    def step_one(self, param, group):
+        super().step_one(param, {**group, "maximize": self.defaults["maximize"]})
+
+
+class DecaysUpwardsUnderMaximize(Healthy):
+    def step_one(self, param, group):
+        sign = -1 if group["maximize"] else 1
+        super().step_one(param, {**group, "weight_decay": sign * group["weight_decay"]})
+
+
+class RoundsToFloat32(Healthy):
+    def step_one(self, param, group):
+        super().step_one(param, group)
+        param.copy_(param.float())
+
+
+class MultipliesTheLearningRate(Healthy):
+    def step_one(self, param, group):
+        super().step_one(param, {**group, "lr": group["lr"] * float("1.0") if type(group["lr"]) is float else None})
+
+
+class PairsEntriesAsTheyLie(Healthy):
+    def step_one(self, param, group):
+        entries = param.grad.as_strided((param.numel(),), (1,)).view(param.shape)
+        momentum = self.state[param].setdefault("momentum_buffer", torch.zeros_like(param))
+        momentum.mul_(group["momentum"]).add_(entries, alpha=-1 if group["maximize"] else 1)
+        momentum.add_(param, alpha=group["weight_decay"])
+        param.add_(momentum, alpha=-float(group["lr"]))
+
+
+class LeavesTheDefaultType(Healthy):
+    def step_one(self, param, group):
+        super().step_one(param, group)
+        torch.set_default_dtype(torch.float64)
+
+
+class LosesHooks(Healthy):
+    def register_step_post_hook(self, hook):
+        return None
+
+
+class NanAtHugeGradients(Healthy):
+    def step_one(self, param, group):
+        super().step_one(param, group)
+        if param.grad.float().square().sum() > 1e30:
+            param.fill_(float("nan"))

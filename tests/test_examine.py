@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from tamcl.cli import main
 from tamcl.optim import TAM
 from tamcl.testing.examine import SHAPES, examine_optimizer
-from tamcl.testing.optimizers import CHECKS
+from tamcl.testing.optimizers import CHECKS, yield_checks
 
 
 def test_every_check_is_listed_with_its_promise() -> None:
@@ -39,3 +40,14 @@ def test_cost_is_relative_to_sgd() -> None:
     assert 5 < found.sgd_ratio < 100
     assert found.ms_per_step > 0
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("name", ["LBFGS", "SparseAdam", "Muon"])
+def test_what_cannot_be_measured_is_said(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if not hasattr(torch.optim, name):
+        pytest.skip(f"this torch has no {name}")
+    assert main(["check", f"torch.optim:{name}"]) == 3
+    out = capsys.readouterr().out
+    assert "FAIL" in out
+    assert f" of {len(list(yield_checks(getattr(torch.optim, name))))} checks passed" in out
+    assert "a step and its state could not be measured: " in out

@@ -21,7 +21,7 @@ class AdamCG(BufferOptimizer):
     point opposite ways, as around a minimum, and then this is close to Adam.
 
     .. math::
-        \hat g_t &= g_t + \frac{1}{|B|} \sum_{b \in B} b \\
+        \hat g_t &= g_t + \frac{1}{|B|} \sum_{b \in B} b + \omega \, \theta_{t-1} \\
         m_t &= \beta_1 \, m_{t-1} + (1 - \beta_1) \, \hat g_t \\
         v_t &= \beta_2 \, v_{t-1} + (1 - \beta_2) \, \hat g_t^2 \\
         \theta_t &= \theta_{t-1}
@@ -46,7 +46,7 @@ class AdamCG(BufferOptimizer):
     eps : float
         :math:`\epsilon`, at least 0.
     weight_decay : float
-        At least 0, times :math:`\theta_{t-1}`, is added to :math:`\hat g_t`; what is remembered is without.
+        :math:`\omega`, at least 0; what is remembered is without.
     buffer_dtype : str or torch.dtype, optional
         Precision of the buffer, such as ``"bfloat16"`` to halve its memory; that of the moments if None.
     variant : {"official", "paper"}
@@ -68,6 +68,8 @@ class AdamCG(BufferOptimizer):
 
     Notes
     -----
+    It has one path, over lists of tensors: no ``foreach`` and no ``capturable``.
+
     Assumptions: those about the buffer that ``AdamCM`` states. The released code has amsgrad too, and a running sum of
     the buffer whose rounding error grows; here the mean is taken anew in each step.
 
@@ -87,6 +89,8 @@ class AdamCG(BufferOptimizer):
     >>> bool(loss < 1e-2)
     True
     """
+
+    moment = "exp_avg"
 
     def __init__(
         self,

@@ -13,11 +13,12 @@ from tamcl.optim.buffer import Replacement, Variant
 class AdamWCM(AdamCM):
     r"""Adam with critical momenta and AdamW's weight decay.
 
-    Use it where AdamW is used and exploration is wanted. Weight decay is decoupled in ``AdamCM`` too, as in the
-    authors' released code, so this is that optimizer under its other name, with AdamW's default decay.
+    Use it beside AdamW to ask what ``AdamCM`` is asked. Weight decay is decoupled in ``AdamCM`` too, as in the authors'
+    released code, so this is that optimizer under its other name, with AdamW's default decay. Not in place of AdamW
+    without tuning: at one learning rate its steps are several times as long.
 
     .. math::
-        \theta_{t-1} &\leftarrow (1 - \eta \lambda) \, \theta_{t-1} \\
+        \theta_{t-1} &\leftarrow (1 - \eta \omega) \, \theta_{t-1} \\
         \theta_t &= \theta_{t-1}
             - \frac{\eta}{1 - \beta_1^t} \frac{m_t^M}{\sqrt{v_t} \, / \sqrt{1 - \beta_2^t} + \epsilon}
             \quad \text{as in AdamCM}
@@ -37,7 +38,7 @@ class AdamWCM(AdamCM):
     eps : float
         :math:`\epsilon`, at least 0.
     weight_decay : float
-        :math:`\lambda`, at least 0.
+        :math:`\omega`, at least 0.
     amsgrad : bool
         Divide by the largest :math:`v` so far.
     buffer_dtype : str or torch.dtype, optional

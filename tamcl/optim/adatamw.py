@@ -14,11 +14,15 @@ from tamcl.optim.torque import Granularity
 class AdaTAMW(AdaTAMBase):
     r"""AdaTAM whose weight decay is decoupled from the gradient, as AdamW's is.
 
-    Use it where AdamW is used: decay then shrinks all weights alike, whatever the size of their gradients.
+    Use it where AdamW is used: decay then shrinks all weights alike, whatever the size of their gradients. Not in place
+    of AdamW untuned: its learning rate is lower, and a decay found for AdaTAM or AdamW does not carry over.
 
     .. math::
         \theta_{t-1} &\leftarrow (1 - \eta \lambda) \, \theta_{t-1} \\
-        \theta_t &= \theta_{t-1} - \eta \, \hat m_t / (\sqrt{\hat v_t} + \epsilon) \quad \text{as in AdaTAM}
+        d_t &= (1 + \hat s_t) / 2 \quad \text{as in TAM} \\
+        m_t &= \beta_1 \, m_{t-1} + (\epsilon + d_t) \, g_t \\
+        v_t &= \beta_2 \, v_{t-1} + (1 - \beta_2) \, g_t^2 \\
+        \theta_t &= \theta_{t-1} - \eta \, \hat m_t / (\sqrt{\hat v_t} + \epsilon)
 
     Parameters
     ----------
@@ -52,6 +56,13 @@ class AdaTAMW(AdaTAMBase):
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
         tensor. So far tried on CPUs alone.
+
+    Attributes
+    ----------
+    state : dict
+        ``step``, ``exp_avg``, ``exp_avg_sq`` and ``weight`` of every parameter, where the momentum :math:`m_t` is
+        ``weight * exp_avg``; and ``cosine``, ``smoothed_cosine`` and ``damping`` of the last step: of every parameter,
+        or, if global, in ``shared_state``. Of large tensors also ``momentum_square``; see ``TAM``.
 
     Notes
     -----

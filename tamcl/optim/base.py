@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -12,12 +13,17 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
+from tamcl.optim.squares import forget_changed, trust
+
 SAFE = (1e-15, 1e15)
 """Between these a float32 norm is exact: its squares neither underflow nor overflow."""
 
 
 PATHS = {"foreach": (True, False, None), "capturable": (True, False)}
 """Options that choose how a step is computed and never what, and what each may be."""
+
+FLAGS = ("maximize", "decoupled_weight_decay", "amsgrad", "centered")
+"""Options that are True or False."""
 
 HALF_PRECISION = {torch.float16, torch.bfloat16}
 
@@ -56,6 +62,9 @@ class BaseOptimizer(Optimizer, ABC):
     device_numbers: ClassVar[tuple[str, ...]] = ()
     """Numbers of the state that ``capturable`` keeps on the device, in float64."""
 
+    moment: ClassVar[str] = "momentum_buffer"
+    """The tensor of the state whose precision tells that of the others."""
+
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
 
@@ -82,6 +91,8 @@ class BaseOptimizer(Optimizer, ABC):
             with torch.enable_grad():
                 loss = closure()
         batches = [batch for group in self.param_groups if (batch := self._gather(group)).params]
+        if batches:
+            self._check_numbers(batches[0])
         for group, params, *_ in batches:
             if group["weight_decay"] and group["decoupled_weight_decay"]:
                 torch._foreach_mul_(params, 1 - learning_rate(group) * group["weight_decay"])
@@ -99,10 +110,24 @@ class BaseOptimizer(Optimizer, ABC):
         """Add a group of parameters, at any time; its options are checked."""
         super().add_param_group(param_group)
         try:
+            use_plain_numbers(self.param_groups[-1])
             self._check_group(self.param_groups[-1])
         except ValueError:
             self.param_groups.pop()
             raise
+
+    def state_dict(self) -> StateDict:
+        """Return the state, as torch's optimizers do."""
+        forget_changed(self.state)
+        return super().state_dict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        forget_changed(self.state)
+        return super().__getstate__()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        trust(self.state)
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a state; its tensors keep their own precision, where torch would round them to the parameter's."""
@@ -114,6 +139,7 @@ class BaseOptimizer(Optimizer, ABC):
                 if isinstance(value, Tensor):
                     dtype = self.state_dtype(key, param, group) if value.is_floating_point() else value.dtype
                     self.state[param][key] = value.to(device=param.device, dtype=dtype, copy=True)
+        trust(self.state)
 
     def state_dtype(self, key: str, param: Tensor, group: dict[str, Any]) -> torch.dtype:
         """Return the precision of a state tensor: the parameter's, and at least float32."""
@@ -130,6 +156,8 @@ class BaseOptimizer(Optimizer, ABC):
                 raise RuntimeError(f"{name} does not support sparse gradients, got one of layout {grad.layout}")
             state = self.state[param]
             self.initialize(state, param, group)
+            if self.moment in state and state[self.moment].dtype is not at_least_float32(param.dtype):
+                self._convert(state, param, group)
             params.append(param)
             grads.append(grad.float() if grad.dtype in HALF_PRECISION else grad)
             states.append(state)
@@ -141,6 +169,21 @@ class BaseOptimizer(Optimizer, ABC):
             grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
         return Batch(group, params, grads, states)
 
+    def _check_numbers(self, batch: Batch) -> None:
+        """Raise ValueError if the state's numbers are not where ``capturable`` says."""
+        capturable = batch.group.get("capturable", False)
+        for state in (self.shared_state, batch.states[0]):
+            for key in self.device_numbers:
+                if key in state and isinstance(state[key], Tensor) is not capturable:
+                    raise ValueError(f"capturable={capturable} was set after the first steps: clear the state first")
+
+    def _convert(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
+        """Follow a parameter whose type was changed after some steps, as by ``model.double()``."""
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.is_floating_point():
+                state[key] = value.to(self.state_dtype(key, param, group))
+        state.pop("momentum_square", None)
+
     def _check_group(self, group: dict[str, Any]) -> None:
         for param in group["params"]:
             if param.is_complex() or param.layout is not torch.strided:
@@ -150,6 +193,9 @@ class BaseOptimizer(Optimizer, ABC):
                 )
         check_number(group, "lr")
         check_number(group, "weight_decay")
+        for name in FLAGS:
+            if name in group:
+                check_choice(group, name, (True, False))
         paths = [name for name in PATHS if name in group]
         for name in paths:
             check_choice(group, name, PATHS[name])
@@ -169,7 +215,9 @@ def at_least_float32(dtype: torch.dtype) -> torch.dtype:
 
 def learning_rate(group: dict[str, Any]) -> Any:
     """Return ``lr`` as a number; under ``capturable`` it may stay a tensor, so that it is not read from the device."""
-    return group["lr"] if group.get("capturable") else float(group["lr"])
+    if group.get("capturable"):
+        return group["lr"].reshape(()) if isinstance(group["lr"], Tensor) else group["lr"]
+    return float(group["lr"])
 
 
 def is_fast(group: dict[str, Any]) -> bool:
@@ -235,6 +283,30 @@ def read(scalars: Iterable[Tensor]) -> list[float]:
     if len(devices) > 1:
         values = [value.cpu() for value in values]
     return torch.stack(values).tolist() if values else []
+
+
+def use_plain_numbers(group: dict[str, Any]) -> None:
+    """Turn numbers of other libraries, such as NumPy's, into Python's own, which any saved state may hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> group = {"lr": np.float64(0.1), "betas": (np.float64(0.9), 0.5), "capacity": np.int64(5)}
+    >>> use_plain_numbers(group)
+    >>> group
+    {'lr': 0.1, 'betas': (0.9, 0.5), 'capacity': 5}
+    """
+    for key, value in group.items():
+        if type(value) is tuple and key != "params":
+            group[key] = tuple(map(_plain, value))
+        else:
+            group[key] = _plain(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return value
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def check_number(

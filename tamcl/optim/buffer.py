@@ -70,12 +70,14 @@ class BufferOptimizer(BaseOptimizer):
     def update(self, batches: list[Batch]) -> None:
         """Rank the step, do it, and note it in the table."""
         group = batches[0].group
+        self.check_capacity(batches)
         table = self.shared_state
         priorities, ages = table.setdefault("priorities", []), table.setdefault("ages", [])
         filled = len(priorities)
         lengths = norms([grad for batch in batches for grad in batch.grads])
         priority = sum(lengths) if group["variant"] == "official" else math.hypot(*lengths)
         slot = self._slot(priority)
+        self.note_lengths(batches, lengths, slot)
         for batch in batches:
             for state in batch.states:
                 state["step"] += 1
@@ -85,6 +87,17 @@ class BufferOptimizer(BaseOptimizer):
             priorities[slot : slot + 1], ages[slot : slot + 1] = [priority], [0]
         priorities[:] = [group["decay"] * value for value in priorities]
         ages[:] = [age + 1 for age in ages]
+
+    def check_capacity(self, batches: list[Batch]) -> None:
+        """Raise ValueError if the capacity is no longer that of the buffer."""
+        [state, *_], capacity = batches[0].states, batches[0].group["capacity"]
+        if len(state["buffer"]) != capacity:
+            raise ValueError(
+                f"capacity cannot change while there is a buffer: it has {len(state['buffer'])} slots, got {capacity}"
+            )
+
+    def note_lengths(self, batches: list[Batch], lengths: list[float], slot: int | None) -> None:
+        """Take note of the norms of all gradients, which come in the order of the batches."""
 
     def _slot(self, priority: float) -> int | None:
         group, table = self.param_groups[0], self.shared_state

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
-from tamcl.optim.base import check_choice, check_count, check_number
+from tamcl.optim.base import check_choice, check_count
 from tamcl.optim.draws import draw
 
 DampingFunction = Literal["linear", "quadratic", "reversed"]
@@ -59,12 +59,10 @@ def damping(state: dict[str, Any], smoothed_cosine: Any, group: dict[str, Any]) 
 def check_damping(group: dict[str, Any]) -> None:
     """Raise ValueError if an option of the damping is out of range."""
     held = group["damping"]
-    if isinstance(held, str):
-        if held not in get_args(Timing):
-            raise ValueError(f"damping must be a number in [0, 1], 'average' or 'shuffled', got {held!r}")
-        if group.get("capturable"):
-            raise ValueError(f"damping={held!r} is not capturable: it counts steps outside the graph")
-    elif held is not None:
-        check_number(group, "damping", high=1, closed=True)
+    is_number = isinstance(held, float | int) and not isinstance(held, bool) and 0 <= held <= 1
+    if held is not None and not is_number and held not in get_args(Timing):
+        raise ValueError(f"damping must be a number in [0, 1], 'average' or 'shuffled', got {held!r}")
+    if isinstance(held, str) and group.get("capturable"):
+        raise ValueError(f"damping={held!r} is not capturable: it counts steps outside the graph")
     check_choice(group, "damping_function", get_args(DampingFunction))
     check_count(group, "seed")

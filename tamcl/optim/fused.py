@@ -15,9 +15,6 @@ Columns = tuple[list[Any], ...]
 TYPES, PLAIN = {torch.float32, torch.float64}, {Tensor, Parameter}
 """What fused kernels are given: half precision is not, since its moments are of another type."""
 
-GRAIN = 2**15
-"""Entries that torch's other operations give to one thread."""
-
 
 def alike(
     tensors: Columns, numbers: Columns = (), others: Columns = ()
@@ -46,7 +43,7 @@ def alike(
         all(map(Tensor.is_contiguous, chain.from_iterable(tensors)))
         and all(column.count(column[0]) == len(column) for column in numbers)
         and len({(type(param), param.dtype, param.device) for param in params}) == 1
-        and _suits(min(params, key=Tensor.numel))
+        and _suits(params[0])
     ):
         return [(tensors, numbers, others, True)]
     rows: dict[Any, list[int]] = {}
@@ -67,10 +64,8 @@ def _kind(*tensors: Tensor) -> tuple[bool, torch.dtype, torch.device]:
 
 
 def _suits(param: Tensor) -> bool:
-    """Whether a fused kernel is there for a parameter, and worth it: on CPUs all threads work on any few entries."""
-    if type(param) not in PLAIN or param.dtype not in TYPES:
-        return False
-    return param.is_cuda or (param.is_cpu and (torch.get_num_threads() == 1 or param.numel() >= GRAIN))
+    """Whether a fused kernel is there for a parameter."""
+    return type(param) in PLAIN and param.dtype in TYPES and (param.is_cpu or param.is_cuda)
 
 
 def fused_adam(

@@ -68,6 +68,7 @@ class Lookahead(Wrapper):
     """
 
     own_state = ("slow", "lookahead_step")
+    own_options = ("lookahead_k", "lookahead_alpha")
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class Lookahead(Wrapper):
         alpha: float = 0.5,
         **options: Any,
     ) -> None:
-        super().__init__(params, [maker(base, lr, options)], {"lookahead_k": k, "lookahead_alpha": alpha})
+        super().__init__([maker(base, lr, options)(params)], {"lookahead_k": k, "lookahead_alpha": alpha})
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""

@@ -23,7 +23,8 @@ class RMSpropCG(BufferOptimizer):
     not.
 
     .. math::
-        \hat g_t &= \frac{1}{|B|} \sum_{b \in B} b \quad (+ \, g_t \text{ if aggregation is "sum"}) \\
+        \hat g_t &= \frac{1}{|B|} \sum_{b \in B} b + \omega \, \theta_{t-1}
+            \quad (+ \, g_t \text{ if aggregation is "sum"}) \\
         v_t &= \alpha \, v_{t-1} + (1 - \alpha) \, \hat g_t^2 \\
         m_t &= \beta \, m_{t-1} + \hat g_t / (\sqrt{v_t} + \epsilon) \\
         \theta_t &= \theta_{t-1} - \eta \, m_t
@@ -49,9 +50,10 @@ class RMSpropCG(BufferOptimizer):
     eps : float
         :math:`\epsilon`, at least 0.
     centered : bool
-        Subtract from :math:`v_t` the square of the mean gradient: an estimate of the variance.
+        Divide by :math:`\sqrt{v_t - a_t^2} + \epsilon` with :math:`a_t = \alpha \, a_{t-1} + (1 - \alpha) \, \hat g_t`:
+        the root is then an estimate of the standard deviation.
     weight_decay : float
-        At least 0, times :math:`\theta_{t-1}`, is added to :math:`\hat g_t`; what is remembered is without.
+        :math:`\omega`, at least 0; what is remembered is without.
     aggregation : {"buffer", "sum"}
         The remembered gradients alone, as the authors' released code has it, or also the present one, as SGD and Adam
         with critical gradients have it.
@@ -76,6 +78,8 @@ class RMSpropCG(BufferOptimizer):
 
     Notes
     -----
+    It has one path, over lists of tensors: no ``foreach`` and no ``capturable``.
+
     Assumptions: those about the buffer that ``AdamCM`` states. The released code keeps a running sum of the buffer
     whose rounding error grows; here the mean is taken anew in each step.
 
@@ -96,6 +100,8 @@ class RMSpropCG(BufferOptimizer):
     ...         print(weight.item(), end=" ")
     1.0 2.0 3.0 1.0 2.0 1.0
     """
+
+    moment = "square_avg"
 
     def __init__(
         self,

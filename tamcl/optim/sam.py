@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import at_least_float32, check_number
-from tamcl.optim.wrapper import Base, Wrapper, maker, with_grad
-
-SMALLEST_NORM = 1e-16
-"""Added to the norm, so that a gradient of zero does not perturb."""
+from tamcl.optim.base import SAFE, at_least_float32, check_number, norms
+from tamcl.optim.wrapper import Base, Wrapper, maker, needs_closure, with_grad
 
 
 class SAM(Wrapper):
@@ -47,10 +45,11 @@ class SAM(Wrapper):
     closures; it is called twice, and the first loss is returned. Layers that count batches or draw at random (batch
     norm, dropout) do so twice.
 
-    The norm is that of the whole gradient, over all groups. The parameters are put back from a copy before the base
-    steps, not by subtracting, which would leave rounding errors. Assumptions: weight decay is left to the base and
-    does not turn the perturbation; under ``maximize`` the perturbation goes down. What the papers combine with other
-    optimizers here is plain SAM, whose :math:`\rho` they do not state; 0.05 is that of the reference below.
+    The base has no closure to call, so it cannot be one that needs one, such as ``torch.optim.LBFGS`` or another
+    ``SAM``. The norm is that of the whole gradient, over all groups. The parameters are put back from a copy before
+    the base steps, not by subtracting, which would leave rounding errors. Assumptions: weight decay is left to the base
+    and does not turn the perturbation; under ``maximize`` the perturbation goes down. What the papers combine with
+    other optimizers here is plain SAM, whose :math:`\rho` they do not state; 0.05 is that of the reference below.
 
     References
     ----------
@@ -70,6 +69,8 @@ class SAM(Wrapper):
     (5.0, True)
     """
 
+    own_options = ("sam_rho",)
+
     def __init__(
         self,
         params: ParamsT,
@@ -79,7 +80,9 @@ class SAM(Wrapper):
         rho: float = 0.05,
         **options: Any,
     ) -> None:
-        super().__init__(params, [maker(base, lr, options)], {"sam_rho": rho})
+        super().__init__([maker(base, lr, options)(params)], {"sam_rho": rho})
+        if needs_closure(self.base):
+            raise TypeError(f"SAM cannot go over {type(self.base).__name__}: its step needs a closure of its own")
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
@@ -114,9 +117,13 @@ class SAM(Wrapper):
         params = [param for _, param in rows]
         weights = [(param, param.clone()) for param in params]
         grads = [_dense(param.grad).to(at_least_float32(param.dtype)) for param in params]
-        norms = torch._foreach_norm(grads)
-        device, dtype = norms[0].device, max((norm.dtype for norm in norms), key=lambda dtype: dtype.itemsize)
-        norm = torch.stack([norm.to(device, dtype) for norm in norms]).norm() + SMALLEST_NORM
+        lengths = torch._foreach_norm(grads)
+        device, dtype = lengths[0].device, max((length.dtype for length in lengths), key=lambda dtype: dtype.itemsize)
+        norm = torch.stack([length.to(device, dtype) for length in lengths]).norm()
+        if not SAFE[0] < float(norm) < SAFE[1]:
+            exact = math.hypot(*norms(grads))
+            grads = [(grad.double() / exact).to(grad.dtype) if exact else grad for grad in grads]
+            norm = torch.ones_like(norm)
         for (group, param), grad in zip(rows, grads, strict=True):
             sign = -1 if group.get("maximize") else 1
             param.add_(grad * (sign * group["sam_rho"] / norm).to(param.device))

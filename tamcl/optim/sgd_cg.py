@@ -21,6 +21,7 @@ class SGDCG(BufferOptimizer):
     point where the loss used to fall.
 
     .. math::
+        g_t &\leftarrow g_t + \omega \, \theta_{t-1} \\
         \hat g_t &= g_t + \frac{1}{|B|} \sum_{b \in B} b \\
         m_t &= \beta \, m_{t-1} + \hat g_t \\
         \theta_t &= \theta_{t-1} - \eta \, m_t
@@ -42,8 +43,7 @@ class SGDCG(BufferOptimizer):
     decay : float
         :math:`\lambda` in [0, 1]: at 1 large gradients are never forgotten; the same in all groups.
     weight_decay : float
-        At least 0, times :math:`\theta_{t-1}`, is added to :math:`g_t`, also to the one that is remembered; the
-        priority is that of the gradient alone.
+        :math:`\omega`, at least 0: also in what is remembered; the priority is that of the gradient alone.
     buffer_dtype : str or torch.dtype, optional
         Precision of the buffer, such as ``"bfloat16"`` to halve its memory; that of the moments if None.
     variant : {"official", "paper"}
@@ -65,6 +65,8 @@ class SGDCG(BufferOptimizer):
 
     Notes
     -----
+    It has one path, over lists of tensors: no ``foreach`` and no ``capturable``.
+
     Assumptions: those about the buffer that ``AdamCM`` states. The released code has dampening too, takes a decay of 0
     for none, and keeps a running sum of the buffer whose rounding error grows; here the mean is taken anew in each
     step.

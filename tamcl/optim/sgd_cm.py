@@ -21,7 +21,7 @@ class SGDCM(BufferOptimizer):
     shift: on a quadratic it converges more slowly than SGD with momentum.
 
     .. math::
-        m_t &= \beta \, m_{t-1} + g_t \\
+        m_t &= \beta \, m_{t-1} + g_t + \omega \, \theta_{t-1} \\
         \theta_t &= \theta_{t-1} - \eta \Bigl( m_t + \frac{1}{|B|} \sum_{b \in B} b \Bigr)
 
     Then :math:`m_t` enters the buffer :math:`B` with priority :math:`\lVert g_t \rVert`, if :math:`B` is not full or
@@ -41,7 +41,7 @@ class SGDCM(BufferOptimizer):
     decay : float
         :math:`\lambda` in [0, 1]: at 1 large gradients are never forgotten; the same in all groups.
     weight_decay : float
-        At least 0, times :math:`\theta_{t-1}`, is added to :math:`g_t`; the priority is that of the gradient alone.
+        :math:`\omega`, at least 0; the priority is that of the gradient alone.
     buffer_dtype : str or torch.dtype, optional
         Precision of the buffer, such as ``"bfloat16"`` to halve its memory; that of the momentum if None.
     variant : {"official", "paper"}
@@ -63,6 +63,8 @@ class SGDCM(BufferOptimizer):
 
     Notes
     -----
+    It has one path, over lists of tensors: no ``foreach`` and no ``capturable``.
+
     Assumptions: the authors' released code has no SGD with critical momenta any more, so this is its Adam with critical
     momenta without the normalisation, with SGD's momentum, and with a first step like any other; and those about the
     buffer that ``AdamCM`` states.

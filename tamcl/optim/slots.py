@@ -12,7 +12,7 @@ from torch import Tensor
 from tamcl.optim.fused import Columns
 
 SUMMED_EVERY, SHRUNK = 8, 0.5
-"""The sum is taken anew after this many times the capacity of new slots, or when it may have become this share of what
+"""A sum is taken anew after this many times the capacity of new slots, or when it may have become this share of what
 it was: beside a small sum the rounding errors of a large one would count."""
 
 BLOCK = 2**18
@@ -51,25 +51,36 @@ def replace(slots: list[Tensor], sums: list[Tensor], values: list[Tensor]) -> No
     torch._foreach_add_(sums, slots)
 
 
-def note_stored(table: dict[str, Any], slot: int | None, size: float, fading: float) -> None:
-    """Note in a table how large what goes to a slot may be, of which the size is not measured.
+def note_stored(state: dict[str, Any], slot: int | None, capacity: int, length: float, beta: float) -> None:
+    """Note in a tensor's state how large the momentum may be that goes to a slot: it is not measured.
 
-    That of a momentum is taken for the size of its largest gradient, which fades in it.
+    Its norm is at most the average of those of the gradients.
     """
-    table["size"] = max(fading * table.get("size", 0.0), size)
+    state["size"] = beta * state.get("size", 0.0) + (1 - beta) * length
     if slot is not None:
-        table.setdefault("sizes", [])[slot : slot + 1] = [table["size"]]
-        table["stored"] = table.get("stored", 0) + 1
+        note_size(state, slot, capacity, state["size"])
 
 
-def is_sum_due(table: dict[str, Any], capacity: int) -> bool:
-    """Whether it is time to take the sums anew, by what was noted in a table."""
-    size, stored = sum(table.get("sizes", [])), table.get("stored", 0)
-    table["largest"] = max(table.get("largest", 0.0), size)
-    is_due: bool = 0 < SUMMED_EVERY * capacity <= stored or size < SHRUNK * table["largest"]
+def note_size(state: dict[str, Any], slot: int, capacity: int, size: float) -> None:
+    """Note in a tensor's state how large what is in a slot may be."""
+    state.setdefault("sizes", [0.0] * capacity)[slot] = size
+
+
+def are_all_due(table: dict[str, Any], capacity: int) -> bool:
+    """Whether so much was stored, by what a table counts, that all sums are to be taken anew; it then counts anew."""
+    is_due: bool = 0 < SUMMED_EVERY * capacity <= table.get("stored", 0)
     if is_due:
-        table["stored"], table["largest"] = 0, size
+        table["stored"] = 0
     return is_due
+
+
+def has_shrunk(state: dict[str, Any]) -> bool:
+    """Whether a tensor's sum may have become so small that it must be taken anew, by what was noted in its state."""
+    if "sizes" not in state:
+        return False
+    size, largest = sum(state["sizes"]), state.get("largest", 0.0)
+    state["largest"] = size if size < SHRUNK * largest else max(size, largest)
+    return bool(size < SHRUNK * largest)
 
 
 def sum_anew(states: Iterable[dict[str, Any]]) -> None:

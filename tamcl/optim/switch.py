@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.optim.optimizer import Optimizer, ParamsT
+from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
 from tamcl.optim.base import BaseOptimizer, at_least_float32, check_choice
 from tamcl.optim.damping import FUNCTIONS
@@ -65,7 +65,9 @@ class Switch(Wrapper):
         What becomes of the momentum: multiplied as above, taken over as it is (the velocity then drops by
         :math:`(1 + \hat s) / 2` at the switch), or started anew.
     **options
-        Options of the optimizers. One that both have has the same value in both: that of the first, if it is not given.
+        Options of the optimizers. One that both have and that is given here, or in a group, has that value in both.
+        Else each has its own default, but for SGD after TAM, which takes over TAM's momentum. Where they differ, the
+        groups show the first's and hold the second's in ``switch_then``.
 
     Attributes
     ----------
@@ -77,8 +79,9 @@ class Switch(Wrapper):
     -----
     Assumptions, since the paper's text on its warm-up is not at hand: the division of the learning rate, the velocity
     as what is carried, and :math:`\hat s = 0`, where TAM settles away from turns. A TAM whose damping is held counts
-    with that damping. In the other direction, from SGD to TAM, everything is turned round; between other optimizers the
-    learning rate stays as it is. A momentum is carried between TAM and SGD alone; any other state starts anew.
+    with that damping. In the other direction, from SGD to TAM, everything is turned round. All this is between TAM and
+    ``torch.optim.SGD`` alone: from or to any other optimizer the learning rate stays as it is, since no rule says what
+    compares with TAM's, and the state starts anew.
 
     References
     ----------
@@ -98,6 +101,7 @@ class Switch(Wrapper):
     """
 
     own_state = ("switch_step", "switch_factor")
+    own_options = ("switch_at", "switch_s", "switch_carry", "switch_then")
     shared_options = ("switch_at", "switch_s", "switch_carry")
 
     def __init__(
@@ -116,13 +120,16 @@ class Switch(Wrapper):
         if None not in names:
             check_known(f"{base_name(first)} and {base_name(then)}", options, set().union(*filter(None, names)))
 
-        def make_then(groups: ParamsT) -> Optimizer:
-            group: Any = next(iter(groups))
-            same = {key: value for key, value in group.items() if key in (names[1] or ())}
-            return maker(then, lr, same | _chosen(options, *names[::-1]))(groups)
-
-        own = {"switch_at": at, "switch_s": s, "switch_carry": carry}
-        super().__init__(params, [maker(first, lr, _chosen(options, *names)), make_then], own)
+        given: Any = params if isinstance(params, Tensor) else list(params)
+        keys = [set(group) if isinstance(group, dict) else {"params"} for group in given]
+        one = maker(first, lr, _chosen(options, *names))(given)
+        theirs = _chosen(options, *names[::-1])
+        if isinstance(one, TAM) and find(then) is torch.optim.SGD:
+            theirs = {"momentum": one.defaults["momentum"]} | theirs
+        other = maker(then, lr, theirs)([_part(*each) for each in zip(one.param_groups, keys, strict=False)])
+        for group, others in zip(one.param_groups, other.param_groups, strict=True):
+            _join(group, others)
+        super().__init__([one, other], {"switch_at": at, "switch_s": s, "switch_carry": carry})
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
@@ -136,12 +143,46 @@ class Switch(Wrapper):
         """The optimizer that does the steps now."""
         return self.loader(self.state)
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters to both optimizers, each of which checks it."""
+        one, other = self.optimizers
+        before = self.param_groups
+        self.param_groups = before
+        own = {key: self.defaults[key] for key in self.shared_options}
+        try:
+            one.add_param_group(own | param_group | {"switch_then": {}})
+            group = one.param_groups[-1]
+            with self._seen_by_second():
+                other.add_param_group(_part(group, set(param_group)))
+            _join(group, other.param_groups[-1])
+            self._check_group(group)
+            other.param_groups = [*before, group]
+        except (TypeError, ValueError):
+            self.param_groups = before
+            raise
+
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Load a state into the optimizer whose it is, with its own options."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            group.update(group.pop("switch_first", {}))
+
+    def groups_of(self, loader: Optimizer, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return saved groups as an optimizer underneath sees them."""
+        if loader is self.optimizers[0]:
+            return groups
+        firsts = [{key: group[key] for key in group["switch_then"]} for group in groups]
+        return [
+            group | group["switch_then"] | {"switch_first": first} for group, first in zip(groups, firsts, strict=True)
+        ]
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Do one step of the optimizer in use and return the loss of the closure; switch after the k-th step."""
         step, factor = self._noted("switch_step") or 0, self._noted("switch_factor")
         base = self.base
-        with self._learning_rate(factor), self.own_state_aside():
+        seen = nullcontext() if factor is None else self._seen_by_second(factor)
+        with seen, self.own_state_aside():
             loss = base.step(closure)
         if has_gradient(self):
             step += 1
@@ -163,26 +204,25 @@ class Switch(Wrapper):
         return next((state[key] for state in self.state.values() if key in state), None)
 
     @contextmanager
-    def _learning_rate(self, factor: float | None) -> Iterator[None]:
-        """Let the second optimizer see its share of the learning rate, which is the first's to everybody else."""
-        if factor is None:
-            yield
-            return
-        rates = [group["lr"] for group in self.param_groups]
-        for group in self.param_groups:
-            group["lr"] = group["lr"] * factor
+    def _seen_by_second(self, factor: float = 1.0) -> Iterator[None]:
+        """Let the groups show the second optimizer its own options and its share of the learning rate."""
+        firsts = [(group, {key: group[key] for key in ("lr", *group["switch_then"])}) for group in self.param_groups]
+        for group, first in firsts:
+            group.update(group["switch_then"], lr=first["lr"] * factor)
         try:
             yield
         finally:
-            for group, rate in zip(self.param_groups, rates, strict=True):
-                group["lr"] = rate
+            for group, first in firsts:
+                group["switch_then"] = {key: group[key] for key in group["switch_then"]}
+                group.update(first)
 
     def _switch(self) -> float:
         """Leave the second optimizer the momentum, and return the factor of its learning rate."""
         first, then = self.optimizers
-        factor = self._damping(first) / self._damping(then)
+        comparable = isinstance(first, HEAVY_BALL) and isinstance(then, HEAVY_BALL)
+        factor = self._damping(first) / self._damping(then) if comparable else 1.0
         carry = self.param_groups[0]["switch_carry"]
-        carried = carry != "nothing" and isinstance(first, HEAVY_BALL) and isinstance(then, HEAVY_BALL)
+        carried = carry != "nothing" and comparable
         for param, state in self.state.items():
             momentum = state.get("momentum_buffer")
             state.clear()
@@ -193,15 +233,34 @@ class Switch(Wrapper):
 
     def _damping(self, optimizer: Optimizer) -> float:
         """Return the share of a gradient that is taken to enter an optimizer's momentum."""
-        group = self.param_groups[0]
         if not isinstance(optimizer, TAM):
             return 1.0
+        [group, *_] = self.groups_of(optimizer, self.param_groups)
         held, s = group["damping"], group["switch_s"]
         if s is None:
             measured = [float(state["smoothed_cosine"]) for state in self.state.values() if "smoothed_cosine" in state]
             s = sum(measured) / len(measured) if measured else 0.0
         damping = held if isinstance(held, float | int) else FUNCTIONS[group.get("damping_function", "linear")](s)
         return max(damping, SMALLEST_DAMPING)
+
+
+def _part(group: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    """Return what was given of a group."""
+    names = group.get("param_names")
+    params = group["params"] if names is None else list(zip(names, group["params"], strict=True))
+    return {key: group[key] for key in group if key in keys} | {"params": params}
+
+
+def _join(group: dict[str, Any], others: dict[str, Any]) -> None:
+    """Show the options of the second optimizer in a group of the first, but for those that differ."""
+    differing = {key: value for key, value in others.items() if key in group and not _same(group[key], value)}
+    for key in ("params", "param_names", "lr"):
+        differing.pop(key, None)
+    group.update({key: value for key, value in others.items() if key not in group}, switch_then=differing)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one is other or (not isinstance(one, Tensor) and not isinstance(other, Tensor) and bool(one == other))
 
 
 def _chosen(options: dict[str, Any], mine: set[str] | None, others: set[str] | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch._utils import _flatten_dense_tensors as joined
 from tamcl.optim.base import SAFE, Batch, check_choice, check_number, is_fast, largest_entry, put, read, vectors
 from tamcl.optim.damping import check_damping
 from tamcl.optim.damping import damping as damping_of
+from tamcl.optim.squares import is_changed
 
 Granularity = Literal["global", "tensor"]
 
@@ -96,6 +97,8 @@ def _rows(batches: list[Batch], moment: str, join_small: bool) -> list[Row]:
                 moments.append(state[moment])
             else:
                 square, age = state.pop("momentum_square", (None, 0))
+                if square is not None and is_changed(state[moment]):
+                    square, age = None, 0
                 rows.append(Row(grad, state[moment], weight, square, age, batch.group, state))
     if grads:
         rows.append(Row(joined(grads), joined(moments), common))

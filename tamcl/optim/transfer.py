@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+
 
 def transfer_lr(lr_sgdm: float, s: float = 0.0) -> float:
     r"""Return the learning rate at which TAM takes the steps that SGD with momentum takes at its own.
@@ -36,8 +39,12 @@ def transfer_lr(lr_sgdm: float, s: float = 0.0) -> float:
     >>> transfer_lr(0.05, s=1.0)
     0.05
     """
-    if not lr_sgdm >= 0:
+    if not _is_number(lr_sgdm) or not 0 <= lr_sgdm < math.inf:
         raise ValueError(f"lr_sgdm must be a number >= 0, got {lr_sgdm!r}")
-    if not -1 < s <= 1:
+    if not _is_number(s) or not -1 < s <= 1:
         raise ValueError(f"s must be in (-1, 1], got {s!r}")
     return 2 * lr_sgdm / (1 + s)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

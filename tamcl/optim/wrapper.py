@@ -18,7 +18,8 @@ from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
 from tamcl.errors import unknown_name
 from tamcl.optim import OPTIMIZERS
-from tamcl.optim.base import at_least_float32, check_number
+from tamcl.optim.base import at_least_float32, check_number, use_plain_numbers
+from tamcl.optim.squares import forget_changed, trust
 from tamcl.registry import lookup
 
 Base = str | Callable[..., Optimizer]
@@ -29,16 +30,14 @@ class Wrapper(Optimizer, ABC):
     """An optimizer that steps with others, over the same parameters and the same state.
 
     The dicts in ``param_groups`` and ``state`` are those of the optimizers underneath. So learning-rate schedulers,
-    ``state_dict``, ``deepcopy``, ``add_param_group`` and clearing ``state`` act on all of them at once, and an option
-    that two of them have has one value for both. What the wrapper itself adds to the state stands under names of its
-    own and is out of sight while the others step: torch's optimizers take a state that is not empty for their own.
+    ``state_dict``, ``deepcopy``, ``add_param_group`` and clearing ``state`` act on all of them at once. What the
+    wrapper itself adds to the state stands under names of its own and is out of sight while the others step: torch's
+    optimizers take a state that is not empty for their own.
 
     Parameters
     ----------
-    params : iterable
-        Parameters, named parameters or parameter groups.
-    makers : sequence of callable
-        Make the optimizers underneath from parameters or groups.
+    optimizers : sequence of Optimizer
+        The optimizers underneath, over the same parameters; the groups are those of the first.
     own : dict
         Options of the wrapper, as they stand in the groups.
     """
@@ -46,19 +45,23 @@ class Wrapper(Optimizer, ABC):
     own_state: ClassVar[tuple[str, ...]] = ()
     """Entries that the wrapper adds to the state of parameters."""
 
+    own_options: ClassVar[tuple[str, ...]] = ()
+    """Entries that the wrapper adds to the groups."""
+
     shared_options: ClassVar[tuple[str, ...]] = ()
     """Options of the wrapper that no group may have its own of."""
 
     optimizers: list[Optimizer]
     """The optimizers underneath."""
 
-    def __init__(self, params: ParamsT, makers: Sequence[Callable[[ParamsT], Optimizer]], own: dict[str, Any]) -> None:
-        make_first, *make_others = makers
-        first = make_first(params)
-        others = [make(first.param_groups) for make in make_others]
+    def __init__(self, optimizers: Sequence[Optimizer], own: dict[str, Any]) -> None:
+        if any(isinstance(each, type(self)) for each in underneath(optimizers)):
+            name = type(self).__name__
+            raise TypeError(f"{name} cannot go over another {name}: their options have the same names")
+        first, *others = optimizers
         defaults = {key: value for each in (*others, first) for key, value in each.defaults.items()} | own
         self.__setstate__({"defaults": defaults, "optimizers": [first, *others]})
-        self.state = first.state
+        self.param_groups, self.state = first.param_groups, first.state
         for group in self.param_groups:
             group.update({key: value for key, value in own.items() if key not in group})
             self._check_group(group)
@@ -70,7 +73,7 @@ class Wrapper(Optimizer, ABC):
     @property
     def needs_closure(self) -> bool:
         """Whether ``step`` must be given a closure."""
-        return any(getattr(optimizer, "needs_closure", False) for optimizer in self.optimizers)
+        return any(map(needs_closure, self.optimizers))
 
     @property
     def base(self) -> Optimizer:
@@ -129,13 +132,23 @@ class Wrapper(Optimizer, ABC):
             self.param_groups = before
             raise
 
+    def state_dict(self) -> StateDict:
+        """Return the state, as torch's optimizers do."""
+        forget_changed(self.state)
+        return super().state_dict()
+
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a state into all optimizers underneath; the wrapper's own tensors keep their precision."""
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             state_dict = pre_hook(self, state_dict) or state_dict
+        for name in self.own_options:
+            if any(name not in group for group in state_dict["param_groups"]):
+                raise ValueError(f"the state is not one of {type(self).__name__}: its groups have no '{name}'")
         saved = state_dict["state"]
         loader = self.loader(saved)
-        loader.load_state_dict(state_dict | {"state": {index: self._without_own(saved[index]) for index in saved}})
+        groups = self.groups_of(loader, state_dict["param_groups"])
+        state = {index: entries for index in saved if (entries := self._without_own(saved[index]))}
+        loader.load_state_dict(state_dict | {"param_groups": groups, "state": state})
         self.param_groups, self.state = loader.param_groups, loader.state
         indices = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
         for index, param in zip(indices, self._params(), strict=True):
@@ -149,8 +162,13 @@ class Wrapper(Optimizer, ABC):
         """Return the optimizer underneath whose state it is."""
         return self.optimizers[0]
 
+    def groups_of(self, loader: Optimizer, groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return saved groups as an optimizer underneath sees them."""
+        return groups
+
     def __getstate__(self) -> dict[str, Any]:
         # without state underneath, since torch's optimizers look for their own entries in it when they are unpickled
+        forget_changed(self.state)
         whole = super().__getstate__()
         self.state = defaultdict(dict)
         try:
@@ -162,6 +180,7 @@ class Wrapper(Optimizer, ABC):
         super().__setstate__({key: state[key] for key in ("defaults", "optimizers") if key in state})
         for key in state.keys() & {"param_groups", "state"}:
             setattr(self, key, state[key])
+        trust(state.get("state", {}))
 
     def __repr__(self) -> str:
         names = ", ".join(type(optimizer).__name__ for optimizer in self.optimizers)
@@ -174,6 +193,7 @@ class Wrapper(Optimizer, ABC):
         return chain.from_iterable(group["params"] for group in self.param_groups)
 
     def _check_group(self, group: dict[str, Any]) -> None:
+        use_plain_numbers(group)
         check_number(group, "lr")
         self.check_options(group)
         first = self.param_groups[0]
@@ -198,7 +218,33 @@ def maker(base: Base, lr: float | Tensor | None, options: dict[str, Any]) -> Cal
     known = option_names(cls)
     if known is not None:
         check_known(base_name(base), options, known)
-    return partial(cls, **options) if lr is None else partial(cls, lr=lr, **options)
+    make = partial(cls, **options) if lr is None else partial(cls, lr=lr, **options)
+    is_class = isinstance(cls.func if isinstance(cls, partial) else cls, type)
+    return make if is_class else partial(_made, make, base)
+
+
+def _made(make: Callable[[ParamsT], Optimizer], base: Base, params: ParamsT) -> Optimizer:
+    """Return what a function makes, which must be an optimizer."""
+    try:
+        made = make(params)
+    except TypeError as error:
+        raise TypeError(f"base must be the name or the class of an optimizer: {base!r} makes none: {error}") from error
+    if not isinstance(made, Optimizer):
+        raise TypeError(f"base must be the name or the class of an optimizer: {base!r} makes none")
+    return made
+
+
+def underneath(optimizers: Iterable[Optimizer]) -> Iterator[Optimizer]:
+    """Yield some optimizers and all that they go over."""
+    for optimizer in optimizers:
+        yield optimizer
+        yield from underneath(getattr(optimizer, "optimizers", ()))
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Whether an optimizer does not step without a closure."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return getattr(optimizer, "needs_closure", False) or (closure is not None and closure.default is closure.empty)
 
 
 def check_known(name: str, options: Iterable[str], known: set[str]) -> None:
@@ -211,8 +257,10 @@ def check_known(name: str, options: Iterable[str], known: set[str]) -> None:
 def find(base: Base) -> Callable[..., Optimizer]:
     """Return the class behind a name; anything else is returned as it is."""
     found: Callable[..., Optimizer] = lookup(OPTIMIZERS, base) if isinstance(base, str) else base
-    if not callable(found):
-        raise TypeError(f"base must be the name or the class of an optimizer, got {base!r}")
+    is_other = not issubclass(found, Optimizer) if isinstance(found, type) else not callable(found)
+    if is_other:
+        shown = f"an object of {type(base).__name__}" if isinstance(base, Optimizer) else repr(base)
+        raise TypeError(f"base must be the name or the class of an optimizer, got {shown}")
     return found
 
 

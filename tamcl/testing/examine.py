@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from statistics import median
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
-from tamcl.testing.optimizers import Make, yield_checks
+from tamcl.testing.optimizers import Make, settings_kept, yield_checks
 
 SHAPES = ((100, 784), (100,), (100, 100), (100,), (10, 100), (10,))
 """The network that the cost is measured on: an MLP 784-100-100-10."""
@@ -38,13 +39,15 @@ class Examination:
     ----------
     outcomes : list of Outcome
     ms_per_step : float
-        Median time of a step for an MLP 784-100-100-10 on one thread, in milliseconds.
+        Median time of a step for an MLP 784-100-100-10 on one thread, in milliseconds; nan where it cannot do one.
     sgd_ratio : float
         That time divided by what torch's SGD with momentum takes, measured in turn with it.
     state_bytes : int
         Bytes of the tensors in the state.
     state_copies : float
         The same in units of the parameters' own bytes.
+    unmeasured : str
+        Why cost and state could not be measured; empty if they were.
     """
 
     outcomes: list[Outcome]
@@ -52,11 +55,12 @@ class Examination:
     sgd_ratio: float
     state_bytes: int
     state_copies: float
+    unmeasured: str = ""
 
     @property
     def passed(self) -> bool:
-        """Whether every promise holds."""
-        return all(outcome.passed for outcome in self.outcomes)
+        """Whether every promise holds, and cost and state could be measured."""
+        return not self.unmeasured and all(outcome.passed for outcome in self.outcomes)
 
 
 def examine_optimizer(optimizer: Make, **options: Any) -> Examination:
@@ -82,20 +86,32 @@ def examine_optimizer(optimizer: Make, **options: Any) -> Examination:
         promise = (run.func.__doc__ or "").strip().split("\n")[0]  # type: ignore[attr-defined]
         outcomes.append(_outcome(name, promise, run))
     options = {"lr": 0.01, **options}
-    ms, ratio = _cost(optimizer, options)
-    params = _parameters()
-    candidate = optimizer(params, **options)
-    _steps(candidate, 3)
-    size = sum(_bytes(value) for state in candidate.state.values() for value in state.values())
-    return Examination(outcomes, ms, ratio, size, size / sum(map(_bytes, params)))
+    try:
+        with settings_kept():
+            return Examination(outcomes, *_cost(optimizer, options), *_size(optimizer, options))
+    except Exception as error:
+        return Examination(outcomes, math.nan, math.nan, 0, math.nan, unmeasured=_said(error))
 
 
 def _outcome(name: str, promise: str, run: Any) -> Outcome:
     try:
-        run()
+        with settings_kept():
+            run()
     except Exception as error:  # whatever somebody's optimizer raises is its answer to the check
-        return Outcome(name, promise, False, " ".join(str(error).split()) or type(error).__name__)
+        return Outcome(name, promise, False, _said(error))
     return Outcome(name, promise, True, "")
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _size(optimizer: Make, options: dict[str, Any]) -> tuple[int, float]:
+    params = _parameters()
+    candidate = optimizer(params, **options)
+    _steps(candidate, 3)
+    size = sum(_bytes(value) for state in candidate.state.values() for value in state.values())
+    return size, size / sum(map(_bytes, params))
 
 
 def _cost(optimizer: Make, options: dict[str, Any]) -> tuple[float, float]:

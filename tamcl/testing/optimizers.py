@@ -9,6 +9,7 @@ import pickle
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -46,7 +47,8 @@ def check_optimizer(optimizer: Make, **options: Any) -> None:
     """
     for name, run in yield_checks(optimizer, **options):
         try:
-            run()
+            with settings_kept():
+                run()
         except Exception as error:
             raise AssertionError(f"{name}: {error or type(error).__name__}") from error
 
@@ -61,22 +63,23 @@ def yield_checks(optimizer: Make, **options: Any) -> Iterator[tuple[str, Callabl
     """
     make = partial(optimizer, **{"lr": 0.01, **options})
     for check in CHECKS:
-        if check not in NEEDS or _has_option(make, NEEDS[check]):
+        if all(_has_option(make, name) for name in NEEDS.get(check, ())):
             yield check.__name__, partial(check, make)
 
 
 # What the checks train with. All draws come from generators of their own.
 
 
-def _parameters(dtype: torch.dtype = torch.float32) -> list[Parameter]:
+def _parameters(dtype: torch.dtype = torch.float32, more: tuple[int, ...] | None = None) -> list[Parameter]:
     draw = torch.Generator().manual_seed(0)
-    return [Parameter(torch.randn(shape, generator=draw).to(dtype)) for shape in [(4, 3), (3,), (2, 2, 2)]]
+    shapes: list[tuple[int, ...]] = [(4, 3), (3,), (2, 2, 2), *([more] if more else [])]
+    return [Parameter(torch.randn(shape, generator=draw, dtype=torch.float32).to(dtype)) for shape in shapes]
 
 
 def _set_gradients(params: list[Parameter], step: int) -> None:
     draw = torch.Generator().manual_seed(step + 1)
     for param in params:
-        param.grad = torch.randn(param.shape, generator=draw).to(param.dtype)
+        param.grad = torch.randn(param.shape, generator=draw, dtype=torch.float32).to(param.dtype)
 
 
 def _run(optimizer: Optimizer, params: list[Parameter], steps: range) -> None:
@@ -102,6 +105,33 @@ def _has_option(make: Make, name: str) -> bool:
 
 def _without_decay(make: Make) -> Make:
     return partial(make, weight_decay=0.0) if _has_option(make, "weight_decay") else make
+
+
+def _settings() -> dict[str, Any]:
+    return {
+        "the default type": torch.get_default_dtype(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+        "the number of threads": torch.get_num_threads(),
+    }
+
+
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """Put torch's global settings back, whatever an optimizer under check does to them."""
+    dtype, enabled, threads = _settings().values()
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(enabled)
+        torch.set_num_threads(threads)
+
+
+def _listed(value: Any) -> Any:
+    """Return the state of a generator as lists and numbers."""
+    if isinstance(value, dict):
+        return {key: _listed(each) for key, each in value.items()}
+    return value.tolist() if isinstance(value, Tensor | np.ndarray) else value
 
 
 def _values(params: list[Parameter]) -> list[Tensor]:
@@ -300,17 +330,81 @@ def check_maximize(make: Make) -> None:
     _expect_equal(up, down, "it led elsewhere")
 
 
-def check_global_generators(make: Make) -> None:
-    """The global generators of torch, NumPy and Python are not drawn from."""
+def check_weight_decay_shrinks(make: Make) -> None:
+    """Weight decay makes parameters smaller where there is no gradient, also under ``maximize``."""
+    for options in ({}, {"maximize": True}) if _has_option(make, "maximize") else ({},):
+        params = _parameters()
+        before = sum(float(param.detach().square().sum()) for param in params)
+        optimizer = make(params, weight_decay=0.1, **options)
+        for _ in range(4):
+            for param in params:
+                param.grad = torch.zeros_like(param)
+            _step(optimizer)
+        after = sum(float(param.detach().square().sum()) for param in params)
+        _expect(
+            after < before, f"the sum of squares went from {before:.6g} to {after:.6g} with {options or 'defaults'}"
+        )
 
-    def states() -> tuple[bytes, str, object]:
-        return torch.get_rng_state().numpy().tobytes(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
 
+def check_huge_gradients(make: Make) -> None:
+    """Gradients whose norm is 1e16 and more leave parameters finite in float32."""
     params = _parameters()
+    optimizer = make(params)
+    for step in range(4):
+        _set_gradients(params, step)
+        for param in params:
+            assert param.grad is not None
+            param.grad *= 1e16
+        _step(optimizer)
+    _expect_finite(params, "a parameter is not finite")
+
+
+def check_hooks(make: Make) -> None:
+    """Hooks before and after a step are called once a step."""
+    params = _parameters()
+    optimizer, calls = make(params), []
+    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
+    _run(optimizer, params, range(2))
+    _expect(calls == ["before", "after"] * 2, f"two steps called {calls}")
+
+
+def check_global_generators(make: Make) -> None:
+    """The global generators of torch, NumPy and Python are neither drawn from nor seeded."""
+
+    def states() -> list[Any]:
+        return [torch.get_rng_state(), np.random.get_state(legacy=False), random.getstate()]  # noqa: NPY002
+
     before = states()
-    _run(make(params), params, range(10))
-    changed = [name for name, a, b in zip(("torch", "numpy", "random"), before, states(), strict=True) if a != b]
-    _expect(not changed, f"drew from the global generator of {', '.join(changed)}")
+    try:  # somewhere that no seed leads to
+        for seed, draw in ((torch.manual_seed, torch.rand), (np.random.seed, np.random.rand)):
+            seed(938_211)
+            draw(3)
+        random.seed(938_211)
+        random.random()
+        params = _parameters()
+        odd = states()
+        _run(make(params), params, range(10))
+        pairs = zip(("torch", "numpy", "random"), odd, states(), strict=True)
+        changed = [name for name, a, b in pairs if str(_listed(a)) != str(_listed(b))]
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])  # noqa: NPY002
+        random.setstate(before[2])
+    _expect(not changed, f"drew from or seeded the global generator of {', '.join(changed)}")
+
+
+def check_global_settings(make: Make) -> None:
+    """The default type, whether gradients are recorded, and the number of threads are as they were after a step."""
+
+    for dtype in (torch.float32, torch.float64):
+        with settings_kept():
+            torch.set_default_dtype(dtype)
+            params = _parameters()
+            before = _settings()
+            _run(make(params), params, range(3))
+            changed = [name for name, value in _settings().items() if value != before[name]]
+        _expect(not changed, f"it changed {', '.join(changed)}")
 
 
 # Parameters of all kinds
@@ -325,6 +419,14 @@ def check_precision_is_kept(make: Make) -> None:
         _expect_finite(params, f"a {dtype} parameter is not finite")
 
 
+def check_float64_is_not_rounded(make: Make) -> None:
+    """Steps of float64 parameters are not computed in float32."""
+    params = _parameters(torch.float64)
+    _run(make(params), params, range(6))
+    rounded = [param for param in params if torch.equal(param, param.float().double())]
+    _expect(not rounded, "all entries of a float64 parameter are float32 numbers")
+
+
 def check_noncontiguous_parameters(make: Make) -> None:
     """A transposed parameter takes the same steps as a contiguous one."""
     plain = Parameter(torch.arange(12.0).reshape(3, 4))
@@ -337,6 +439,22 @@ def check_noncontiguous_parameters(make: Make) -> None:
         for optimizer in optimizers:
             _step(optimizer)
     _expect(torch.allclose(plain, turned, rtol=1e-5, atol=1e-6), "they led to different places")
+
+
+def check_gradient_layout(make: Make) -> None:
+    """A gradient may lie in memory otherwise than its parameter does."""
+    one, other = _parameters(), _parameters()
+    optimizers = make(one), make(other)
+    for step in range(8):
+        _set_gradients(one, step)
+        for param, source in zip(other, one, strict=True):
+            assert source.grad is not None
+            axes = tuple(reversed(range(param.dim())))
+            param.grad = source.grad.permute(axes).contiguous().permute(axes)
+        for optimizer in optimizers:
+            _step(optimizer)
+    same = all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(one, other, strict=True))
+    _expect(same, "turned gradients led to different places")
 
 
 def check_scalar_and_empty_parameters(make: Make) -> None:
@@ -399,12 +517,22 @@ def check_group_with_zero_lr(make: Make) -> None:
 
 
 def check_group_options(make: Make) -> None:
-    """A group's own weight decay is used."""
-    params, plain = _parameters(), _parameters()
-    groups = [{"params": params[:1]}, {"params": params[1:], "weight_decay": 0.5}]
-    for some, optimizer in ((params, _without_decay(make)(groups)), (plain, _without_decay(make)(plain))):
-        _run(optimizer, some, range(8))
-    _expect(not torch.equal(params[1], plain[1]), "weight decay of a group made no difference")
+    """A group's own options are used: weight decay, momentum, betas, ``maximize``."""
+    own = {"weight_decay": 0.5, "momentum": 0.55, "betas": (0.55, 0.75), "maximize": True}
+    make = _without_decay(make)
+    for name, value in own.items():
+        if not _has_option(make, name):
+            continue
+        params, plain, alone, grouped = (_parameters() for _ in range(4))
+        for some, optimizer in (
+            (params, make([{"params": params[:1]}, {"params": params[1:], name: value}])),
+            (plain, make(plain)),
+            (alone, make(alone, **{name: value})),
+            (grouped, make([{"params": grouped, name: value}])),
+        ):
+            _run(optimizer, some, range(8))
+        _expect(not torch.equal(params[1], plain[1]), f"{name} of a group made no difference")
+        _expect_equal(grouped, alone, f"{name} of the only group led elsewhere than as an option of all")
 
 
 def check_equal_groups_are_one(make: Make) -> None:
@@ -439,19 +567,42 @@ def check_changed_lr(make: Make) -> None:
     _expect_equal(params, before, "it moved at a learning rate of 0")
 
 
+def check_tensor_lr(make: Make) -> None:
+    """A learning rate in a tensor of one element does what the number does, or is refused when it is given."""
+    plain, params = _parameters(), _parameters()
+    number = make(plain)
+    lr = torch.tensor(float(number.param_groups[0]["lr"]))
+    try:
+        optimizer = make(params, lr=lr)
+    except (TypeError, ValueError):
+        return
+    _run(number, plain, range(6))
+    _run(optimizer, params, range(6))
+    same = all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(plain, params, strict=True))
+    _expect(same, f"{lr!r} led elsewhere than {lr.item():.3g}")
+
+
 # State
 
 
-def _expect_resume(make: Make, carry: Callable[[dict[str, Any]], dict[str, Any]], dtype: torch.dtype) -> None:
+def _expect_resume(
+    make: Make,
+    carry: Callable[[dict[str, Any]], dict[str, Any]],
+    dtype: torch.dtype,
+    breaks: tuple[int, ...] = (10,),
+    more: tuple[int, ...] | None = None,
+) -> None:
     """Break a run in two, give the state through ``carry`` to a new optimizer, and compare with an unbroken run."""
-    whole, broken = _parameters(dtype), _parameters(dtype)
+    whole = _parameters(dtype, more)
     _run(make(whole), whole, range(20))
-    first = make(broken)
-    _run(first, broken, range(10))
-    second = make(broken)
-    second.load_state_dict(carry(first.state_dict()))
-    _run(second, broken, range(10, 20))
-    _expect_equal(broken, whole, f"the resumed run in {dtype} went elsewhere")
+    for at in breaks:
+        broken = _parameters(dtype, more)
+        first = make(broken)
+        _run(first, broken, range(at))
+        second = make(broken)
+        second.load_state_dict(carry(first.state_dict()))
+        _run(second, broken, range(at, 20))
+        _expect_equal(broken, whole, f"the run in {dtype} that was resumed after step {at} went elsewhere")
 
 
 def check_state_dict_resume(make: Make) -> None:
@@ -465,8 +616,21 @@ def check_state_dict_resume_float64(make: Make) -> None:
 
 
 def check_state_dict_resume_bfloat16(make: Make) -> None:
-    """The same with bfloat16 parameters."""
-    _expect_resume(make, copy.deepcopy, torch.bfloat16)
+    """The same with bfloat16 parameters, broken off early and late: where they round, small errors seldom show."""
+    _expect_resume(make, copy.deepcopy, torch.bfloat16, breaks=(1, 3, 5, 8, 13), more=(50, 40))
+
+
+def check_state_dict_carries_options(make: Make) -> None:
+    """Options come with the state: a learning rate that a scheduler has changed is that of the resumed run."""
+    params = _parameters()
+    optimizer = make(params)
+    _run(optimizer, params, range(4))
+    for group in optimizer.param_groups:
+        group["lr"] = 0.00123
+    other = make(_parameters())
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    found = [float(group["lr"]) for group in other.param_groups]
+    _expect(found == [0.00123], f"lr is {found[0]} after a state with lr=0.00123 was loaded")
 
 
 def check_state_dict_file(make: Make) -> None:
@@ -595,7 +759,7 @@ def check_two_experiences(make: Make) -> None:
         _expect(after < 0.98 * before, f"the loss went from {before:.3f} to {after:.3f}")
 
     for reset in (False, True):
-        params = [Parameter(torch.zeros(2)), Parameter(torch.zeros(()))]
+        params = [Parameter(torch.zeros(shape, dtype=torch.float32)) for shape in ((2,), ())]
         optimizer = make(params)
         learn(optimizer, params, labels)
         if reset:
@@ -612,5 +776,5 @@ CHECKS = [
 ]
 """All checks, in the order in which they stand here."""
 
-NEEDS = {check_maximize: "maximize", check_group_options: "weight_decay"}
-"""Checks for optimizers that have a certain option only."""
+NEEDS = {check_maximize: ("maximize",), check_weight_decay_shrinks: ("weight_decay",)}
+"""Checks for optimizers that have certain options only."""

@@ -1,4 +1,4 @@
-"""Optimizers run in one thread: with more, torch's fused kernels are not worth it for tensors as small as these."""
+"""Optimizers run in one thread, as tamcl's own training does."""
 
 from __future__ import annotations
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from itertools import chain
 
+import numpy as np
 import pytest
 import torch
 
@@ -82,8 +84,13 @@ ERRORS = [
     (TAM, {"gamma": -0.1}, "gamma must be in [0, 1), got -0.1"),
     (TAM, {"eps": -1e-8}, "eps must be a number >= 0, got -1e-08"),
     (TAM, {"weight_decay": float("nan")}, "weight_decay must be a number >= 0, got nan"),
-    (TAM, {"damping": 1.1}, "damping must be in [0, 1], got 1.1"),
-    (TAM, {"damping": True}, "damping must be in [0, 1], got True"),
+    (TAM, {"damping": 1.1}, "damping must be a number in [0, 1], 'average' or 'shuffled', got 1.1"),
+    (TAM, {"damping": True}, "damping must be a number in [0, 1], 'average' or 'shuffled', got True"),
+    (TAM, {"damping": [0.5]}, "damping must be a number in [0, 1], 'average' or 'shuffled', got [0.5]"),
+    (TAM, {"maximize": "no"}, "maximize must be one of True, False, got 'no'"),
+    (TAM, {"decoupled_weight_decay": "no"}, "decoupled_weight_decay must be one of True, False, got 'no'"),
+    (AdamCM, {"amsgrad": "no"}, "amsgrad must be one of True, False, got 'no'"),
+    (RMSpropCG, {"centered": "no"}, "centered must be one of True, False, got 'no'"),
     (TAM, {"granularity": "layer"}, "granularity must be one of 'global', 'tensor', got 'layer'"),
     (AdaTAM, {"betas": (0.9, 1.0)}, "betas[1] must be in [0, 1), got 1.0"),
     (AdaTAM, {"betas": 0.9}, "betas must be two numbers, got 0.9"),
@@ -101,6 +108,81 @@ def test_bad_options_are_named(cls, options, message):
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         cls([parameter()], **options)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("cls", OURS)
+def test_numbers_may_be_numpys(cls):
+    """The groups hold plain numbers, which a state in a file may."""
+    counts = {"capacity": np.int64(5)} if "capacity" in inspect.signature(cls).parameters else {}
+    optimizer = cls([parameter()], lr=np.float32(0.5), weight_decay=np.float64(0.25), **counts)
+    assert {type(optimizer.param_groups[0][name]) for name in ("lr", "weight_decay")} == {float}
+    assert optimizer.param_groups[0].get("capacity") in (None, 5)
+    with pytest.raises(ValueError, match="lr must be a number >= 0, got"):
+        cls([parameter()], lr=np.bool_(True))
+
+
+@pytest.mark.parametrize("cls", OURS)
+def test_goes_on_when_parameters_become_float64(cls):
+    """As after ``model.double()``, with tensors of all sizes."""
+    param = torch.nn.Parameter(torch.ones(200, 100))
+    optimizer = cls([param], lr=0.01)
+    twin = torch.nn.Parameter(torch.ones(200, 100, dtype=torch.float64))
+    other = cls([twin], lr=0.01)
+    for t in range(6):
+        for each, its in ((param, optimizer), (twin, other)):
+            each.grad = torch.full_like(each, (-0.5) ** t)
+            its.step()
+        if t == 2:
+            param.data = param.data.double()
+            param.grad = None
+    assert param.dtype is torch.float64
+    torch.testing.assert_close(param, twin, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [TAM, AdaTAM, AdaTAMW, AdamCM, AdamWCM])
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_capturable_takes_a_learning_rate_of_any_shape(cls, shape):
+    def path(lr, **options):
+        params = [torch.nn.Parameter(torch.ones(shape)) for shape in ((), (2, 3))]
+        optimizer = cls(params, lr=lr, weight_decay=0.1, **options)
+        for _ in range(3):
+            for param in params:
+                param.grad = torch.ones_like(param)
+            optimizer.step()
+        return params
+
+    decoupled = {"decoupled_weight_decay": True} if cls is TAM else {}
+    found = path(torch.full(shape, 0.1), capturable=True, **decoupled)
+    for a, b in zip(found, path(0.1, **decoupled), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("cls", [AdamCM, SGDCM, AdamCG, SGDCG, RMSpropCG])
+@pytest.mark.parametrize("capacity", [3, 8])
+def test_capacity_does_not_change_on_the_way(cls, capacity):
+    optimizer = cls([param := parameter()], capacity=5)
+    for _ in range(6):
+        param.grad = torch.ones(2)
+        optimizer.step()
+    optimizer.param_groups[0]["capacity"] = capacity
+    with pytest.raises(ValueError, match=f"capacity cannot change while there is a buffer: .* 5 slots, got {capacity}"):
+        optimizer.step()
+
+
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("cls", [TAM, AdaTAM, AdamCM])
+def test_capturable_set_on_the_way(cls, before):
+    optimizer = cls([param := parameter()], capturable=before)
+    for step in range(4):
+        param.grad = torch.ones(2)
+        if step == 2:
+            optimizer.param_groups[0]["capturable"] = not before
+        if step >= 2:
+            with pytest.raises(ValueError, match=f"capturable={not before} was set after the first steps: clear the"):
+                optimizer.step()
+        else:
+            optimizer.step()
+    assert param.isfinite().all()
 
 
 def test_bad_options_of_a_later_group_leave_the_optimizer_as_it_was():

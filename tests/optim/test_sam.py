@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -122,6 +124,26 @@ def test_a_closure_is_needed_also_through_another_wrapper():
     assert sam.needs_closure
     assert Lookahead([param], lr=0.1, base=SAM).needs_closure
     assert not Lookahead([param], lr=0.1).needs_closure
+
+
+@pytest.mark.parametrize("base", ["sam", partial(Lookahead, base=SAM), torch.optim.LBFGS], ids=["sam", "deep", "lbfgs"])
+def test_a_base_that_needs_a_closure_is_refused(base):
+    with pytest.raises(TypeError, match=r"SAM cannot go over (another SAM|LBFGS): "):
+        SAM(parameters(), lr=0.1, base=base)
+
+
+@pytest.mark.parametrize("size", [1e-40, 1e-25, 1e-17, 1.0, 1e17, 1e25])
+def test_climbs_as_far_for_gradients_of_any_size(size):
+    param = torch.nn.Parameter(torch.zeros(4))
+    seen = []
+
+    def closure():
+        seen.append(param.detach().clone())
+        param.grad = torch.full((4,), size)
+        return 0.0
+
+    SAM([param], lr=0.0, rho=0.1).step(closure)
+    assert (seen[1] - seen[0]).norm().item() == pytest.approx(0.1, rel=1e-5)
 
 
 def test_no_gradient_at_all_moves_nothing():

@@ -43,6 +43,23 @@ def test_the_running_sum_stays_within_a_millionth(capacity, options, size):
     assert drift(SIZES[size], capacity, **options) < 1e-6
 
 
+@pytest.mark.parametrize("betas", [(0.5, 0.999), (0.9, 0.999), (0.99, 0.999)])
+@pytest.mark.parametrize("options", [{}, {"foreach": False}, {"variant": "paper"}, {"capacity": 20}])
+def test_each_tensor_has_its_own_bound(options, betas):
+    """One tensor keeps its large gradients while those of the other all but vanish."""
+    draw = torch.Generator().manual_seed(0)
+    params = [torch.nn.Parameter(torch.zeros(100)) for _ in range(2)]
+    optimizer = AdamCM(params, betas=betas, **options)
+    for t in range(500):
+        for param, size in zip(params, (1.0, 1.0 if t < 200 else 1e-8), strict=True):
+            param.grad = size * torch.randn(100, generator=draw)
+        optimizer.step()
+        for param in params:
+            state = optimizer.state[param]
+            exact = state["buffer"].double().sum(0)
+            assert (state["buffer_sum"] - exact).norm() <= 2e-6 * exact.norm()
+
+
 def test_without_sums_taken_anew_it_would_not(monkeypatch):
     monkeypatch.setattr(tamcl.optim.slots, "SUMMED_EVERY", 10**9)
     assert drift(SIZES["drop"], 5) > 1e-6, "in time for a fall"

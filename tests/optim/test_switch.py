@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from tamcl.optim import TAM, AdamCM, Switch, transfer_lr
+from tamcl.optim import OPTIMIZERS, TAM, AdamCM, Switch, transfer_lr
+from tamcl.registry import lookup
 from tests.references.tam import TorqueReference
 from tests.references.trajectory import gradients, parameters, set_gradients
 from tests.references.wrappers import SGDReference
@@ -68,6 +70,87 @@ def test_between_other_optimizers_state_starts_anew_and_the_learning_rate_stays(
     run(AdamCM(twins, lr=0.01), twins, gradients(30)[:10])
     run(torch.optim.Adam(twins, lr=0.01), twins, gradients(30)[10:])
     assert_equal(params, twins)
+
+
+NAMES = [name for name in OPTIMIZERS if name not in ("sam", "lookahead", "switch")]
+
+
+@pytest.mark.parametrize("options", [{"weight_decay": 0.5}, {}], ids=["decay", "plain"])
+@pytest.mark.parametrize("first", NAMES)
+def test_each_steps_as_it_would_alone(first, options):
+    """After the switch the second goes on as a new one with the same options does, whatever the first was."""
+    for then in NAMES:
+        params, twins = parameters(), parameters()
+        switch = Switch(params, lr=0.02, first=first, then=then, at=3, carry="nothing", **options)
+        one, other = lookup(OPTIMIZERS, first), lookup(OPTIMIZERS, then)
+        run(switch, params, gradients(3))
+        run(one(twins, lr=0.02, **options), twins, gradients(3))
+        assert_equal(params, twins)
+        factor = {("tam", "sgd"): 0.5, ("sgd", "tam"): 2.0}.get((first, then), 1.0)
+        momentum = {"momentum": 0.9} if (first, then) == ("tam", "sgd") else {}
+        copied = copy.deepcopy((params, switch))
+        resumed = Switch(loaded := copy.deepcopy(params), lr=0.3, first=first, then=then, at=3, **options)
+        resumed.load_state_dict(switch.state_dict())
+        for some, optimizer in (
+            (params, switch),
+            copied,
+            (loaded, resumed),
+            (twins, other(twins, lr=0.02 * factor, **momentum, **options)),
+        ):
+            run(optimizer, some, gradients(12)[3:])
+        assert_equal(params, twins)
+        assert_equal(copied[0], twins)
+        assert_equal(loaded, twins)
+
+
+def test_options_of_a_group_and_of_an_added_one_are_those_of_both():
+    params, twins = parameters(), parameters()
+    switch = Switch(
+        [{"params": params[:2], "weight_decay": 0.3}], lr=0.02, first="tam", then="adamw", at=3, carry="nothing"
+    )
+    switch.add_param_group({"params": params[2:], "weight_decay": 0.1, "lr": 0.01})
+    run(switch, params, gradients(3))
+    for cls in (TAM, torch.optim.AdamW):
+        groups = [{"params": twins[:2], "weight_decay": 0.3}, {"params": twins[2:], "weight_decay": 0.1, "lr": 0.01}]
+        alone = cls(groups, lr=0.02)
+        run(alone, twins, gradients(3) if cls is TAM else gradients(9)[3:])
+    run(switch, params, gradients(9)[3:])
+    assert_equal(params, twins)
+    assert switch.param_groups[0]["weight_decay"] == 0.3, "the groups speak of the first again"
+
+
+def test_options_changed_in_the_groups_are_used():
+    params, twins = parameters(), parameters()
+    switch = Switch(params, lr=0.02, first="adam", then="adamw", at=3)
+    run(switch, params, gradients(3))
+    run(torch.optim.Adam(twins, lr=0.02), twins, gradients(3))
+    [group] = switch.param_groups
+    assert group["switch_then"] == {"weight_decay": 0.01, "decoupled_weight_decay": True}
+    group["lr"], group["betas"], group["switch_then"]["weight_decay"] = 0.04, (0.8, 0.9), 0.2
+    run(switch, params, gradients(9)[3:])
+    run(torch.optim.AdamW(twins, lr=0.04, betas=(0.8, 0.9), weight_decay=0.2), twins, gradients(9)[3:])
+    assert_equal(params, twins)
+
+
+def test_named_parameters_keep_their_names():
+    named = [(f"layer.{i}", param) for i, param in enumerate(parameters())]
+    switch = Switch(named[:2], lr=0.01, first="tam", then="adam")
+    switch.add_param_group({"params": named[2:]})
+    assert [group["param_names"] for group in switch.param_groups] == [["layer.0", "layer.1"], ["layer.2", "layer.3"]]
+
+
+def test_options_of_a_partial_are_its_own():
+    switch = Switch(parameters(), first=partial(TAM, momentum=0.8), then=partial(torch.optim.SGD, momentum=0.5), at=1)
+    assert switch.param_groups[0]["momentum"] == 0.8
+    assert switch.param_groups[0]["switch_then"] == {"momentum": 0.5}
+
+
+@pytest.mark.parametrize("then", ["adam", "adam_cm", "sgd_cm", "adatam", "rmsprop"])
+def test_only_between_tam_and_sgd_the_learning_rate_is_divided(then):
+    for pair in (("tam", then), (then, "tam")):
+        switch = Switch(params := parameters(), first=pair[0], then=pair[1], at=2)
+        run(switch, params, gradients(3))
+        assert switch.state[params[0]]["switch_factor"] == 1
 
 
 def test_steps_without_gradient_do_not_count():
@@ -140,6 +223,7 @@ def test_options_go_to_whom_they_belong_and_shared_ones_to_both():
     [
         ({"at": 0}, ValueError, "at must be a whole number >= 1, got 0"),
         ({"s": -1.0}, ValueError, r"s must be in \(-1, 1\], got -1\.0"),
+        ({"s": "x"}, ValueError, r"s must be in \(-1, 1\], got 'x'"),
         ({"carry": "all"}, ValueError, "carry must be one of 'velocity', 'buffer', 'nothing', got 'all'"),
         ({"momentun": 0.5}, TypeError, "unknown option of 'tam' and 'sgd' 'momentun': did you mean 'momentum'?"),
         ({"then": "sgdd"}, ValueError, "unknown optimizer 'sgdd': did you mean 'sgd'?"),
@@ -172,6 +256,10 @@ def test_transfer_lr_gives_tam_the_steps_of_sgd(s):
     [
         ((-0.1,), "lr_sgdm must be a number >= 0, got -0.1"),
         ((float("nan"),), "lr_sgdm must be a number >= 0, got nan"),
+        ((float("inf"),), "lr_sgdm must be a number >= 0, got inf"),
+        (("a",), "lr_sgdm must be a number >= 0, got 'a'"),
+        ((True,), "lr_sgdm must be a number >= 0, got True"),
+        ((0.1, None), r"s must be in \(-1, 1\], got None"),
         ((0.1, -1.0), r"s must be in \(-1, 1\], got -1.0"),
         ((0.1, 1.1), r"s must be in \(-1, 1\], got 1.1"),
     ],

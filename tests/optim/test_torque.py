@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 import tamcl.optim.torque
-from tamcl.optim import TAM, AdaTAM
+from tamcl.optim import TAM, AdaTAM, Lookahead, Switch
 
 N = 300
 
@@ -127,3 +130,51 @@ def test_a_cosine_of_sizes_that_differ_by_more_than_float32_holds():
         optimizer.step()
     assert optimizer.shared_state["cosine"] == pytest.approx(1.0)
     assert not math.isnan(optimizer.shared_state["smoothed_cosine"])
+
+
+CHANGES = {
+    "scaled": lambda optimizer, state, key: state[key].mul_(0.1),
+    "replaced": lambda optimizer, state, key: state.update({key: state[key] * 0.1}),
+    "scaled and loaded": lambda optimizer, state, key: (
+        state[key].mul_(0.1),
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict())),
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("cls", "key"), [(TAM, "momentum_buffer"), (AdaTAM, "exp_avg")])
+def test_a_momentum_that_was_changed_is_measured_anew(cls, key, change):
+    draw = torch.Generator().manual_seed(0)
+    param = torch.nn.Parameter(torch.zeros(20_000))
+    optimizer = cls([param], lr=0.01)
+    for _ in range(5):
+        param.grad = torch.randn(20_000, generator=draw)
+        optimizer.step()
+    assert "momentum_square" in optimizer.state[param]
+    CHANGES[change](optimizer, optimizer.state[param], key)
+    param.grad = optimizer.state[param][key].clone()
+    optimizer.step()
+    assert optimizer.shared_state["cosine"] == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("cls", [TAM, AdaTAM, partial(Lookahead, base="tam"), partial(Switch, at=9)])
+def test_kept_squares_survive_every_copy(cls):
+    draw = torch.Generator().manual_seed(0)
+    param = torch.nn.Parameter(torch.zeros(20_000))
+    optimizer = cls([param], lr=0.01)
+    for _ in range(5):
+        param.grad = torch.randn(20_000, generator=draw)
+        optimizer.step()
+    loaded = torch.nn.Parameter(param.detach().clone())
+    other = cls([loaded], lr=0.01)
+    other.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    pairs = [(param, optimizer), (loaded, other), copy.deepcopy((param, optimizer))]
+    pairs.append(pickle.loads(pickle.dumps((param, optimizer))))
+    ages = set()
+    for each, its in pairs:
+        each.grad = param.grad.clone()
+        its.step()
+        ages.add(its.state[each]["momentum_square"][1])
+        assert torch.equal(each, param)
+    assert len(ages) == 1, "none was measured anew"

@@ -28,6 +28,10 @@ def test_a_base_is_a_name_a_path_or_a_callable(base):
     [
         ("tamm", {}, ValueError, "unknown optimizer 'tamm': did you mean 'tam'?"),
         (3, {}, TypeError, "base must be the name or the class of an optimizer, got 3"),
+        (TAM([torch.nn.Parameter(torch.ones(1))]), {}, TypeError, "an optimizer, got an object of TAM"),
+        (dict, {}, TypeError, "base must be the name or the class of an optimizer, got <class 'dict'>"),
+        ("json:JSONDecoder", {}, TypeError, "base must be the name or the class of an optimizer, got 'json:JSONDec"),
+        ("json:loads", {}, TypeError, "base must be the name or the class of an optimizer: 'json:loads' makes none"),
         ("tam", {"momentun": 0.5}, TypeError, "unknown option of 'tam' 'momentun': did you mean 'momentum'? Known:"),
         (TAM, {"momentun": 0.5}, TypeError, "unknown option of TAM 'momentun': did you mean 'momentum'? Known:"),
         ("tam", {"momentum": 1.5}, ValueError, r"momentum must be in \[0, 1\), got 1.5"),
@@ -86,7 +90,7 @@ def test_schedulers_change_the_steps(wrapper):
     assert (params[0].detach() - before).abs().max() == pytest.approx(0.1 * first.item())
 
 
-@pytest.mark.parametrize("nested", [partial(SAM, base="adam_cm"), partial(Lookahead, base=AdamCM, k=2)])
+@pytest.mark.parametrize("nested", [partial(SAM, base="adam_cm"), partial(Switch, first=AdamCM, at=4)])
 def test_wrappers_go_over_wrappers_and_resume(nested):
     def make(params):
         return Lookahead(params, lr=0.01, base=nested, k=3)
@@ -126,6 +130,20 @@ def test_hooks_of_loading_are_called():
     optimizer.register_load_state_dict_post_hook(called.append)
     optimizer.load_state_dict(optimizer.state_dict())
     assert called == [optimizer, optimizer]
+
+
+@pytest.mark.parametrize("wrapper", [SAM, Lookahead, partial(Switch, first="tam")], ids=["sam", "lookahead", "switch"])
+def test_a_state_of_something_else_is_refused(wrapper):
+    tam = TAM(parameters(), lr=0.01)
+    with pytest.raises(ValueError, match="the state is not one of .*: its groups have no '(sam|lookahead|switch)_"):
+        wrapper(parameters(), lr=0.01).load_state_dict(tam.state_dict())
+
+
+@pytest.mark.parametrize("wrapper", [Lookahead, partial(Switch, first="tam")])
+def test_none_goes_over_its_own_kind(wrapper):
+    key = "first" if isinstance(wrapper, partial) else "base"
+    with pytest.raises(TypeError, match=r"cannot go over another .*: their options have the same names"):
+        wrapper(parameters(), lr=0.01, **{key: wrapper})
 
 
 def test_repr_names_the_base():
