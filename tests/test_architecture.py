@@ -31,6 +31,10 @@ ALLOWED = {
     | {"numpy", "pandas", "torch"},
     "collectors": {"tamcl.avalanche", "numpy", "pandas", "torch"},
     "folder": {"tamcl.errors", "tamcl.results"},
+    "logs": {"tamcl.errors"},
+    "loggers": {"tamcl.avalanche", "tamcl.logs", "wandb"},
+    "watch": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "pandas"},
+    "display": {"tamcl.study", "tamcl.watch", "rich"},
     "results": {"tamcl.errors", "pandas"},
     "toys": {"tamcl.errors", "tamcl.optim", "tamcl.plots", "tamcl.registry", "tamcl.results", "tamcl.seeding"}
     | {"tamcl.toys", "matplotlib", "numpy", "pandas", "scipy", "torch"},
