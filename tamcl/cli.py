@@ -67,6 +67,11 @@ def compare(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of reported seeds.")] = None,
     tune_seeds: Annotated[int | None, typer.Option(help="Number of tuning seeds.")] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Widen the grids while an arm's best learning rate is an end of its grid.")
+    ] = False,
+    search: Annotated[str | None, typer.Option(metavar="KIND", help="Learning rates: grid, random or tpe.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Learning rates an arm, for random and tpe.")] = None,
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
@@ -75,9 +80,10 @@ def compare(
     log: LoggerName = None,
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
-    from tamcl.config import add_arm, load_scenario
+    from tamcl.config import EXTENSIONS, add_arm, load_scenario
 
-    numbers = {"seeds": seeds, "tune_seeds": tune_seeds}
+    numbers: dict[str, int | str | None] = {"seeds": seeds, "tune_seeds": tune_seeds, "search": search}
+    numbers |= {"trials": trials, "extend": EXTENSIONS if extend else None}
     given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
     only = None if arms is None else [part.strip() for part in arms.split(",")]
     chosen = load_scenario(scenario, [*(settings or []), *given], only)
@@ -104,6 +110,38 @@ def compare(
             on_progress=display.update,
         )
     return _finish(results)
+
+
+@app.command()
+def confirm(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.")],
+    seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds [as many as were reported].")] = None,
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    jobs: Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")] = 1,
+) -> int:
+    """Declare a study's claims, repeat them on fresh seeds without tuning, and say which held."""
+    from tamcl.results import load_results
+
+    load_results(directory)
+    from tamcl.confirm import confirm  # after the folder was found to hold a study: its imports take a while
+    from tamcl.display import Display
+    from tamcl.report import outcomes, write_report
+
+    with Display(directory / "confirm") as display:
+        results = confirm(
+            directory,
+            seeds=seeds,
+            data_dir=data_dir,
+            allow_subset=allow_subset,
+            jobs=jobs,
+            command=shlex.join(["tamcl", *_arguments]),
+            on_progress=display.update,
+        )
+    for sentence in outcomes(load_results(directory)):
+        print(sentence)
+    print(f"report: {write_report(directory)}")
+    return _failures(results)
 
 
 @app.command()
@@ -247,13 +285,18 @@ def _log(name: str | None, directory: Path | None) -> Log | None:
 
 
 def _finish(results: Results) -> int:
-    """Write the report, say what was found, and name the cells that failed."""
+    """Write the report, say what was found, and return the exit status."""
     from tamcl.report import verdicts, write_report
 
     path = write_report(results.directory)
     for sentence in verdicts(results):
         print(sentence)
     print(f"report: {path}")
+    return _failures(results)
+
+
+def _failures(results: Results) -> int:
+    """Name the cells that failed, and return the exit status."""
     failed = results.runs[results.runs["status"] == "failed"]
     for row in failed.itertuples():
         print(f"failed: {row.arm} lr {row.lr:g} seed {row.seed}: {row.error}", file=sys.stderr)
