@@ -30,6 +30,10 @@ with warnings.catch_warnings(), tempfile.TemporaryDirectory() as _scratch:
         from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute, TaskLabels
         from avalanche.benchmarks.utils.flat_data import ConstantSequence
         from avalanche.core import SupervisedPlugin
+        from avalanche.evaluation.metric_definitions import PluginMetric
+        from avalanche.evaluation.metric_results import MetricValue
+        from avalanche.evaluation.metrics import accuracy_metrics, loss_metrics
+        from avalanche.logging import BaseLogger, CSVLogger, TensorboardLogger, WandBLogger
         from avalanche.training.plugins import EvaluationPlugin
         from avalanche.training.templates import SupervisedTemplate
     finally:
@@ -38,13 +42,21 @@ with warnings.catch_warnings(), tempfile.TemporaryDirectory() as _scratch:
 
 __all__ = [
     "AvalancheDataset",
+    "BaseLogger",
     "CLScenario",
+    "CSVLogger",
     "ConstantSequence",
     "DataAttribute",
     "DatasetExperience",
     "EvaluationPlugin",
+    "MetricValue",
+    "PluginMetric",
     "SequenceCLStream",
     "SupervisedPlugin",
     "SupervisedTemplate",
     "TaskLabels",
+    "TensorboardLogger",
+    "WandBLogger",
+    "accuracy_metrics",
+    "loss_metrics",
 ]

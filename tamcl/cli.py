@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +13,11 @@ import typer
 from tamcl import __version__
 from tamcl.cli_data import AllowSubset, DataDir, data_app, list_data
 from tamcl.errors import InputError, unknown_name
+from tamcl.logs import Log, check_logger, logged
 
 if TYPE_CHECKING:
     from tamcl.registry import Table
     from tamcl.results import Results
-    from tamcl.study import Progress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,6 +48,12 @@ Settings = Annotated[
 ]
 
 
+LoggerName = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="Log each run to OUT/logs by Avalanche: tensorboard, wandb (offline) or csv."),
+]
+
+
 KINDS = ("optimizers", "scenarios", "datasets", "streams", "models", "heads", "metrics", "strategies", "diagnostics")
 
 
@@ -62,16 +67,23 @@ def compare(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of reported seeds.")] = None,
     tune_seeds: Annotated[int | None, typer.Option(help="Number of tuning seeds.")] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Widen the grids while an arm's best learning rate is an end of its grid.")
+    ] = False,
+    search: Annotated[str | None, typer.Option(metavar="KIND", help="Learning rates: grid, random or tpe.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Learning rates an arm, for random and tpe.")] = None,
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [out/SCENARIO].")] = None,
     jobs: Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")] = 1,
+    log: LoggerName = None,
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
-    from tamcl.config import add_arm, load_scenario
+    from tamcl.config import EXTENSIONS, add_arm, load_scenario
 
-    numbers = {"seeds": seeds, "tune_seeds": tune_seeds}
+    numbers: dict[str, int | str | None] = {"seeds": seeds, "tune_seeds": tune_seeds, "search": search}
+    numbers |= {"trials": trials, "extend": EXTENSIONS if extend else None}
     given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
     only = None if arms is None else [part.strip() for part in arms.split(",")]
     chosen = load_scenario(scenario, [*(settings or []), *given], only)
@@ -81,11 +93,13 @@ def compare(
         if label in labels:
             raise InputError(f"--arm {text}: arm '{label}' is given twice")
         labels.append(label)
+    directory = out or Path("out") / chosen.name
+    logs = _log(log, directory)
+    from tamcl.display import Display
     from tamcl.study import compare  # after the scenario was found to be right: its imports take a while
 
-    directory = out or Path("out") / chosen.name
     command = shlex.join(["tamcl", *_arguments])
-    with _Display() as display:
+    with Display(directory) as display, logged(logs):
         results = compare(
             chosen,
             directory,
@@ -99,6 +113,38 @@ def compare(
 
 
 @app.command()
+def confirm(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.")],
+    seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds [as many as were reported].")] = None,
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    jobs: Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")] = 1,
+) -> int:
+    """Declare a study's claims, repeat them on fresh seeds without tuning, and say which held."""
+    from tamcl.results import load_results
+
+    load_results(directory)
+    from tamcl.confirm import confirm  # after the folder was found to hold a study: its imports take a while
+    from tamcl.display import Display
+    from tamcl.report import outcomes, write_report
+
+    with Display(directory / "confirm") as display:
+        results = confirm(
+            directory,
+            seeds=seeds,
+            data_dir=data_dir,
+            allow_subset=allow_subset,
+            jobs=jobs,
+            command=shlex.join(["tamcl", *_arguments]),
+            on_progress=display.update,
+        )
+    for sentence in outcomes(load_results(directory)):
+        print(sentence)
+    print(f"report: {write_report(directory)}")
+    return _failures(results)
+
+
+@app.command()
 def run(
     scenario: ScenarioName,
     arm: Annotated[str, typer.Option(metavar="NAME[,KEY=VALUE...]", help="As tam,lr=0.1 or my.module:MyOpt,lr=0.1.")],
@@ -107,6 +153,7 @@ def run(
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the run's tables; only printed if absent.")] = None,
+    log: LoggerName = None,
 ) -> int:
     """Train and evaluate one cell in this process and print its metrics."""
     from tamcl.config import add_arm, load_scenario
@@ -117,14 +164,33 @@ def run(
         raise InputError(f"--arm {arm}: has {len(rates)} learning rates; name one, such as {label},lr={rates[0]:g}")
     if seed < 0:
         raise InputError(f"--seed {seed}: must be at least 0")
+    logs = _log(log, out)
     from tamcl.study import run_one  # as in compare
 
-    status, error, metrics = run_one(chosen, label, seed, data_dir=data_dir, allow_subset=allow_subset, directory=out)
+    with logged(logs):
+        status, error, metrics = run_one(
+            chosen, label, seed, data_dir=data_dir, allow_subset=allow_subset, directory=out
+        )
     for name, value in metrics.items():
         if value == value:  # nan: the metric has no value here
             print(f"{name:20} {value:.4g}")
     print(f"status: {status}{error and ': ' + error}{f'; tables in {out}' if out else ''}")
     return 0 if status == "ok" else 3
+
+
+@app.command()
+def watch(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")],
+    once: Annotated[bool, typer.Option("--once", help="Show it once and leave.")] = False,
+) -> int:
+    """Show how far a study is, from its files alone, until nobody trains it any more."""
+    from tamcl.display import watch
+
+    try:
+        watch(directory, once=once)
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 @app.command()
@@ -211,52 +277,29 @@ def doctor(data_dir: DataDir = None) -> int:
     return list_data(data_dir)
 
 
-class _Display:
-    """A progress bar on the terminal: cells done, time left, and how many did not end well."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-
-        self.bar = Progress(
-            TextColumn("{task.description:9}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("cells"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[bad]}"),
-            console=Console(stderr=True),
-        )
-        self.tasks: dict[str, TaskID] = {}
-        self.bad: Counter[str] = Counter()
-
-    def __enter__(self) -> _Display:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.tasks:
-            self.bar.stop()
-
-    def update(self, progress: Progress) -> None:
-        """Show one more finished cell."""
-        self.bar.start()
-        title = {"tune": "tuning", "report": "reporting"}[progress.phase]
-        if progress.phase not in self.tasks:
-            self.tasks[progress.phase] = self.bar.add_task(title, total=progress.total, bad="")
-        if progress.status in {"failed", "diverged"}:
-            self.bad[progress.status] += 1
-        bad = ", ".join(f"{count} {status}" for status, count in self.bad.items())
-        self.bar.update(self.tasks[progress.phase], completed=progress.done, bad=bad)
+def _log(name: str | None, directory: Path | None) -> Log | None:
+    """Return what ``--log`` asks for, before anything is trained."""
+    if name is None:
+        return None
+    check_logger(name)
+    if directory is None:
+        raise InputError(f"--log {name}: needs --out, the folder that gets the logs")
+    return Log(name, directory / "logs")
 
 
 def _finish(results: Results) -> int:
-    """Write the report, say what was found, and name the cells that failed."""
+    """Write the report, say what was found, and return the exit status."""
     from tamcl.report import verdicts, write_report
 
     path = write_report(results.directory)
     for sentence in verdicts(results):
         print(sentence)
     print(f"report: {path}")
+    return _failures(results)
+
+
+def _failures(results: Results) -> int:
+    """Name the cells that failed, and return the exit status."""
     failed = results.runs[results.runs["status"] == "failed"]
     for row in failed.itertuples():
         print(f"failed: {row.arm} lr {row.lr:g} seed {row.seed}: {row.error}", file=sys.stderr)
@@ -304,7 +347,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = error.format_message()
         print(f"tamcl: {message}" if message else "", end="\n" if message else "", file=sys.stderr)
         return 2
-    if status == 130:  # typer's answer to Ctrl-C
+    if status == 130 and _arguments[:1] != ["watch"]:  # typer's answer to Ctrl-C
         print("tamcl: interrupted; a study goes on where it stopped when the same command is given", file=sys.stderr)
     return status
 

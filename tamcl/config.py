@@ -33,6 +33,9 @@ SCENARIO_FOLDER = next(path for path in (_PACKAGE / "scenarios", _PACKAGE.parent
 MOST_SEEDS = 1000
 """Reported seeds are 0, 1, ...; tuning seeds are 1000, 1001, ..., so that none is both."""
 
+EXTENSIONS = 3
+"""Learning rates that ``--extend`` may add to every arm."""
+
 Seeds = Annotated[int, Field(strict=True, ge=1, le=MOST_SEEDS)]
 LearningRate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 
@@ -174,6 +177,14 @@ class Protocol(_Strict):
     seeds: Seeds = 5
     tune_seeds: Seeds = 3
     tune_by: str = "online_accuracy"
+    extend: Annotated[int, Field(strict=True, ge=0, le=20)] = 0
+    """Learning rates that every arm may get beyond its grid, one at a time, while some arm's best one is an end of its
+    grid."""
+    search: Literal["grid", "random", "tpe"] = "grid"
+    """How learning rates are chosen to be tried: those of the grid, or ``trials`` between its ends, drawn at random or
+    by a tree-structured Parzen estimator."""
+    trials: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
+    """Learning rates an arm, for a search other than "grid"."""
     pairs: tuple[tuple[str, str], ...] = ()
     """Pairs of arms. Added are every method with its null models, and arms that are in no pair with the first."""
 
@@ -181,6 +192,10 @@ class Protocol(_Strict):
     def _known(self) -> Self:
         if self.tune_by not in METRICS:
             raise _unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
+        if (self.search == "grid") != (self.trials is None):
+            raise _unfit("trials", "is for the searches 'random' and 'tpe', and they need it; a grid says how many")
+        if self.search != "grid" and self.extend:
+            raise _unfit("extend", "is for search = 'grid'; a search tries what lies between the ends of the grid")
         return self
 
 

@@ -23,7 +23,7 @@ Study = dict[str, Any]
 
 
 def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
-    """Check that a folder is new or holds this very study; more reported seeds than it has extend it.
+    """Check that a folder is new or holds this very study; more reported seeds or wider grids extend it.
 
     Title, source, notes and cost may have been reworded.
 
@@ -36,8 +36,10 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
     if path.is_file():
         held = read_study(path)["scenario"]
         held |= {words: scenario[words] for words in ("title", "source", "notes", "cost")}
-        if held.get("protocol", {}).get("seeds", 0) < scenario["protocol"]["seeds"]:
-            held["protocol"]["seeds"] = scenario["protocol"]["seeds"]
+        ours = scenario["protocol"]
+        protocol = {"extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
+        protocol |= {number: max(protocol.get(number, 0), ours[number]) for number in ("seeds", "extend")}
+        held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
         if difference := _difference(held, scenario):
             raise InputError(f"--out {directory}: holds another study: {difference}; name another folder")
     elif directory.is_dir() and any(directory.iterdir()):

@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import cache
 from hashlib import blake2b
@@ -23,6 +24,7 @@ from tamcl import __version__
 from tamcl.config import Scenario
 from tamcl.data import DATASETS, DataSet, Source, data_root
 from tamcl.errors import InputError
+from tamcl.logs import Log, present
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import lookup, source_file
 from tamcl.results import empty, write_table
@@ -118,7 +120,8 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
     """Train and evaluate one cell in this process.
 
     The global generators of torch, NumPy and Python are seeded for the optimizer alone: stream, order and initial
-    weights have generators of their own. Torch is held to one thread from here on.
+    weights have generators of their own. Torch is held to one thread from here on. Inside ``tamcl.logs.logged`` one of
+    Avalanche's loggers is attached.
 
     Parameters
     ----------
@@ -148,19 +151,22 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
     segments = plan(cell.scenario, data, cell.seed)
     online, evaluation = OnlineCollector(cell.scenario.evaluation.batches), EvaluationCollector()
     measuring = build_diagnostics(cell.scenario) if cell.phase == "report" else []
-    benchmark, strategy = _build(cell, data, segments, [online, evaluation, *measuring])
     status, error, training, testing = "ok", "", 0.0, 0.0
-    try:
-        for position in range(-1, len(segments)):
-            before = time.perf_counter()
-            if position >= 0:
-                strategy.train(benchmark.train_stream[position], eval_streams=[])
-            trained = time.perf_counter()
-            if tested := cell.scenario.evaluation.tested(position, len(segments)):
-                strategy.eval(benchmark.test_stream, only=tested)
-            training, testing = training + trained - before, testing + time.perf_counter() - trained
-    except Diverged as diverged:
-        status, error = "diverged", str(diverged)
+    with ExitStack() as opened:
+        log = present()
+        reports = opened.enter_context(_evaluator(log, cell)) if log else None
+        benchmark, strategy = _build(cell, data, segments, [online, evaluation, *measuring], reports)
+        try:
+            for position in range(-1, len(segments)):
+                before = time.perf_counter()
+                if position >= 0:
+                    strategy.train(benchmark.train_stream[position], eval_streams=[])
+                trained = time.perf_counter()
+                if tested := cell.scenario.evaluation.tested(position, len(segments)):
+                    strategy.eval(benchmark.test_stream, only=tested)
+                training, testing = training + trained - before, testing + time.perf_counter() - trained
+        except Diverged as diverged:
+            status, error = "diverged", str(diverged)
     rows = online.rows()
     stream = cell.scenario.stream
     order = (derive_seed(cell.seed, "order"), stream.batch_size, stream.epochs)
@@ -186,17 +192,27 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
     return Outcome(rows.assign(**cell.key), evaluation.rows().assign(**cell.key), run, measured)
 
 
-def _build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any]) -> tuple[Any, Any]:
+def _evaluator(log: Log, cell: Cell) -> AbstractContextManager[Any]:
+    from tamcl.loggers import evaluator
+
+    return evaluator(log, cell.id, cell.config, cell.scenario.stream.target)
+
+
+def _build(
+    cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any], evaluator: Any = None
+) -> tuple[Any, Any]:
     from tamcl.streams.benchmark import build_benchmark
 
     scenario = cell.scenario
     _seed_global_generators(derive_seed(cell.seed, "optimizer"))
     model = build_model(scenario, data, segments, cell.seed)
-    strategy = build_strategy(scenario, cell.arm, cell.lr, model, cell.seed, plugins)
+    strategy = build_strategy(scenario, cell.arm, cell.lr, model, cell.seed, plugins, evaluator)
     return build_benchmark(data, segments, scenario.stream.normalization), strategy
 
 
-def build_strategy(scenario: Scenario, arm: str, lr: float, model: Any, seed: int, plugins: Sequence[Any] = ()) -> Any:
+def build_strategy(
+    scenario: Scenario, arm: str, lr: float, model: Any, seed: int, plugins: Sequence[Any] = (), evaluator: Any = None
+) -> Any:
     """Build the strategy around a model, with an arm's optimizer.
 
     Raises
@@ -222,6 +238,7 @@ def build_strategy(scenario: Scenario, arm: str, lr: float, model: Any, seed: in
             target=stream.target,
             restart=stream.oracle == "restart",
             augmentation=stream.augmentation,
+            evaluator=evaluator,
             **config.options,
         )
     except InputError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +27,7 @@ from tamcl.run import (
     plan,
     run_cell,
 )
+from tamcl.search import Rates, first_rates, next_rates
 from tamcl.workers import train_cells
 
 Tables = dict[str, pd.DataFrame]
@@ -52,6 +53,8 @@ def compare(
     on_progress: Callable[[Progress], object] = lambda progress: None,
 ) -> Results:
     """Answer a scenario's question: tune on the tuning seeds, run the reported seeds, measure and compare.
+
+    The folder's ``study.json`` gets the learning rates that were tried as ``tried``.
 
     Parameters
     ----------
@@ -80,16 +83,25 @@ def compare(
     check_folder(directory, scenario.dump())
     data = check_data(scenario, root, allow_subset)
     check_parts(scenario, data)
+    first = first_rates(scenario)
     study = {"command": command, "scenario": scenario.dump(), "data": data.describe()}
     with claim(directory, study):
         workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs)
-        tables = _train(scenario, directory / "cells", workers, on_progress)
-        tables["metrics"] = measure(tables["online"], tables["eval"], tables["runs"])
-        tables["comparisons"] = stats.compare(tables["metrics"], runs=tables["runs"], pairs=scenario.protocol.pairs)
-        for name, table in tables.items():
-            write_table(directory, name, table)
-        write_study(directory, study)
+        train = partial(train_all, directory=directory / "cells", workers=workers, on_progress=on_progress)
+        tuned, tried = _tune(scenario, first, train)
+        reported = train(report_cells(scenario, choose(scenario, tuned)), "report")
+        tables = {name: pd.concat([tuned[name], reported[name]], ignore_index=True) for name in tuned}
+        write_results(directory, tables, scenario.protocol.pairs)
+        write_study(directory, study | {"tried": tried})
     return load_results(directory)
+
+
+def write_results(directory: Path, tables: Tables, pairs: Iterable[tuple[str, str]]) -> None:
+    """Measure and compare what was trained, and write all tables."""
+    metrics = measure(tables["online"], tables["eval"], tables["runs"])
+    comparisons = stats.compare(metrics, runs=tables["runs"], pairs=pairs)
+    for name, table in (tables | {"metrics": metrics, "comparisons": comparisons}).items():
+        write_table(directory, name, table)
 
 
 def run_one(
@@ -166,28 +178,31 @@ def tuning_seeds(scenario: Scenario) -> range:
     return range(MOST_SEEDS, MOST_SEEDS + scenario.protocol.tune_seeds)
 
 
-def tuning_cells(scenario: Scenario) -> list[Cell]:
-    """Return the cells that choose the learning rates; an arm with one learning rate has none."""
+def tuning_cells(scenario: Scenario, tried: Mapping[str, Sequence[float]] | None = None) -> list[Cell]:
+    """Return the cells that choose the learning rates among those tried, at first the grid's."""
+    rates = first_rates(scenario) if tried is None else tried
     return [
-        Cell(scenario, arm, lr, seed, "tune")
-        for seed in tuning_seeds(scenario)
-        for arm, config in scenario.arms.items()
-        for lr in config.lr
-        if len(config.lr) > 1
+        Cell(scenario, arm, lr, seed, "tune") for seed in tuning_seeds(scenario) for arm in rates for lr in rates[arm]
     ]
 
 
-def report_cells(scenario: Scenario, rates: dict[str, float]) -> list[Cell]:
-    """Return the cells that the comparison is made from."""
-    return [Cell(scenario, arm, lr, seed, "report") for seed in report_seeds(scenario) for arm, lr in rates.items()]
+def report_cells(scenario: Scenario, rates: Mapping[str, float], seeds: Sequence[int] | None = None) -> list[Cell]:
+    """Return the cells that a comparison is made from; on the reported seeds if no others are given."""
+    chosen = report_seeds(scenario) if seeds is None else seeds
+    return [Cell(scenario, arm, lr, seed, "report") for seed in chosen for arm, lr in rates.items()]
+
+
+def scores_of(scenario: Scenario, tuned: Tables) -> pd.DataFrame:
+    """Return the score of every learning rate that was tried."""
+    metrics = measure(tuned["online"], tuned["eval"], tuned["runs"])
+    return tuning.select(metrics, tuned["runs"], scenario.protocol.tune_by)
 
 
 def choose(scenario: Scenario, tuned: Tables) -> dict[str, float]:
     """Return each arm's learning rate; an arm all of whose learning rates diverged is left out."""
     rates = {arm: config.lr[0] for arm, config in scenario.arms.items() if len(config.lr) == 1}
     if not tuned["runs"].empty:
-        metrics = measure(tuned["online"], tuned["eval"], tuned["runs"])
-        scores = tuning.select(metrics, tuned["runs"], scenario.protocol.tune_by)
+        scores = scores_of(scenario, tuned)
         chosen = scores[scores["chosen"]]
         rates |= dict(zip(chosen["arm"], chosen["lr"].astype(float), strict=True))
     return {arm: rates[arm] for arm in scenario.arms if arm in rates}
@@ -202,23 +217,29 @@ def gather(cells: Sequence[Cell], directory: Path) -> Tables:
     }
 
 
-def _train(
-    scenario: Scenario,
+def train_all(
+    cells: Sequence[Cell],
+    phase: str,
+    *,
     directory: Path,
     workers: Callable[[Sequence[Cell], Path], Iterable[tuple[Cell, str]]],
     on_progress: Callable[[Progress], object],
 ) -> Tables:
-    """Train what is not finished: first what tunes, then the reported seeds with the learning rates chosen."""
+    """Train the cells that are not finished, and return the tables of all."""
+    todo = [cell for cell in cells if not is_finished(directory / cell.id)]
+    done = len(cells) - len(todo)
+    on_progress(Progress(phase, done, len(cells), "found"))
+    for _cell, status in workers(todo, directory):
+        done += 1
+        on_progress(Progress(phase, done, len(cells), status))
+    return gather(cells, directory)
 
-    def train(cells: Sequence[Cell], phase: str) -> Tables:
-        todo = [cell for cell in cells if not is_finished(directory / cell.id)]
-        done = len(cells) - len(todo)
-        on_progress(Progress(phase, done, len(cells), "found"))
-        for _cell, status in workers(todo, directory):
-            done += 1
-            on_progress(Progress(phase, done, len(cells), status))
-        return gather(cells, directory)
 
-    tuned = train(tuning_cells(scenario), "tune")
-    reported = train(report_cells(scenario, choose(scenario, tuned)), "report")
-    return {name: pd.concat([tuned[name], reported[name]], ignore_index=True) for name in tuned}
+def _tune(scenario: Scenario, tried: Rates, train: Callable[[Sequence[Cell], str], Tables]) -> tuple[Tables, Rates]:
+    """Train what chooses the learning rates, round by round, and return the tables and what was tried."""
+    while True:
+        tuned = train(tuning_cells(scenario, tried), "tune")
+        more = next_rates(scenario, tried, scores_of(scenario, tuned)) if tried else {}
+        if not more:
+            return tuned, tried
+        tried = {arm: [*rates, *more[arm]] for arm, rates in tried.items()}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import floor, log10
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from tamcl.metrics import Metric, find
 from tamcl.stats import Row, smallest_p
@@ -40,19 +40,151 @@ def verdict(
     'tam beats sgdm by 2.1 points of online accuracy (95% interval 1.4 to 2.8, 10 seeds, p = 0.002).'
     """
     say = _phrases(row, metric or find(row["metric"]), confidence, alpha, n_seeds)
+    return say.too_few if row["n_pairs"] < 2 else f"{_statement(row, say, alpha)}.{say.lost}"
+
+
+def _statement(row: Row, say: _Phrases, alpha: float) -> str:
+    """Return what a comparison of two or more seeds shows, without a full stop."""
     ahead = f"{say.winner} is ahead of {say.loser} by {say.gain}"
-    if row["n_pairs"] < 2:
-        return say.too_few
     if row["p_adjusted"] <= alpha:
-        return f"{say.winner} beats {say.loser} by {say.gain} ({say.gain_sure}).{say.lost}"
+        return f"{say.winner} beats {say.loser} by {say.gain} ({say.gain_sure})"
     if row["p_value"] <= alpha:
-        return f"{ahead} ({say.gain_sure}): with so many comparisons this may be chance.{say.lost}"
+        return f"{ahead} ({say.gain_sure}): with so many comparisons this may be chance"
     if say.limit and row["prob_a_better"] in (0, 1):
-        return f"{ahead}, on every seed ({say.gain_sure}): a hint, as {say.limit}.{say.lost}"
+        return f"{ahead}, on every seed ({say.gain_sure}): a hint, as {say.limit}"
     return (
         f"No evidence of a difference between {row['arm_a']} and {row['arm_b']} in {say.label}: "
-        f"{say.difference} ({say.difference_sure}){say.limit and ', and ' + say.limit}.{say.lost}"
+        f"{say.difference} ({say.difference_sure}){say.limit and ', and ' + say.limit}"
     )
+
+
+def full_verdict(
+    row: Row,
+    nulls: Sequence[Row],
+    metric: Metric | None = None,
+    *,
+    words: Sequence[str] = (),
+    mechanism: str = "its mechanism",
+    confidence: float = 0.95,
+    alpha: float = 0.05,
+    n_seeds: int | None = None,
+) -> str:
+    """Return what a comparison shows, with what the null models of the method do, as one sentence.
+
+    Whoever reads that a method beats another one takes it for a merit of the method's idea. So the same sentence says
+    whether the method without that idea does as well.
+
+    Parameters
+    ----------
+    row : mapping or pandas.Series
+        A row of the ``comparisons`` table on a method and another arm.
+    nulls : sequence of mapping or pandas.Series
+        Rows on the method as ``arm_a`` and each of its null models as ``arm_b``, on the same metric; those of fewer
+        than two seeds are not spoken of.
+    metric, confidence, alpha, n_seeds
+        As of ``verdict``.
+    words : sequence of str
+        What each null model is, in a few words.
+    mechanism : str
+        What the null models lack.
+
+    Examples
+    --------
+    >>> common = {"metric": "online_accuracy", "arm_a": "tam", "n_pairs": 10}
+    >>> row = {"arm_b": "sgdm", "diff": 0.021, "ci_low": 0.014, "ci_high": 0.028, "p_value": 0.00195,
+    ...        "p_adjusted": 0.00195, "prob_a_better": 1.0} | common
+    >>> null = {"arm_b": "tam_frozen", "diff": 0.001, "ci_low": -0.004, "ci_high": 0.006, "p_value": 0.63,
+    ...         "p_adjusted": 0.63, "prob_a_better": 0.5} | common
+    >>> print(full_verdict(row, [null], words=["SGDM at half the learning rate"], mechanism="the angle"))
+    tam beats sgdm by 2.1 points of online accuracy (95% interval 1.4 to 2.8, 10 seeds, p = 0.002);
+    tam_frozen (SGDM at half the learning rate) does as well (+0.1 points, -0.4 to +0.6): no evidence for the angle.
+    """
+    known = metric or find(row["metric"])
+    pairs = [(null, f" ({text})" if text else "") for null, text in _zip_words(nulls, words) if null["n_pairs"] > 1]
+    if row["n_pairs"] < 2 or not pairs:
+        return verdict(row, known, confidence=confidence, alpha=alpha, n_seeds=n_seeds)
+    say = _phrases(row, known, confidence, alpha, n_seeds)
+    kinds = [_against_null(null, known, alpha) for null, _ in pairs]
+    parts = []
+    for kind in ("beaten", "better", "equal"):
+        found = [pair for pair, own in zip(pairs, kinds, strict=True) if own == kind]
+        parts += [_null_clause(kind, found, known, confidence, alpha)] if found else []
+    shown = set(kinds) == {"beaten"}
+    end = f"evidence for {mechanism}" if shown else f"no evidence for {mechanism}"
+    return f"{_statement(row, say, alpha)}; {', '.join(parts)}: {end}.{say.lost}"
+
+
+def _zip_words(nulls: Sequence[Row], words: Sequence[str]) -> list[tuple[Row, str]]:
+    return list(zip(nulls, [*words, *[""] * (len(nulls) - len(words))], strict=True))
+
+
+def _against_null(null: Row, metric: Metric, alpha: float) -> Literal["beaten", "better", "equal"]:
+    """Return whether a null model is beaten by its method, is better, or neither was shown."""
+    if not null["p_adjusted"] <= alpha:
+        return "equal"
+    return "beaten" if metric.sign * null["diff"] > 0 else "better"
+
+
+def _null_clause(kind: str, nulls: list[tuple[Row, str]], metric: Metric, confidence: float, alpha: float) -> str:
+    """Say what some null models of one method do, all of them the same."""
+    many, method = len(nulls) > 1, nulls[0][0]["arm_a"]
+    listed = []
+    for null, text in nulls:
+        number, unit = _format(null, metric)
+        low, high = (number(null[end], "+") for end in ("ci_low", "ci_high"))
+        numbers = f"{number(null['diff'], '+')} {unit}, {low} to {high}"
+        listed.append((f"{null['arm_b']}{text}", numbers))
+    names = " and ".join(part for part in (", ".join(name for name, _ in listed[:-1]), listed[-1][0]) if part)
+    numbers = "; ".join(numbers for _, numbers in listed)
+    unsure = any(null["p_value"] <= alpha or smallest_p(int(null["n_pairs"])) > alpha for null, _ in nulls)
+    does = {
+        "beaten": f"{method} beats {names}",
+        "better": f"{names} {'do' if many else 'does'} better than {method}",
+        "equal": f"{names} {'could do' if unsure else 'do' if many else 'does'} as well",
+    }
+    return f"{does[kind]} ({numbers})"
+
+
+Held = Literal["held", "not again", "none again", "now shown"]
+"""What became of a claim: shown again; not shown again; again no difference shown; a difference where none was
+claimed."""
+
+
+def outcome(
+    claim: Row, row: Row, metric: Metric | None = None, *, alpha: float = 0.05, n_seeds: int | None = None
+) -> tuple[Held, str]:
+    """Return what became of a claim on fresh seeds, and a sentence that says so.
+
+    Parameters
+    ----------
+    claim : mapping or pandas.Series
+        The row of the ``comparisons`` table that was declared, with its ``strength``: "shown", "hint" or "open".
+    row : mapping or pandas.Series
+        The same pair and metric on fresh seeds; its ``p_adjusted`` is by Holm over all claims.
+    metric, alpha, n_seeds
+        As of ``verdict``.
+
+    Examples
+    --------
+    >>> row = {"metric": "online_accuracy", "arm_a": "tam", "arm_b": "sgdm", "n_pairs": 10, "diff": 0.021,
+    ...        "ci_low": 0.014, "ci_high": 0.028, "p_value": 0.00195, "p_adjusted": 0.00195, "prob_a_better": 1.0}
+    >>> kind, sentence = outcome(row | {"strength": "shown"}, row | {"diff": 0.018})
+    >>> print(sentence)
+    Held on fresh seeds: tam beats sgdm by 1.8 points of online accuracy
+    (95% interval 1.4 to 2.8, 10 seeds, p = 0.002).
+    """
+    said = verdict(row, metric, alpha=alpha, n_seeds=n_seeds)
+    said = said.replace("No evidence", "no evidence", 1)
+    shown = row["n_pairs"] > 1 and row["p_adjusted"] <= alpha
+    if claim["strength"] == "open":
+        if shown:
+            return "now shown", f"No difference was claimed, and one is shown on fresh seeds: {said}"
+        return "none again", f"No difference was claimed, and none is shown on fresh seeds: {said}"
+    if shown and claim["diff"] * row["diff"] > 0:
+        return "held", f"Held on fresh seeds: {said}"
+    if shown:
+        return "not again", f"Turned round on fresh seeds: {said}"
+    return "not again", f"Not shown again on fresh seeds: {said}"
 
 
 def null_verdict(

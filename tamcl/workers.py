@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from tamcl.logs import Log, logged, present
 from tamcl.run import Cell, failed, run_cell, write_cell
 
 _spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
@@ -24,9 +25,10 @@ class WorkerDied(Exception):
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, directory: Path, data_dir: Path | None, allow_subset: bool) -> None:
+    def __init__(self, directory: Path, data_dir: Path | None, allow_subset: bool, log: Log | None) -> None:
         self.connection, theirs = _spawn.Pipe()
-        self.process = _spawn.Process(target=_serve, args=(theirs, directory, data_dir, allow_subset), daemon=True)
+        given = theirs, directory, data_dir, allow_subset, log
+        self.process = _spawn.Process(target=_serve, args=given, daemon=True)
         with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
             self.process.start()
         theirs.close()
@@ -48,6 +50,8 @@ def train_cells(
 ) -> Iterator[tuple[Cell, str]]:
     """Train cells in ``jobs`` processes of one thread each, writing each cell's tables to ``directory``.
 
+    They are logged if this is called inside ``tamcl.logs.logged``.
+
     Parameters
     ----------
     cells : sequence of Cell
@@ -64,7 +68,8 @@ def train_cells(
         A finished cell and its status, in the order of finishing.
     """
     waiting = list(reversed(cells))
-    workers = [_Worker(directory, data_dir, allow_subset) for _ in range(min(jobs, len(cells)))]
+    log = present()
+    workers = [_Worker(directory, data_dir, allow_subset, log) for _ in range(min(jobs, len(cells)))]
     busy = {}
     try:
         for worker in workers:
@@ -82,7 +87,7 @@ def train_cells(
                     status = _died(worker, directory)
                     workers.remove(worker)
                     if waiting:
-                        worker = _Worker(directory, data_dir, allow_subset)
+                        worker = _Worker(directory, data_dir, allow_subset, log)
                         workers.append(worker)
                 if waiting:
                     worker.send(waiting.pop())
@@ -104,15 +109,16 @@ def _died(worker: _Worker, directory: Path) -> str:
     return "failed"
 
 
-def _serve(connection: Connection, directory: Path, data_dir: Path | None, allow_subset: bool) -> None:
+def _serve(connection: Connection, directory: Path, data_dir: Path | None, allow_subset: bool, log: Log | None) -> None:
     """Train the cells that come through the pipe until it closes or the parent process is gone."""
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    while True:
-        try:
-            cell: Cell = connection.recv()
-        except EOFError:
-            return
-        connection.send(_train(cell, directory, data_dir, allow_subset))
+    with logged(log):
+        while True:
+            try:
+                cell: Cell = connection.recv()
+            except EOFError:
+                return
+            connection.send(_train(cell, directory, data_dir, allow_subset))
 
 
 def _train(cell: Cell, directory: Path, data_dir: Path | None, allow_subset: bool) -> str:

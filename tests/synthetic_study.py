@@ -85,8 +85,10 @@ def metrics_of(online: pd.DataFrame, evaluated: pd.DataFrame) -> pd.DataFrame:
     after = evaluated[(evaluated["trained_on"] >= 0) & (evaluated["trained_on"] < last)]
     best = after.groupby([*CELL, "evaluated_on"])["accuracy"].max()
     own = evaluated[evaluated["trained_on"] == evaluated["evaluated_on"]].set_index([*CELL, "evaluated_on"])["accuracy"]
+    ends = online.groupby([*CELL, "experience"]).tail(10).groupby(CELL)[["correct", "n"]].sum()
     values = {
         "online_accuracy": sums["correct"] / sums["n"],
+        "end_accuracy": ends["correct"] / ends["n"],
         "average_accuracy": final.groupby(CELL).mean(),
         "forgetting": (best - final).drop(last, level="evaluated_on").groupby(CELL).mean(),
         "learning_accuracy": own.groupby(CELL).mean(),

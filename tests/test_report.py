@@ -18,13 +18,18 @@ from PIL import Image
 from scipy import stats
 
 from tamcl.errors import InputError
+from tamcl.metrics import measure
 from tamcl.report import verdicts, write_report
+from tamcl.report.figures import drawings, tuning_drawings
+from tamcl.report.reading import Study
 from tamcl.results import load_results
+from tamcl.stats import compare
 from tests.synthetic_study import SCENARIO, write_study
 
 VOID = {"meta", "img", "source", "br", "link", "input"}
 SECTIONS = ["answer", "pictures", "numbers", "tuning", "setup", "failures", "assumptions", "repeat"]
-FIGURES = ["online_accuracy", "recovery", "summary", "differences", "accuracy_matrix", "lr_sensitivity"]
+FIGURES = ["online_accuracy", "recovery", "summary", "differences", "forgetting", "accuracy_matrix"]
+FIGURES += ["lr_sensitivity", "adaptation_by_lr", "expected_best"]
 
 
 class Page(HTMLParser):
@@ -101,6 +106,7 @@ def page(study: Path) -> Page:
 def report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Page]:
     """Write a study, change its files, and read its report without figures, which take seconds."""
     monkeypatch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
+    monkeypatch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
 
     def write(change: Callable[[Path], object] = lambda folder: None, **options: Any) -> Page:
         small = {"seeds": 2, "tune_seeds": 2, "experiences": 2, "steps": 20, "arms": ["sgdm", "tam"]}
@@ -162,15 +168,15 @@ def test_figures_come_for_day_and_night_and_for_a_phone(page: Page, study: Path)
 
 
 def test_the_metric_table_is_what_pandas_computes(page: Page, study: Path) -> None:
-    table = page.table("metrics").set_index("Metric")
+    table = page.table("metrics").set_index("Arm")
     metrics = pd.read_parquet(study / "metrics.parquet").query("seed < 1000")
     for name, label, factor in [("online_accuracy", "Online accuracy", 100), ("forgetting", "Forgetting", 100)]:
         expected = factor * metrics[metrics["metric"] == name].groupby("arm")["value"].mean()
         for arm in ("sgdm", "tam", "tam_frozen"):
-            np.testing.assert_allclose(table.loc[label, arm], expected[arm])
+            np.testing.assert_allclose(table.loc[arm, label], expected[arm])
     values = 100 * metrics.query("metric == 'online_accuracy' and arm == 'tam'")["value"]
     half = stats.t.ppf(0.975, 2) * values.std() / np.sqrt(3)
-    shown = next(row for row in page.tables["table-metrics"] if row[0][0] == "Online accuracy")[2][0]
+    shown = next(row for row in page.tables["table-metrics"] if row[0][0] == "tam")[1][0]
     number = re.fullmatch(r"([\d.]+) ± ([\d.]+)", shown)
     assert number is not None
     places = len(number[2].partition(".")[2])
@@ -282,7 +288,7 @@ def test_diverged_runs_are_named_and_left_out(report: Callable[..., Page], tmp_p
     metrics = pd.read_parquet(tmp_path / "study" / "metrics.parquet").query(
         "metric == 'online_accuracy' and arm == 'tam'"
     )
-    shown = page.table("metrics").set_index("Metric").loc["Online accuracy", "tam"]
+    shown = page.table("metrics").set_index("Arm").loc["tam", "Online accuracy"]
     np.testing.assert_allclose(shown, 100 * metrics.query("seed in (0, 2)")["value"].mean())
     assert "1 of 3 seeds are missing" in page.text
 
@@ -292,7 +298,7 @@ def test_an_arm_without_any_learning_rate_left(report: Callable[..., Page]) -> N
     assert "tam has no result: it diverged or failed at every learning rate that was tried." in page.text
     assert "tam and sgdm cannot be compared in online accuracy: no run of tam was finished." in page.text
     assert page.table("arms").set_index("Arm").loc["tam", "Chosen"] == "none left"
-    assert page.table("metrics")["tam"].unique().tolist() == ["–"]
+    assert page.table("metrics").set_index("Arm").loc["tam"].unique().tolist() == ["–"]
 
 
 def test_figures_are_drawn_without_the_arm_that_has_no_result(tmp_path: Path) -> None:
@@ -301,7 +307,14 @@ def test_figures_are_drawn_without_the_arm_that_has_no_result(tmp_path: Path) ->
     )
     write_report(folder)
     drawn = sorted(path.stem for path in (folder / "figures").glob("*.png"))
-    assert drawn == ["accuracy_matrix", "lr_sensitivity", "online_accuracy", "summary"]  # no shift, no pair
+    assert drawn == [
+        "accuracy_matrix",
+        "adaptation_by_lr",
+        "expected_best",
+        "lr_sensitivity",
+        "online_accuracy",
+        "summary",
+    ]  # no shift, no pair
 
 
 def test_a_study_without_any_finished_run(report: Callable[..., Page]) -> None:
@@ -415,3 +428,180 @@ def test_a_report_needs_no_torch() -> None:
     code = "import sys, tamcl.report; print({'torch', 'avalanche'} & {name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def by_hand(folder: Path, metric: str = "online_accuracy") -> dict[tuple[str, str], dict[str, float]]:
+    """The paired comparisons of a study from its parquet files, in plain pandas and scipy."""
+    runs = pd.read_parquet(folder / "runs.parquet")
+    reported = runs[(runs["phase"] == "report") & (runs["status"] == "ok")][["arm", "lr", "seed"]]
+    values = pd.read_parquet(folder / "metrics.parquet").merge(reported).query("metric == @metric")
+    wide = values.pivot(index="seed", columns="arm", values="value")
+    pairs = [tuple(p) for p in json.loads((folder / "study.json").read_text())["scenario"]["protocol"]["pairs"]]
+    found = {}
+    for a, b in pairs:
+        d = (wide[a] - wide[b]).dropna().to_numpy()
+        test = stats.permutation_test(
+            (d,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", n_resamples=np.inf, vectorized=True
+        )
+        low, high = stats.ttest_1samp(d, 0).confidence_interval(0.95)  # Student's, as for all below 6 seeds
+        found[a, b] = {"diff": d.mean(), "low": low, "high": high, "p": test.pvalue, "n": len(d)}
+    ordered = sorted(found, key=lambda pair: found[pair]["p"])
+    least = 0.0
+    for place, pair in enumerate(ordered):
+        least = max(least, min(1.0, found[pair]["p"] * (len(ordered) - place)))
+        found[pair]["holm"] = least
+    return found
+
+
+def test_verdict_sentences_agree_with_pandas_and_scipy(tmp_path: Path) -> None:
+    """Five seeds, so that the interval is Student's; adam_cm is 8 points below adam, and tam_frozen like tam."""
+    arms = ["sgdm", "tam", "tam_frozen", "adam", "adam_cm"]
+    folder = write_study(tmp_path, arms=arms, seeds=5, tune_seeds=2, experiences=3, steps=30)
+    tables = {name: pd.read_parquet(folder / f"{name}.parquet") for name in ("metrics", "runs")}
+    pairs = [("tam", "sgdm"), ("tam", "tam_frozen"), ("adam_cm", "adam")]
+    compare(tables["metrics"], tables["runs"], pairs=pairs).to_parquet(folder / "comparisons.parquet")
+    hand = by_hand(folder)
+    for sentence, pair in zip(verdicts(load_results(folder)), pairs, strict=True):
+        own = {key: 100 * value if key in ("diff", "low", "high") else value for key, value in hand[pair].items()}
+        numbers = re.search(r"95% interval ([+-]?[\d.]+) to ([+-]?[\d.]+), (\d+) seeds, p = ([\d.]+)", sentence)
+        assert numbers, sentence
+        places = len(numbers[1].partition(".")[2])
+        turned = -1 if sentence.startswith(f"{pair[1]} is ahead") else 1
+        ends = sorted((turned * own["low"], turned * own["high"]))
+        assert [float(numbers[1]), float(numbers[2])] == pytest.approx(ends, abs=0.51 * 10**-places)
+        assert f"{turned * own['diff']:+.{places}f}".lstrip("+") in sentence
+        assert numbers[3] == "5"
+        assert float(numbers[4]) == pytest.approx(own["p"], rel=0.05)
+        if own["holm"] != own["p"]:
+            after = re.search(r", ([\d.]+) after Holm", sentence)
+            assert after, sentence
+            assert float(after[1]) == pytest.approx(own["holm"], rel=0.05)
+    frozen = {key: 100 * hand["tam", "tam_frozen"][key] for key in ("diff", "low", "high")}
+    first = verdicts(load_results(folder))[0]
+    clause = re.search(r"; tam_frozen \(SGDM at half its learning rate\) could do as well \(([^)]*)\): (.*)", first)
+    assert clause, first
+    shown = [float(number) for number in re.findall(r"[+-][\d.]+", clause[1])]
+    assert shown == pytest.approx([frozen["diff"], frozen["low"], frozen["high"]], abs=0.051)
+    assert clause[2] == "no evidence for the angle between gradient and momentum."
+
+
+def test_the_same_learning_rate_stands_beside_the_tuned_ones_by_hand(page: Page, study: Path) -> None:
+    metrics = pd.read_parquet(study / "metrics.parquet").query("seed >= 1000 and metric == 'online_accuracy'")
+    means = 100 * metrics.groupby(["arm", "lr"])["value"].mean()
+    shared = sorted(set(means["tam"].index) & set(means["tam_frozen"].index))
+    gaps = pd.Series({lr: means["tam", lr] - means["tam_frozen", lr] for lr in shared})
+    own = means["tam"].max() - means["tam_frozen"].max()
+    row = page.table("same-lr").set_index("Pair").loc["tam − tam_frozen"]
+    shown = row[["Each at its own", "Lowest at a shared one", "Highest at a shared one"]].astype(float)
+    np.testing.assert_allclose(100 * shown, [own, gaps.min(), gaps.max()], atol=1e-9)
+    assert row["Shared rates"] == len(shared)
+    most = gaps.abs().idxmax()
+    ahead = "tam would be ahead of tam_frozen" if gaps[most] > 0 else "tam_frozen would be ahead of tam"
+    assert (
+        f"At the same learning rate {most:g} {ahead} by {abs(gaps[most]):.1f} points; with each at its own" in page.text
+    )
+
+
+def test_centres_and_seeds_needed_by_hand(page: Page, study: Path) -> None:
+    metrics = pd.read_parquet(study / "metrics.parquet").query("seed < 1000 and metric == 'online_accuracy'")
+    wide = metrics.pivot_table(index="seed", columns="arm", values="value")
+    d = 100 * (wide["tam"] - wide["tam_frozen"])
+    row = page.table("centers").set_index("Pair").loc["tam − tam_frozen"]
+    found = row[["Mean", "Median", "Interquartile mean"]].astype(float)
+    np.testing.assert_allclose(found, [d.mean(), d.median(), stats.trim_mean(d, 0.25)])
+    assert row["Seeds"] == 3
+    n, effect = int(row["Seeds needed"]), abs(d.mean()) / d.std()
+    power = [stats.nct.sf(stats.t.ppf(0.975, m - 1), m - 1, effect * np.sqrt(m)) for m in (n - 1, n)]
+    assert power[1] >= 0.8
+    assert power[0] < 0.8 or n == 6  # the sign-flip test needs 6 to reach 0.05 at all
+
+
+def test_core_metrics_come_first_and_the_rest_behind_a_fold(page: Page) -> None:
+    heads = [text for text, _ in page.tables["table-metrics"][0]]
+    assert heads == [
+        "Arm",
+        "Online accuracy",
+        "Accuracy at the end of an experience",
+        "Average accuracy",
+        "Learning accuracy",
+        "Forgetting",
+    ]
+    assert [text for text, _ in page.tables["table-more-metrics"][0]] == ["Arm", "Backward transfer"]
+    assert "The other 1 metric" in page.text
+
+
+def test_rates_that_were_added_are_said(report: Callable[..., Page]) -> None:
+    def add(folder: Path) -> None:
+        study = json.loads((folder / "study.json").read_text())
+        arms = study["scenario"]["arms"]
+        study["tried"] = {arm: list(own["lr"]) for arm, own in arms.items()}
+        for own in arms.values():
+            own["lr"] = own["lr"][1:]  # the largest was added
+        (folder / "study.json").write_text(json.dumps(study))
+
+    page = report(add)
+    assert "Of them 1 was added to every arm's grid, one at a time" in page.text
+    assert page.table("tuning").query("Note == 'added'")[["Arm", "Learning rate"]].to_numpy().tolist() == [
+        ["sgdm", 0.3],
+        ["tam", 0.6],
+    ]
+
+
+def without_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Page, set[str]]:
+    """The report of a study, and the figures that it would hold, each drawn once and not four times."""
+    study = Study(load_results(folder))
+    drawn = [*drawings(study), *tuning_drawings(study)]
+    for drawing in drawn:
+        drawing.draw("narrow").draw_without_rendering()
+    monkeypatch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
+    monkeypatch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
+    return Page(write_report(folder).read_text(encoding="utf-8")), {drawing.name for drawing in drawn}
+
+
+def numbers_learnt(folder: Path) -> None:
+    """Turn a study of classes into one of numbers: losses alone, tuned by the loss."""
+    for name, column in (("online", "correct"), ("eval", "accuracy")):
+        pd.read_parquet(folder / f"{name}.parquet").assign(**{column: np.nan}).to_parquet(folder / f"{name}.parquet")
+    study = json.loads((folder / "study.json").read_text())
+    study["scenario"]["protocol"]["tune_by"] = "online_loss"
+    study["scenario"]["stream"]["name"] = "slowly_changing_regression"
+    (folder / "study.json").write_text(json.dumps(study))
+    metrics = measure(*(pd.read_parquet(folder / f"{name}.parquet") for name in ("online", "eval", "runs")))
+    metrics.to_parquet(folder / "metrics.parquet")
+    runs = pd.read_parquet(folder / "runs.parquet")
+    pairs = study["scenario"]["protocol"]["pairs"]
+    compare(metrics, runs, pairs=pairs).to_parquet(folder / "comparisons.parquet")
+
+
+def test_where_numbers_are_learnt_the_page_is_about_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_study(tmp_path, arms=["sgdm", "tam", "tam_frozen"], seeds=3, tune_seeds=1, experiences=2, steps=20)
+    numbers_learnt(folder)
+    page, drawn = without_pictures(folder, monkeypatch)
+    assert drawn == {"differences", "expected_best", "lr_sensitivity", "online_loss", "summary"}
+    assert "less online loss" in page.text or "No evidence of a difference" in page.text
+    assert "Under label flips" not in page.text
+    assert [text for text, _ in page.tables["table-metrics"][0]] == ["Arm", "Online loss"]
+    assert "nan" not in page.text
+
+
+@pytest.mark.parametrize("kept", ["seen", "current"])
+def test_where_not_all_experiences_are_tested_the_page_is_whole(
+    tmp_path: Path, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_study(tmp_path, arms=["sgdm", "tam"], seeds=2, tune_seeds=1, experiences=3, steps=20)
+    table = pd.read_parquet(folder / "eval.parquet")
+    own = (
+        table["trained_on"] == table["evaluated_on"]
+        if kept == "current"
+        else table["trained_on"] >= table["evaluated_on"]
+    )
+    table = table[own | (table["trained_on"] == 2)]
+    table.to_parquet(folder / "eval.parquet")
+    online, runs = (pd.read_parquet(folder / f"{name}.parquet") for name in ("online", "runs"))
+    metrics = measure(online, table, runs)
+    metrics.to_parquet(folder / "metrics.parquet")
+    compare(metrics, runs, pairs=[("tam", "sgdm")]).to_parquet(folder / "comparisons.parquet")
+    page, drawn = without_pictures(folder, monkeypatch)
+    assert "accuracy_matrix" in drawn
+    assert ("forgetting" in drawn) == (kept == "seen")
+    assert "nan" not in page.text

@@ -9,7 +9,7 @@ import pytest
 from tamcl.metrics import METRICS
 from tamcl.results import TABLES
 from tamcl.stats import between, compare
-from tamcl.verdicts import null_verdict, verdict
+from tamcl.verdicts import full_verdict, null_verdict, outcome, verdict
 
 
 def row(metric="online_accuracy", n=10, diff=0.021, ci=(0.014, 0.028), p=0.00195, adjusted=None, better=1.0):
@@ -145,3 +145,64 @@ def test_sentences_of_a_real_comparison():
     d = 100 * (values["tam"] - values["sgdm"])
     assert verdict(comparison).startswith(f"tam beats sgdm by {d.mean():.2f} points of online accuracy (95% interval ")
     assert verdict(comparison).endswith(", 10 seeds, p = 0.002).")
+
+
+BEATS = "tam beats sgdm by 2.1 points of online accuracy (95% interval 1.4 to 2.8, 10 seeds, p = 0.002)"
+AS_WELL = row(diff=0.001, ci=(-0.004, 0.006), p=0.63, better=0.5)
+FULL = [
+    (row(), [AS_WELL | {"arm_b": "n"}], f"{BEATS}; n does as well (+0.1 points, -0.4 to +0.6): no evidence for it."),
+    (row(), [row() | {"arm_b": "n"}], f"{BEATS}; tam beats n (+2.1 points, +1.4 to +2.8): evidence for it."),
+    (
+        row(),
+        [row(diff=-0.021, ci=(-0.028, -0.014)) | {"arm_b": "n"}],
+        f"{BEATS}; n does better than tam (-2.1 points, -2.8 to -1.4): no evidence for it.",
+    ),
+    (
+        row(),
+        [row() | {"arm_b": "m"}, AS_WELL | {"arm_b": "n"}],
+        f"{BEATS}; tam beats m (+2.1 points, +1.4 to +2.8), n does as well (+0.1 points, -0.4 to +0.6):"
+        " no evidence for it.",
+    ),
+    (
+        row(),
+        [AS_WELL | {"arm_b": "m"}, AS_WELL | {"arm_b": "n"}],
+        f"{BEATS}; m and n do as well (+0.1 points, -0.4 to +0.6; +0.1 points, -0.4 to +0.6): no evidence for it.",
+    ),
+    (
+        row(),
+        [row(p=0.03, adjusted=0.06) | {"arm_b": "n"}],
+        f"{BEATS}; n could do as well (+2.1 points, +1.4 to +2.8): no evidence for it.",
+    ),
+    (row(), [row(n=1) | {"arm_b": "n"}], f"{BEATS}."),
+    (row(), [], f"{BEATS}."),
+]
+
+
+@pytest.mark.parametrize(("comparison", "nulls", "sentence"), FULL, ids=range(len(FULL)))
+def test_full_verdict(comparison, nulls, sentence):
+    assert full_verdict(comparison, nulls, mechanism="it") == sentence
+
+
+OUTCOMES = [
+    ("shown", row(), row(diff=0.01), "held", "Held on fresh seeds: tam beats sgdm by 1.0 points"),
+    ("hint", row(), row(), "held", "Held on fresh seeds: tam beats sgdm"),
+    ("shown", row(), row(p=0.03, adjusted=0.06), "not again", "Not shown again on fresh seeds: tam is ahead of sgdm"),
+    ("shown", row(), AS_WELL, "not again", "Not shown again on fresh seeds: no evidence of a difference"),
+    ("shown", row(), row(diff=-0.02, ci=(-0.03, -0.01)), "not again", "Turned round on fresh seeds: sgdm beats tam"),
+    (
+        "open",
+        AS_WELL,
+        AS_WELL,
+        "none again",
+        "No difference was claimed, and none is shown on fresh seeds: no evidence",
+    ),
+    ("open", AS_WELL, row(), "now shown", "No difference was claimed, and one is shown on fresh seeds: tam beats sgdm"),
+    ("shown", row(), row(n=1, ci=(np.nan, np.nan), p=1.0), "not again", "Not shown again on fresh seeds: tam minus"),
+]
+
+
+@pytest.mark.parametrize(("strength", "claim", "again", "kind", "words"), OUTCOMES, ids=range(len(OUTCOMES)))
+def test_outcome(strength, claim, again, kind, words):
+    found, sentence = outcome(claim | {"strength": strength}, again)
+    assert found == kind
+    assert sentence.startswith(words)

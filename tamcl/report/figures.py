@@ -7,6 +7,7 @@ import io
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from tamcl import plots
+from tamcl import plots, tuning
 from tamcl.report.reading import Study
 from tamcl.results import write_atomic
 
@@ -67,16 +68,28 @@ def draw_pictures(study: Study) -> list[Picture]:
     return [_picture(drawing, study.results.directory / "figures") for drawing in drawings(study)]
 
 
+def draw_tuning_pictures(study: Study) -> list[Picture]:
+    """Draw the figures of the part on tuning, and write them beside the others."""
+    return [_picture(drawing, study.results.directory / "figures") for drawing in tuning_drawings(study)]
+
+
 def drawings(study: Study) -> Iterator[Drawing]:
-    """Yield the figures in the order of the report."""
-    if not study.online.empty:
+    """Yield the figures of what happened, in the order of the report."""
+    if not study.online.empty and study.has_accuracy:
         yield Drawing(
             "online_accuracy",
             "Online accuracy over the stream",
             "Accuracy on every mini-batch before the model learns from it. Steeper is faster; dotted lines are shifts.",
             lambda layout: _single(layout, 3.7, plots.online_accuracy, study.online, arms=study.arms),
         )
-    if study.online["experience"].max() > 0:
+    elif not study.online.empty:
+        yield Drawing(
+            "online_loss",
+            "Online loss over the stream",
+            "Loss on every mini-batch before the model learns from it; lower is better. Dotted lines are shifts.",
+            lambda layout: _single(layout, 3.7, _online_loss, study.online, arms=study.arms),
+        )
+    if study.has_accuracy and study.online["experience"].max() > 0:
         yield Drawing(
             "recovery",
             "Recovery after a shift",
@@ -87,11 +100,11 @@ def drawings(study: Study) -> Iterator[Drawing]:
         yield Drawing(
             "diagnostics",
             "What optimizer and model do over the stream",
-            "Online accuracy, and below it what was measured after updates, on one time axis: mean and 95 % interval"
-            " over seeds. An arm that has no such quantity is not drawn.",
+            f"Online {'accuracy' if study.has_accuracy else 'loss'}, and below it what was measured after updates, on"
+            " one time axis: mean and 95 % interval over seeds. An arm that has no such quantity is not drawn.",
             lambda layout: _over_time(study, layout),
         )
-    if study.shown_metrics:
+    if study.core_metrics:
         yield Drawing(
             "summary",
             "Metrics by arm",
@@ -106,21 +119,55 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Difference between two arms on the same seeds, with its 95 % interval. Hollow: the interval holds 0.",
             lambda layout: _differences(study, layout),
         )
-    if not study.evaluated.empty:
+    if {"forgetting", "learning_accuracy"} <= set(study.shown_metrics):
+        yield Drawing(
+            "forgetting",
+            "Forgetting against learning",
+            "An arm that learns little has little to forget: better is to the right and down, not down alone.",
+            lambda layout: _beside_legend(layout, 3.9, study.arms, plots.forgetting_against_learning, study.metrics),
+        )
+    if study.evaluated["accuracy"].notna().any():
         yield Drawing(
             "accuracy_matrix",
             "Accuracy on every experience as training goes on",
             "Accuracy in percent, mean over seeds. Read a column downwards: an experience is learnt on the diagonal,"
-            " and then kept or forgotten. The top row is the untrained model.",
+            " and then kept or forgotten. What was not tested is empty; a row 'none' is the untrained model.",
             lambda layout: _matrices(study, layout),
         )
-    if study.tuning["score"].notna().any():
+
+
+def tuning_drawings(study: Study) -> Iterator[Drawing]:
+    """Yield the figures of the part on tuning."""
+    if not study.tuning["score"].notna().any():
+        return
+    triangle = ""
+    if study.rules:
+        triangle = " Triangle: twice the rate of tuned SGD with momentum, where TAM takes the same steps if gradients"
+        triangle += " are at right angles to its momentum."
+    yield Drawing(
+        "lr_sensitivity",
+        "Score against learning rate",
+        "What the choice of the learning rate rests on, on the tuning seeds. Broad: within 95 % of the best, so that a"
+        " long broad line is an arm that is easy to tune. An arrow at the end of a line means that the grid should be"
+        f" widened.{triangle}",
+        lambda layout: _lr_sensitivity(study, layout),
+    )
+    if _over_lr(study):
         yield Drawing(
-            "lr_sensitivity",
-            "Score against learning rate",
-            "What the choice of the learning rate rests on, on the tuning seeds. A wide top is an arm that is easy to"
-            " tune; a ring at the end of its line means that the grid should be widened.",
-            lambda layout: _tuning(study, layout),
+            "adaptation_by_lr",
+            "What happens after a shift, over the learning rate",
+            "The same runs on other metrics. At a single learning rate these mostly read out that rate: compare whole"
+            " lines, not rings. Ring: the rate that was chosen for the score above.",
+            lambda layout: _adaptation(study, layout),
+        )
+    expected = tuning.expected_best(study.tuning, study.primary)
+    if len(expected) and expected["trials"].max() > 1:
+        yield Drawing(
+            "expected_best",
+            "Expected best over trials",
+            "How good the best of so many learning rates is on average, drawn from those that were tried. Where lines"
+            " cross, the better arm is a matter of how much is tuned.",
+            lambda layout: _single(layout, 3.5, plots.expected_best, expected, score=study.primary, arms=study.arms),
         )
 
 
@@ -159,6 +206,14 @@ def _single(layout: str, height: float, plot: Callable[..., Axes], table: pd.Dat
     return figure
 
 
+def _online_loss(online: pd.DataFrame, *, arms: list[str], ax: Axes) -> Axes:
+    """Draw the loss before each update as `plots.online_accuracy` draws the accuracy: both are means over examples."""
+    percent = online.assign(correct=online["n"] * online["loss"] / 100)
+    plots.online_accuracy(percent, arms=arms, ax=ax)
+    ax.set_ylabel("online loss")
+    return ax
+
+
 def _panels(layout: str, count: int, columns: int, height: float, *, sharey: bool) -> tuple[Figure, list[Axes]]:
     """Return a figure with a grid of axes, `height` inches a row."""
     columns = min(columns, count)
@@ -182,7 +237,7 @@ def _over_time(study: Study, layout: str) -> Figure:
     heights = [3.2, *[1.7] * len(names)]
     figure = _figure(layout, sum(heights))
     top, *axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    plots.online_accuracy(study.online, arms=study.arms, ax=top)
+    (plots.online_accuracy if study.has_accuracy else _online_loss)(study.online, arms=study.arms, ax=top)
     label = top.get_xlabel()
     for name, ax in zip(names, axes, strict=True):
         plots.diagnostics(study.diagnostics, diagnostic=name, arms=study.arms, ax=ax)
@@ -197,7 +252,7 @@ def _over_time(study: Study, layout: str) -> Figure:
 
 
 def _summaries(study: Study, layout: str) -> Figure:
-    names = study.shown_metrics
+    names = study.core_metrics
     height = 0.75 + 0.2 * len(study.arms)
     figure, axes = _panels(layout, len(names), 3 if layout == "wide" else 1, height, sharey=layout == "wide")
     for metric, ax in zip(names, axes, strict=True):
@@ -208,8 +263,8 @@ def _summaries(study: Study, layout: str) -> Figure:
 
 
 def _differences(study: Study, layout: str) -> Figure:
-    names = [name for name in study.shown_metrics if name in set(study.comparisons["metric"])]
-    pairs = study.comparisons.groupby("metric").size()
+    names = [name for name in study.core_metrics if name in set(study.comparisons["metric"])]
+    pairs = study.comparisons.groupby("metric").size()[names]
     sharey = layout == "wide" and pairs.min() == pairs.max()  # else a metric lacks a pair, and rows would not line up
     height = 0.9 + 0.22 * pairs.max()
     figure, axes = _panels(layout, len(names), 3 if layout == "wide" else 1, height, sharey=sharey)
@@ -222,7 +277,7 @@ def _differences(study: Study, layout: str) -> Figure:
 
 def _name_panel(ax: Axes, metric: str, unit: str) -> None:
     """Say in a small panel what a figure of its own says in a long line."""
-    ax.set_title(plots.metric_axis(metric)[0], loc="left", size="medium")
+    ax.set_title(textwrap.fill(plots.metric_axis(metric)[0], 24), loc="left", size="medium")
     ax.set_xlabel(unit, size="small")
     ax.tick_params(axis="x", labelsize="small")
     ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -247,15 +302,49 @@ def _matrices(study: Study, layout: str) -> Figure:
     return figure
 
 
-def _tuning(study: Study, layout: str) -> Figure:
-    figure = _single(
-        layout,
-        3.5 if layout == "wide" else 3.9,
-        plots.lr_sensitivity,
-        study.tuning,
-        score=study.primary,
-        arms=study.arms,
-    )
-    if layout == "narrow":
-        figure.axes[0].legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=3)
+def _lr_sensitivity(study: Study, layout: str) -> Figure:
+    plateaus = tuning.plateau(study.tuning, study.primary)
+    draw = partial(plots.lr_sensitivity, score=study.primary, plateaus=plateaus, rules=study.rules or None)
+    return _beside_legend(layout, 3.5, study.arms, draw, study.tuning)
+
+
+def _over_lr(study: Study) -> list[str]:
+    """Return the metrics of adaptation that stand over the learning rate beside the score."""
+    names = ["recovery_auc", "drop", "recovery_steps", "end_accuracy"]
+    present = set(study.results.phase(study.results.metrics, "tune").dropna(subset="value")["metric"])
+    return [name for name in names if name in present and name != study.primary]
+
+
+def _adaptation(study: Study, layout: str) -> Figure:
+    names = _over_lr(study)
+    table = tuning.by_lr(study.results.metrics, study.results.runs, study.primary, names=names)
+    figure, axes = _panels(layout, len(names), 2 if layout == "wide" else 1, 2.5, sharey=False)
+    for name, ax in zip(names, axes, strict=True):
+        own = table[table["metric"] == name].assign(on_edge=False)
+        plots.lr_sensitivity(own, score=name, arms=study.arms, ax=ax)
+        handles, labels = ax.get_legend_handles_labels()
+        ax.get_legend().remove()  # type: ignore[union-attr]  # one for all panels below
+        label, unit, _ = plots.metric_axis(name)
+        ax.set_title(label, loc="left", size="medium")
+        ax.set_ylabel(plots.with_direction(name, "", unit).strip(" ()"), size="small")
+        ax.tick_params(labelsize="small")
+        if ax is not axes[-1]:
+            ax.set_xlabel("")
+    columns = 6 if layout == "wide" else 3
+    figure.set_figheight(figure.get_figheight() + 0.2 + 0.18 * -(-len(labels) // columns))
+    figure.legend(handles, labels, frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _beside_legend(
+    layout: str, height: float, arms: list[str], plot: Callable[..., Axes], table: pd.DataFrame
+) -> Figure:
+    """Draw a figure whose legend stands beside it, or below it on a phone."""
+    if layout == "wide":
+        return _single(layout, max(height, 0.6 + 0.19 * len(arms)), plot, table, arms=arms)
+    figure = _single(layout, height + 0.4 + 0.18 * -(-len(arms) // 3), plot, table, arms=arms)
+    ax = figure.axes[0]
+    handles, labels = ax.get_legend_handles_labels()
+    ax.get_legend().remove()  # type: ignore[union-attr]
+    figure.legend(handles, labels, frameon=False, fontsize="small", loc="outside lower center", ncols=3)
     return figure

@@ -11,9 +11,19 @@ import pandas as pd
 
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.plots import metric_axis, with_direction
-from tamcl.report.figures import draw_pictures
-from tamcl.report.reading import Study, answers, cautions, edges, headline, strip_scale, tested_on
-from tamcl.report.tables import arm_table, comparison_table, failure_table, metric_table, plain_value, tuning_table
+from tamcl.report.figures import draw_pictures, draw_tuning_pictures
+from tamcl.report.reading import Study, answers, cautions, confirmed, edges, headline, strip_scale, tested_on
+from tamcl.report.tables import (
+    arm_table,
+    center_table,
+    comparison_table,
+    confirmation_table,
+    failure_table,
+    metric_table,
+    plain_value,
+    same_lr_table,
+    tuning_table,
+)
 from tamcl.results import Results, load_results, write_atomic
 
 CONTENTS = [
@@ -26,6 +36,11 @@ CONTENTS = [
     ("assumptions", "Assumptions"),
     ("repeat", "Repeat it"),
 ]
+
+LABELS = (
+    "Under label flips old labels become wrong, so that forgetting them is part of the task: there, forgetting and"
+    " average accuracy describe how far a model has moved on, not how good it is."
+)
 
 BADGES = {
     "shown": "difference shown",
@@ -67,6 +82,11 @@ def verdicts(results: Results) -> list[str]:
     return [answer.sentence for answer in answers(Study(results))]
 
 
+def outcomes(results: Results) -> list[str]:
+    """Return a sentence for every claim of the study that was repeated on fresh seeds."""
+    return [answer.again[1] for answer in answers(Study(results)) if answer.again]
+
+
 def _page(study: Study) -> dict[str, Any]:
     """Return everything that the template shows."""
     scenario = study.scenario
@@ -74,6 +94,7 @@ def _page(study: Study) -> dict[str, Any]:
     label, unit, factor = metric_axis(study.primary)
     axis = with_direction(study.primary, label.lower(), unit)
     main = study.comparisons[study.comparisons["metric"] == study.primary]
+    means = "Mean over the reported seeds ± half of its 95 % interval"
     return {
         "title": scenario.get("title") or scenario.get("name", "A study"),
         "name": scenario.get("name", ""),
@@ -86,8 +107,16 @@ def _page(study: Study) -> dict[str, Any]:
         "primary": label.lower(),
         "scale": f"{factor * scale:.2g}",
         "scale_unit": "points" if unit == "%" else unit,
+        "confirmed": confirmed(study),
+        "confirmation_table": confirmation_table(study),
         "pictures": draw_pictures(study),
-        "metric_table": metric_table(study),
+        "tuning_pictures": draw_tuning_pictures(study),
+        "metric_table": metric_table(study, "metrics", means, study.core_metrics),
+        "more_metrics": metric_table(
+            study, "more-metrics", f"The other metrics: {means[:1].lower()}{means[1:]}", study.more_metrics
+        ),
+        "center_table": center_table(study),
+        "same_lr_table": same_lr_table(study),
         "main_comparisons": comparison_table("comparisons", f"Paired comparisons: {axis}", main, named=False),
         "all_comparisons": comparison_table("all-comparisons", "Paired comparisons on all metrics", study.comparisons),
         "tuning_text": _tuning_text(study),
@@ -152,11 +181,26 @@ def _tuning_text(study: Study) -> str:
         return "Every arm had a single learning rate: nothing was tuned."
     trials = sorted(set(tried.groupby("arm").size()))
     many = str(trials[0]) if len(trials) == 1 else f"{trials[0]} to {trials[-1]}"
-    cost = study.results.runs.loc[study.results.runs["phase"] == "tune"]
+    runs = study.results.runs
+    cost, all_time = runs.loc[runs["phase"] == "tune", "wall_s"], float(runs["wall_s"].sum())
+    share = f", {cost.sum() / all_time:.0%} of the study's time" if all_time else ""
+    how = {"random": ", drawn at random between the ends of its grid", "tpe": ", by a tree-structured Parzen estimator"}
     return (
-        f"Each arm was tried at {many} learning rates on seeds that serve for nothing else, and is reported at the one"
-        f" with the best mean {find(study.primary).label.lower()}. The {len(cost)} tuning runs took"
-        f" {_duration(float(cost['wall_s'].sum()))}."
+        f"Each arm was tried at {many} learning rates{how.get(study.protocol.get('search', 'grid'), '')} on seeds that"
+        f" serve for nothing else, and is reported at the one with the best mean {find(study.primary).label.lower()}."
+        f"{_widened(study)} The {len(cost)} tuning runs took {_duration(float(cost.sum()))}{share}."
+    )
+
+
+def _widened(study: Study) -> str:
+    """Say how the grids were widened."""
+    most = max((len(rates) for rates in study.added.values()), default=0)
+    if not most:
+        return ""
+    return (
+        f" Of them {most} {'was' if most == 1 else 'were'} added to every arm's grid, one at a time, while the best of"
+        " some arm was an end of its grid: beyond the end for such an arm, between the best and its better neighbour"
+        " for the others."
     )
 
 
@@ -172,9 +216,10 @@ def _notes(study: Study) -> list[str]:
         " on a metric, but not over metrics. No evidence of a difference is not evidence of no difference: the"
         " interval says what is still possible.",
         "What happens after a shift depends strongly on the learning rate, and each arm is shown at one. Read drop and"
-        " recovery beside the online accuracy.",
-        "Under label flips old labels become wrong, so that forgetting them is part of the task: there, forgetting and"
-        " average accuracy describe how far a model has moved on, not how good it is.",
+        " recovery over the learning rate, in the part on tuning.",
+        "Seeds needed: how many fresh seeds a paired test would need to show the effect seen here at the 5 % level with"
+        " a probability of 80 %. Effects that were looked for are smaller in truth, so plan for more.",
+        *([LABELS] if "label" in str(study.scenario.get("stream", {}).get("name", "")) else []),
     ]
 
 
@@ -207,7 +252,9 @@ def _described(part: dict[str, Any]) -> str:
 def _data(data: dict[str, Any]) -> str:
     if not data:
         return "not recorded"
-    counts = f"{data.get('train', 0):,} training and {data.get('test', 0):,} test images, {data.get('classes')} classes"
+    classes = data.get("classes")
+    what = f"images, {classes} classes" if classes else "examples with a number each"
+    counts = f"{data.get('train', 0):,} training and {data.get('test', 0):,} test {what}"
     return f"{data.get('name')}: {counts}; checksum {data.get('checksum')}"
 
 

@@ -12,8 +12,10 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from tamcl import stats, tuning, verdicts
-from tamcl.metrics import METRICS, find
-from tamcl.results import Results
+from tamcl.errors import InputError
+from tamcl.metrics import METRICS, Metric, find
+from tamcl.optim.transfer import transfer_lr
+from tamcl.results import Results, read_table
 
 ALPHA = 0.05
 """Level of the tests."""
@@ -93,6 +95,27 @@ class Study:
         present = set(self.metrics.dropna(subset="value")["metric"])
         return sorted(present, key=lambda name: (name != self.primary, [*METRICS, name].index(name)))
 
+    @property
+    def core_metrics(self) -> list[str]:
+        """Metrics that are shown first: those that say most, and the one that was tuned for."""
+        return [name for name in self.shown_metrics if name == self.primary or find(name).core]
+
+    @property
+    def more_metrics(self) -> list[str]:
+        """Metrics that say more of the same or of special cases."""
+        return [name for name in self.shown_metrics if name not in self.core_metrics]
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether classes were learnt; where numbers are, there is a loss alone."""
+        return bool(self.online["correct"].notna().any())
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Paired differences of the answer's pairs, a row a seed and metric."""
+        known = set(self.metrics["arm"])
+        return stats.differences(self.metrics, pairs=[pair for pair in self.pairs if set(pair) <= known])
+
     @cached_property
     def comparisons(self) -> pd.DataFrame:
         """The comparisons of the answer, turned as the scenario names them and in its order."""
@@ -104,6 +127,50 @@ class Study:
     def tuning(self) -> pd.DataFrame:
         """Score of every learning rate that was tried."""
         return tuning.select(self.results.metrics, self.results.runs, self.primary)
+
+    @cached_property
+    def same_lr(self) -> pd.DataFrame:
+        """The answer's pairs at every learning rate that both tried, and each arm at its own, on the tuning seeds."""
+        table = tuning.same_lr(self.results.metrics, self.results.runs, self.primary, pairs=self.pairs)
+        return table.astype({"tuned": bool})  # which an empty table has not
+
+    @cached_property
+    def added(self) -> dict[str, list[float]]:
+        """Learning rates that were tried beyond each arm's grid; empty where no grid was widened."""
+        tried, arms = self.results.study.get("tried", {}), self.scenario.get("arms", {})
+        if self.protocol.get("search", "grid") != "grid":
+            return {}
+        more = {arm: [lr for lr in rates if lr not in arms.get(arm, {}).get("lr", [])] for arm, rates in tried.items()}
+        return {arm: rates for arm, rates in more.items() if rates}
+
+    @cached_property
+    def rules(self) -> dict[str, float]:
+        """The learning rate at which TAM with a cosine near 0 takes the steps of tuned SGD with momentum, by arm."""
+        arms = self.scenario.get("arms", {})
+        momenta = [
+            arm for arm, options in arms.items() if options.get("optimizer") == "sgd" and options.get("momentum")
+        ]
+        chosen = self.tuning.loc[self.tuning["chosen"]].set_index("arm")["lr"]
+        if len(momenta) != 1 or momenta[0] not in chosen.index:
+            return {}
+        rule = transfer_lr(float(chosen[momenta[0]]))
+        return {arm: rule for arm, options in arms.items() if options.get("optimizer") == "tam"}
+
+    @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """What was declared and what became of it, if ``tamcl confirm`` was asked for."""
+        folder = self.results.directory / "confirm"
+        if not (folder / "claims.json").is_file():
+            return None
+        try:
+            declared = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
+            claims, seeds = list(declared["claims"]), len(declared["seeds"])
+            done = (folder / "comparisons.parquet").is_file()
+            found = read_table(folder, "comparisons") if done else self.results.comparisons.iloc[:0]
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"'{folder}' holds damaged claims: {error!r}") from error
+        current = {arm: self.rates.get(arm) for arm in declared.get("rates", {})} == declared.get("rates", {})
+        return Confirmation(str(declared.get("declared", "")), seeds, claims, found, done, current)
 
     @cached_property
     def rates(self) -> dict[str, float]:
@@ -135,6 +202,21 @@ class Study:
         return int(self.protocol.get("seeds", self.runs["seed"].nunique()))
 
 
+class Confirmation(NamedTuple):
+    """Claims that were declared and then repeated on fresh seeds."""
+
+    declared: str
+    """When."""
+    n_seeds: int
+    claims: list[dict[str, Any]]
+    comparisons: pd.DataFrame
+    """The same pairs on the fresh seeds."""
+    done: bool
+    """Whether they were run to the end."""
+    current: bool
+    """Whether the study still has the learning rates of the claims."""
+
+
 class Strip(NamedTuple):
     """An interval on a line from 0 to 100 with no difference in the middle; the first arm is better to the right."""
 
@@ -157,6 +239,17 @@ class Answer(NamedTuple):
     strip: Strip | None
     others: list[str]
     """Sentences about all other metrics."""
+    same_lr: str = ""
+    """How the pair looks at one learning rate for both."""
+    again: tuple[verdicts.Held, str] | None = None
+    """What became of it on fresh seeds."""
+
+
+MECHANISMS = {
+    **dict.fromkeys(("tam", "adatam", "adatamw"), "the angle between gradient and momentum"),
+    **dict.fromkeys(("adam_cm", "adamw_cm", "sgd_cm"), "the buffer of critical momenta"),
+}
+"""What an optimizer's null models lack, as far as tamcl knows."""
 
 
 def answers(study: Study) -> list[Answer]:
@@ -177,12 +270,13 @@ def strip_scale(study: Study) -> float:
 
 
 def _answer(study: Study, a: str, b: str, scale: float) -> Answer:
-    rows = study.comparisons[(study.comparisons["arm_a"] == a) & (study.comparisons["arm_b"] == b)]
     sentences, primary = {}, None
-    for row in records(rows):
+    for row in records(_rows(study.comparisons, a, b)):
         say = verdicts.null_verdict if (a, b) in study.nulls else verdicts.verdict
         sentences[row["metric"]] = say(row, n_seeds=study.n_seeds)
-        primary = row if row["metric"] == study.primary else primary
+        if row["metric"] == study.primary:
+            primary = row
+            sentences[study.primary] = sentences[study.primary] if (a, b) in study.nulls else _with_nulls(study, row)
     if primary is None:
         without = " nor ".join(arm for arm in (a, b) if not study.finished(arm))
         why = f"no run of {without} was finished" if without else "no seed has a value for both"
@@ -191,7 +285,75 @@ def _answer(study: Study, a: str, b: str, scale: float) -> Answer:
     others = [sentences[name] for name in METRICS if name in sentences and name != study.primary]
     strength = _strength(primary)
     reading = _null_reading(primary, strength) if (a, b) in study.nulls else ""
-    return Answer(a, b, strength, sentences[study.primary], reading, _strip(primary, scale), others)
+    strip, again = _strip(primary, scale), _again(study, a, b)
+    return Answer(a, b, strength, sentences[study.primary], reading, strip, others, same_lr(study, a, b), again)
+
+
+def _rows(comparisons: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    return comparisons[(comparisons["arm_a"] == a) & (comparisons["arm_b"] == b)]
+
+
+def _with_nulls(study: Study, row: dict[str, Any]) -> str:
+    """Say what a pair shows and, in the same breath, what the null models of its method do."""
+    of_metric = study.comparisons[study.comparisons["metric"] == study.primary]
+    pair = (row["arm_a"], row["arm_b"])
+    for method in pair:
+        nulls = [null for m, null in study.pairs if m == method and (m, null) in study.nulls and null not in pair]
+        rows = [found for null in nulls for found in records(_rows(of_metric, method, null))]
+        if rows:
+            words = [_null_words(study, method, found["arm_b"]) for found in rows]
+            optimizer = study.scenario.get("arms", {}).get(method, {}).get("optimizer", "")
+            mechanism = MECHANISMS.get(optimizer, f"the mechanism of {method}")
+            return verdicts.full_verdict(row, rows, words=words, mechanism=mechanism, n_seeds=study.n_seeds)
+    return verdicts.verdict(row, n_seeds=study.n_seeds)
+
+
+def _null_words(study: Study, method: str, null: str) -> str:
+    """Return what a null model is in a few words: in what it differs from its method."""
+    arms = study.scenario.get("arms", {})
+    other = {key: value for key, value in arms[null].items() if value != arms[method].get(key)}
+    other = {key: value for key, value in other.items() if key not in {"lr", "null_of", "optimizer"}}
+    if arms[method].get("optimizer") == "tam" and other == {"damping": 0.5}:
+        return "SGDM at half its learning rate"
+    return f"{method} with {', '.join(f'{key} = {value}' for key, value in other.items())}" if other else ""
+
+
+def same_lr(study: Study, a: str, b: str) -> str:
+    """Say how a pair looks at the shared learning rate where it looks most different, and with each at its own.
+
+    Where the lead at a shared rate is at least twice what is left of it at their own, it is mostly the learning rate.
+    """
+    rows = _rows(study.same_lr, a, b)
+    rows = rows[rows["n_pairs"] > 0]
+    own, shared = rows[rows["tuned"]], rows[~rows["tuned"]]
+    if own.empty or shared.empty:
+        return ""
+    most, tuned = records(shared.loc[[shared["diff"].abs().idxmax()]])[0], records(own)[0]
+    metric = find(study.primary)
+    ahead, behind = (a, b) if metric.sign * most["diff"] >= 0 else (b, a)
+    lead, left = abs(most["diff"]), tuned["diff"] * (1 if most["diff"] >= 0 else -1)
+    kept = f"by {_amount(metric, left)}" if left > 0 else f"not at all ({_amount(metric, left)})"
+    words = (
+        f"At the same learning rate {most['lr_a']:g} {ahead} would be ahead of {behind} by {_amount(metric, lead)};"
+        f" with each at its own ({a} {tuned['lr_a']:g}, {b} {tuned['lr_b']:g}) {kept}, on the tuning seeds"
+    )
+    return f"{words}: that gap is the learning rate, not the method." if left < lead / 2 else f"{words}."
+
+
+def _amount(metric: Metric, value: float) -> str:
+    factor, unit = (100, "points") if metric.unit == "fraction" else (1, metric.unit)
+    return f"{factor * value:.{1 if factor == 100 else 3}{'f' if factor == 100 else 'g'}} {unit}".replace("-", "−")
+
+
+def _again(study: Study, a: str, b: str) -> tuple[verdicts.Held, str] | None:
+    """Return what became of a pair's claim on fresh seeds."""
+    found = study.confirmation
+    for claim in found.claims if found and found.done else []:
+        if (claim["arm_a"], claim["arm_b"]) == (a, b):
+            rows = stats.between(found.comparisons, a, b)  # type: ignore[union-attr]
+            for row in records(rows[rows["metric"] == claim["metric"]]):
+                return verdicts.outcome(claim, row, n_seeds=found.n_seeds)  # type: ignore[union-attr]
+    return None
 
 
 def _strength(row: dict[str, Any]) -> Literal["shown", "hint", "open"]:
@@ -237,7 +399,44 @@ def headline(study: Study) -> str:
 
 def cautions(study: Study) -> list[str]:
     """Return what a reader has to know before relying on the answers."""
-    return [*_power(study), *edges(study), *_unfinished(study), *_unfair(study), *_oracle(study), *_same(study)]
+    return [
+        *_power(study),
+        *edges(study),
+        *_unfinished(study),
+        *_unfair(study),
+        *_oracle(study),
+        *_same(study),
+        *_unconfirmed(study),
+    ]
+
+
+def confirmed(study: Study) -> str:
+    """Say in one sentence which claims held on fresh seeds; nothing where none were repeated."""
+    found = study.confirmation
+    kinds = [answer.again[0] for answer in answers(study) if answer.again]
+    if not found or not kinds:
+        return ""
+    count = len(kinds)
+    parts = [
+        ("held", "held"),
+        ("not again", "not shown again"),
+        ("none again", "again no difference shown"),
+        ("now shown", "a difference shown where none was claimed"),
+    ]
+    listed = ", ".join(f"{kinds.count(kind)} {words}" for kind, words in parts if kind in kinds)
+    day = f" (declared {found.declared[:10]}, before they were run)" if found.declared else ""
+    return f"{count} claim{'s' * (count > 1)} repeated on {found.n_seeds} fresh seeds{day}: {listed}."
+
+
+def _unconfirmed(study: Study) -> Iterator[str]:
+    found = study.confirmation
+    if found and not found.done:
+        yield "Claims were declared to be repeated on fresh seeds, and that was not finished: see tamcl confirm."
+    if found and not found.current:
+        yield (
+            "The claims that were repeated on fresh seeds were declared of an earlier state of this study, with other"
+            " learning rates than are reported now."
+        )
 
 
 def _power(study: Study) -> Iterator[str]:
@@ -266,7 +465,7 @@ def edges(study: Study) -> list[str]:
         side = "largest" if row["lr"] == rates.max() else "smallest"
         warnings.append(
             f"{row['arm']}: the best learning rate, {row['lr']:g}, is the {side} that was tried ({rates.min():g} to"
-            f" {rates.max():g}). A better one may lie outside, so {row['arm']} may be better than shown."
+            f" {rates.max():g}). A better one may lie outside, so {row['arm']} may be better than shown (see --extend)."
         )
     return warnings
 

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tamcl.metrics import METRICS
+from tamcl import stats
+from tamcl.metrics import find
 from tamcl.plots import looks, mean_interval, metric_axis, with_direction
-from tamcl.report.reading import Study, records
+from tamcl.report.reading import Study, answers, records
 
 
 class Field(NamedTuple):
@@ -41,28 +42,121 @@ class Table(NamedTuple):
     sortable: bool = True
 
 
-def metric_table(study: Study) -> Table:
-    """Return the mean of every metric by arm, a row a metric."""
+def metric_table(study: Study, name: str, caption: str, metrics: list[str]) -> Table:
+    """Return the mean of metrics by arm, a row an arm."""
     means = mean_interval(study.metrics.dropna(subset="value"), ["metric", "arm"], "value")
-    rows = []
-    for name in study.shown_metrics:
-        label, unit, factor = metric_axis(name)
-        sign = METRICS[name].sign if name in METRICS else 0
-        found = {row["arm"]: row for row in records(means[means["metric"] == name])}
-        scores = [sign * row["mean"] for row in found.values()]
-        best = max(scores) if max(scores) > min(scores) else None
-        fields = [Field(label, note=with_direction(name, "", unit).strip(" ()"))]
-        for arm in study.arms:
-            if arm not in found:
+    found = {(row["metric"], row["arm"]): row for row in records(means)}
+    best = {}
+    for metric in metrics:
+        scores = [find(metric).sign * row["mean"] for (own, _), row in found.items() if own == metric]
+        best[metric] = max(scores) if max(scores) > min(scores) else None
+    styles, rows = looks(study.arms), []
+    for arm in study.arms:
+        fields = [Field(arm, color=styles[arm].color)]
+        for metric in metrics:
+            row, factor = found.get((metric, arm)), metric_axis(metric)[2]
+            if row is None:
                 fields.append(Field("–"))
                 continue
-            mean, high = factor * found[arm]["mean"], factor * found[arm]["high"]
-            is_best = sign * found[arm]["mean"] == best
-            fields.append(Field(_plus_minus(mean, high - mean), mean, "best" if is_best else ""))
+            is_best = find(metric).sign * row["mean"] == best[metric]
+            text = _plus_minus(factor * row["mean"], factor * (row["high"] - row["mean"]))
+            fields.append(Field(text, factor * row["mean"], "best" if is_best else ""))
         rows.append(Row(fields))
-    styles = looks(study.arms)
-    heads = [Field("Metric"), *(Field(arm, color=styles[arm].color) for arm in study.arms)]
-    return Table("metrics", "Mean over the reported seeds ± half of its 95 % interval", heads, rows, sortable=False)
+    heads = [
+        Field(
+            metric_axis(metric)[0], classes="head", note=with_direction(metric, "", metric_axis(metric)[1]).strip(" ()")
+        )
+        for metric in metrics
+    ]
+    return Table(name, caption, [Field("Arm"), *heads], rows)
+
+
+def center_table(study: Study) -> Table:
+    """Return mean, median and interquartile mean of the paired differences, and the seeds that each needs."""
+    label, unit, factor = metric_axis(study.primary)
+    own = study.differences[study.differences["metric"] == study.primary]
+    needed = {(row["arm_a"], row["arm_b"]): row["seeds"] for row in records(stats.seeds_for(own))}
+    found = {
+        (row["arm_a"], row["arm_b"]): row for row in records(stats.centers(own, by=["arm_a", "arm_b"], column="diff"))
+    }
+    rows = []
+    for pair in (pair for pair in study.pairs if pair in found):
+        row, seeds = found[pair], needed[pair]
+        digits = _digits(factor * (row["mean_high"] - row["mean_low"]) / 2)
+        fields = [Field(" − ".join(pair))]
+        for center in ("mean", "median", "iqm"):
+            value, low, high = (factor * row[center + end] for end in ("", "_low", "_high"))
+            note = f"{_decimal(low, digits, '+')} to {_decimal(high, digits, '+')}" if isfinite(low) else ""
+            fields.append(Field(_decimal(value, digits, "+"), value, note=note))
+        fields.append(Field(str(row["n"]), row["n"]))
+        fields.append(Field(f"{seeds:,.0f}", seeds) if isfinite(seeds) else Field("no effect" if seeds > 0 else "–"))
+        rows.append(Row(fields))
+    heads = ["Pair", "Mean", "Median", "Interquartile mean", "Seeds", "Seeds needed"]
+    caption = f"Centre of the paired differences: {with_direction(study.primary, label.lower(), _points(unit))}"
+    return Table("centers", caption, _heads(heads, text=set()), rows)
+
+
+def same_lr_table(study: Study) -> Table:
+    """Return each pair with both at their own learning rates, and the range of differences at shared ones."""
+    unit, factor = metric_axis(study.primary)[1:]
+    rows = []
+    for pair in study.pairs:
+        both = study.same_lr[(study.same_lr["arm_a"] == pair[0]) & (study.same_lr["arm_b"] == pair[1])]
+        both = both[both["n_pairs"] > 0]
+        own, shared = both[both["tuned"]], both[~both["tuned"]].sort_values("diff")
+        if own.empty or shared.empty:
+            continue
+        fields = [Field(" − ".join(pair))]
+        for row in records(pd.concat([own, shared.iloc[[0, -1]]])):
+            rates = f"at {row['lr_a']:g}" + ("" if row["lr_a"] == row["lr_b"] else f" and {row['lr_b']:g}")
+            fields.append(
+                Field(_decimal(factor * row["diff"], 1 if factor == 100 else 3, "+"), row["diff"], note=rates)
+            )
+        rows.append(Row([*fields, Field(str(len(shared)), len(shared))]))
+    heads = ["Pair", "Each at its own", "Lowest at a shared one", "Highest at a shared one", "Shared rates"]
+    caption = f"Difference with each arm at its own learning rate, and at shared ones ({_points(unit)}; tuning seeds)"
+    return Table("same-lr", caption, _heads(heads, text=set()), rows)
+
+
+def confirmation_table(study: Study) -> Table:
+    """Return the claims that were repeated on fresh seeds, a row a claim."""
+    found = study.confirmation
+    claims = {(claim["arm_a"], claim["arm_b"]): claim for claim in found.claims} if found else {}
+    rows = []
+    for answer in answers(study):
+        if not (found and answer.again):
+            continue
+        a, b = answer.arm_a, answer.arm_b
+        both = stats.between(found.comparisons, a, b)
+        row = records(both[both["metric"] == claims[a, b]["metric"]])[0]
+        label, unit, factor = metric_axis(row["metric"])
+        claimed, diff, low, high = (
+            factor * value for value in (claims[a, b]["diff"], row["diff"], row["ci_low"], row["ci_high"])
+        )
+        digits = _digits((high - low) / 2)
+        interval = f"{_decimal(low, digits, '+')} to {_decimal(high, digits, '+')}" if isfinite(low) else ""
+        fields = [
+            Field(f"{a} − {b}", note=f"{label} ({_points(unit)})"),
+            Field(CLAIMS[claims[a, b]["strength"]], classes="text"),
+            Field(_decimal(claimed, digits, "+"), claimed),
+            Field(_decimal(diff, digits, "+"), diff, note=interval),
+            Field(_p(row["p_adjusted"]), row["p_adjusted"]),
+            Field(str(row["n_pairs"]), row["n_pairs"]),
+            Field(HELD[answer.again[0]], classes="text"),
+        ]
+        rows.append(Row(fields, "chosen" if answer.again[0] == "held" else ""))
+    heads = ["Pair", "Claim", "Claimed", "Fresh seeds", "p (Holm)", "Seeds", "Outcome"]
+    return Table("confirmation", "Claims repeated on fresh seeds", _heads(heads, text={"Claim", "Outcome"}), rows)
+
+
+CLAIMS = {"shown": "a difference", "hint": "a hint of one", "open": "none shown"}
+HELD = {
+    "held": "held",
+    "not again": "not shown again",
+    "none again": "again none shown",
+    "now shown": "a difference shown",
+}
+"""How a table says what became of a claim."""
 
 
 def comparison_table(name: str, caption: str, comparisons: pd.DataFrame, *, named: bool = True) -> Table:
@@ -97,13 +191,15 @@ def arm_table(study: Study) -> Table:
     for arm in study.arms:
         options = dict(study.scenario.get("arms", {}).get(arm, {}))
         optimizer, tried = options.pop("optimizer", arm), options.pop("lr", [])
+        if study.protocol.get("search", "grid") != "grid":
+            tried = study.tuning.loc[study.tuning["arm"] == arm, "lr"]
         settings = ", ".join(f"{key} = {plain_value(value)}" for key, value in options.items() if value is not None)
         runs = study.runs[study.runs["arm"] == arm]
         rate, finished = study.rates.get(arm), int((runs["status"] == "ok").sum())
         fields = [
             Field(arm, color=styles[arm].color),
             Field(f"{optimizer}, {settings}" if settings else optimizer, classes="text wrap"),
-            Field(", ".join(f"{lr:g}" for lr in sorted(tried)) or "–", classes="text wrap"),
+            Field(", ".join(f"{lr:g}" for lr in sorted(tried)) or "–", classes="text wrap", note=_added(study, arm)),
             Field("none left" if rate is None else f"{rate:g}", rate),
             Field(f"{finished} of {len(runs)}", finished),
             Field(f"{speed[arm]:.2f}", float(speed[arm])) if arm in speed.index else Field("–"),
@@ -119,6 +215,11 @@ def arm_table(study: Study) -> Table:
     )
 
 
+def _added(study: Study, arm: str) -> str:
+    rates = ", ".join(f"{lr:g}" for lr in study.added.get(arm, []))
+    return f"then {rates}" if rates else ""
+
+
 def tuning_table(study: Study) -> Table:
     """Return the score of every learning rate that was tried."""
     label, unit, factor = metric_axis(study.primary)
@@ -127,7 +228,9 @@ def tuning_table(study: Study) -> Table:
     rows = []
     for row in records(table):
         score = factor * row["score"]
-        note = "chosen, on the edge of the grid" if row["on_edge"] else "chosen" if row["chosen"] else ""
+        added = "added" if row["lr"] in study.added.get(row["arm"], []) else ""
+        chosen = "chosen, on the edge of the grid" if row["on_edge"] else "chosen" if row["chosen"] else ""
+        note = ", ".join(part for part in (added, chosen) if part)
         fields = [
             Field(row["arm"]),
             Field(f"{row['lr']:g}", row["lr"]),
@@ -163,6 +266,10 @@ def failure_table(study: Study) -> Table:
 
 def _heads(names: list[str], text: set[str]) -> list[Field]:
     return [Field(name, classes="text" if name in text else "") for name in names]
+
+
+def _points(unit: str) -> str:
+    return "points" if unit == "%" else unit
 
 
 def plain_value(value: Any) -> str:

@@ -34,6 +34,7 @@ class Common(TypedDict, total=False):
     target: str
     restart: bool
     augmentation: Augmentation
+    evaluator: EvaluationPlugin | None
 
 
 class Naive(SupervisedTemplate):  # type: ignore[misc]
@@ -74,14 +75,20 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         Whether model and optimizer are made anew at each boundary, with the weights of the start.
     augmentation : {"none", "crop_flip"}
         What is done to training images on the batch.
+    evaluator : EvaluationPlugin, optional
+        Avalanche's metrics and loggers, called at every event that the template has, and for each experience that
+        ``eval`` tests as if it were tested by itself. None, and no calls, if absent.
 
     Attributes
     ----------
     evaluations : list of Evaluation
         What the last ``eval`` found.
+    evaluation : Evaluation
+        The one of them that the evaluator is told of.
     """
 
     dataloader: Iterable[list[Tensor]]
+    experience: Any
 
     def __init__(
         self,
@@ -97,6 +104,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         target: str = "class",
         restart: bool = False,
         augmentation: Augmentation = "none",
+        evaluator: EvaluationPlugin | None = None,
     ) -> None:
         if target not in ("class", "number"):
             raise ValueError(f"target = '{target}': must be 'class' or 'number'")
@@ -109,7 +117,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             train_epochs=epochs,
             device=device,
             plugins=list(plugins),
-            evaluator=_no_metrics,
+            evaluator=evaluator or _no_metrics,
         )
         self.new_optimizer = make_optimizer
         self.optimizer_state = optimizer_state
@@ -204,13 +212,17 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     def _hooks(self, event: str) -> list[Hook]:
         """Return the plugins' methods for an event, without those that are Avalanche's empty ones."""
-        silent = self.evaluator if not (self.evaluator.metrics or self.evaluator.loggers) else None
         empty = getattr(SupervisedPlugin, event)
         return [
             getattr(plugin, event)
             for plugin in self.plugins
-            if plugin is not silent and getattr(type(plugin), event, empty) is not empty
+            if (self._reports if plugin is self.evaluator else getattr(type(plugin), event, empty) is not empty)
         ]
+
+    @property
+    def _reports(self) -> bool:
+        """Whether the evaluator has anything to do: Avalanche's makes its methods when they are asked for."""
+        return bool(self.evaluator.metrics or self.evaluator.loggers)
 
     def eval(self, stream: ExperienceStream, only: Sequence[int] | None = None, **kwargs: Any) -> list[Evaluation]:
         """Test the model on the experiences of a stream, in one pass.
@@ -221,10 +233,23 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         only : sequence of int, optional
             Positions of the experiences to test; all of them if absent.
         """
+        self.is_training = False
         self._before_eval(**kwargs)
         self.evaluations = evaluate(self.model, stream, self.device, only)
+        if self._reports:
+            self._report(stream)
         self._after_eval(**kwargs)
         return self.evaluations
+
+    def _report(self, stream: ExperienceStream) -> None:
+        """Tell the evaluator of each experience that was tested."""
+        present = self.experience
+        for evaluation in self.evaluations:
+            self.evaluation = evaluation
+            self.experience = stream[evaluation.experience]
+            self.evaluator.before_eval_exp(self)
+            self.evaluator.after_eval_exp(self)
+        self.experience = present
 
 
 class _SquaredError(nn.Module):

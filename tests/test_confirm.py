@@ -1,0 +1,156 @@
+"""Claims are declared before anything is run, repeated on fresh seeds, and never changed by what is found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+from scipy import stats
+
+from tamcl.cli import main
+from tamcl.config import Scenario, load_scenario
+from tamcl.confirm import confirm
+from tamcl.errors import InputError
+from tamcl.report import outcomes
+from tamcl.results import load_results
+from tamcl.study import compare
+from tests.helpers import train_here
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train in this process."""
+    monkeypatch.setattr("tamcl.study.train_cells", train_here)
+    monkeypatch.setattr("tamcl.confirm.train_cells", train_here)
+
+
+@pytest.fixture
+def scenario(tiny: Path) -> Scenario:
+    rates = {"tam": 0.2, "tam_frozen": 0.2, "sgdm": 0.001}
+    return load_scenario(str(tiny), ["protocol.seeds=2", *(f"arms.{arm}.lr=[{lr}]" for arm, lr in rates.items())])
+
+
+@pytest.fixture
+def study(here: None, scenario: Scenario, tmp_path: Path) -> Path:
+    compare(scenario, tmp_path / "study")
+    return tmp_path / "study"
+
+
+def test_claims_are_repeated_at_their_rates_on_seeds_that_were_never_used(study: Path) -> None:
+    results = confirm(study, seeds=7)
+    assert results.directory == study / "confirm"
+    declared = json.loads((study / "confirm" / "claims.json").read_text())
+    assert declared["seeds"] == list(range(2000, 2007))
+    assert declared["rates"] == {"tam": 0.2, "tam_frozen": 0.2, "sgdm": 0.001}
+    assert [(row["arm_a"], row["arm_b"]) for row in declared["claims"]] == [("tam", "sgdm"), ("tam", "tam_frozen")]
+    assert set(results.runs["phase"]) == {"report"}
+    assert set(results.runs["seed"]).isdisjoint(load_results(study).runs["seed"])
+    assert results.runs.groupby("arm")["lr"].unique().map(list).to_dict() == {
+        arm: [rate] for arm, rate in declared["rates"].items()
+    }
+
+    # By hand: the exact sign-flip p of the paired differences, and Holm over the two claims.
+    wide = results.metrics.query("metric == 'online_accuracy'").pivot(index="seed", columns="arm", values="value")
+    p = {}
+    for other in ("sgdm", "tam_frozen"):
+        d = wide["tam"] - wide[other]
+        p[other] = stats.permutation_test(
+            (d,), lambda x, axis: x.mean(axis=axis), permutation_type="samples", n_resamples=1e5, vectorized=True
+        ).pvalue
+    assert p["sgdm"] == pytest.approx(2 / 2**7)
+    sentence = outcomes(load_results(study))[0]
+    assert sentence.startswith("Held on fresh seeds: tam beats sgdm by ")
+    assert "7 seeds, p = 0.016, 0.031 after Holm" in sentence
+
+
+def test_claims_are_there_before_the_first_run_and_a_killed_confirmation_goes_on(
+    study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def stop_after_two(cells: Any, *arguments: Any, **options: Any) -> Any:
+        assert (study / "confirm" / "claims.json").is_file()
+        for number, done in enumerate(train_here(cells, *arguments, **options)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield done
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tamcl.confirm.train_cells", stop_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            confirm(study)
+    before = (study / "confirm" / "claims.json").read_bytes()
+    assert outcomes(load_results(study)) == []
+    stopped = confirm(study)
+    assert (study / "confirm" / "claims.json").read_bytes() == before
+    (study / "confirm").rename(tmp_path / "elsewhere")
+    at_once = confirm(study)
+    for name in ("online", "metrics", "comparisons"):
+        assert_frame_equal(getattr(stopped, name), getattr(at_once, name), check_exact=True)
+
+
+def test_neither_seeds_nor_claims_change_once_declared(study: Path, scenario: Scenario) -> None:
+    confirm(study, seeds=2)
+    with pytest.raises(InputError, match="--seeds 9: .*claims.json' declares 2 seeds, which looking at them must not"):
+        confirm(study, seeds=9)
+    more = scenario.model_copy(update={"protocol": scenario.protocol.model_copy(update={"seeds": 3})})
+    compare(more, study)
+    with pytest.raises(InputError, match="declares claims of other results than the study has now"):
+        confirm(study)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["confirm", "/nowhere"], "'/nowhere' holds no finished study"),
+        (["confirm"], "Missing argument 'DIR'"),
+        (["confirm", "STUDY", "--seeds", "0"], "--seeds 0: must be 1 to 1000"),
+        (["confirm", "STUDY", "--jobs", "0"], "jobs = 0: must be at least 1"),
+    ],
+)
+def test_each_mistake_is_one_line_and_status_2(
+    study: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(study) if word == "STUDY" else word for word in arguments]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith("tamcl: ")
+    assert message in errors
+    assert errors.count("\n") == 1
+    assert not (study / "confirm").exists()
+
+
+def test_other_data_are_refused(study: Path) -> None:
+    held = json.loads((study / "study.json").read_text())
+    held["data"]["checksum"] = "0123456789abcdef"
+    (study / "study.json").write_text(json.dumps(held))
+    with pytest.raises(InputError, match="was trained on other data: 01234567 there"):
+        confirm(study)
+
+
+def test_one_arm_claims_nothing(here: None, scenario: Scenario, tmp_path: Path) -> None:
+    compare(scenario.only(["sgdm"]), tmp_path / "one")
+    with pytest.raises(InputError, match="compares nothing in online_accuracy, so nothing can be"):
+        confirm(tmp_path / "one")
+
+
+def test_the_command_says_what_held_and_the_report_shows_it(
+    study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet: Callable[[object], list[object]] = lambda study: []  # noqa: E731
+    monkeypatch.setattr("tamcl.report.page.draw_pictures", quiet)
+    monkeypatch.setattr("tamcl.report.page.draw_tuning_pictures", quiet)
+    assert main(["confirm", str(study), "--seeds", "6"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    page = (study / "report.html").read_text()
+    assert [line.split(" ")[0] for line in printed] == [
+        "Not",
+        "No",
+        "report:",
+    ]  # 6 seeds give 0.031, and Holm over two claims 0.062
+    assert "2 claims repeated on 6 fresh seeds (declared " in page
+    assert 'id="table-confirmation"' in page
+    row = pd.read_parquet(study / "confirm" / "comparisons.parquet").query("metric == 'online_accuracy'").iloc[0]
+    assert f"{100 * row['diff']:.1f} points" in page
