@@ -8,7 +8,6 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -25,6 +24,9 @@ from tamcl.results import write_atomic
 
 DPI = 200
 """Twice that of a screen, so that lines stay sharp on good screens and on paper."""
+
+MANY_ARMS = 8
+"""With more of them figures are so full that they are kept smaller, for the page to stay below 5 MB."""
 
 WIDTHS = {"wide": 7.4, "narrow": 3.7}
 """Inches; text is set in the same size in both, so a phone needs no magnifying glass."""
@@ -65,12 +67,12 @@ class Drawing(NamedTuple):
 
 def draw_pictures(study: Study) -> list[Picture]:
     """Draw every figure that the study allows, and write it to its folder's ``figures``."""
-    return [_picture(drawing, study.results.directory / "figures") for drawing in drawings(study)]
+    return [_picture(study, drawing) for drawing in drawings(study)]
 
 
 def draw_tuning_pictures(study: Study) -> list[Picture]:
     """Draw the figures of the part on tuning, and write them beside the others."""
-    return [_picture(drawing, study.results.directory / "figures") for drawing in tuning_drawings(study)]
+    return [_picture(study, drawing) for drawing in tuning_drawings(study)]
 
 
 def drawings(study: Study) -> Iterator[Drawing]:
@@ -171,12 +173,13 @@ def tuning_drawings(study: Study) -> Iterator[Drawing]:
         )
 
 
-def _picture(drawing: Drawing, folder: Path) -> Picture:
-    sources = {}
+def _picture(study: Study, drawing: Drawing) -> Picture:
+    sources, folder = {}, study.results.directory / "figures"
+    dpi = DPI if len(study.arms) <= MANY_ARMS else 0.7 * DPI
     for dark in (False, True):
         for layout in WIDTHS:
             with mpl.rc_context(plots.theme(dark)):  # type: ignore[arg-type]
-                png = _png(drawing.draw(layout))
+                png = _png(drawing.draw(layout), dpi)
             sources[f"{layout} dark" if dark else layout] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
             if layout == "wide" and not dark:
                 write_atomic(folder / f"{drawing.name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
@@ -184,13 +187,14 @@ def _picture(drawing: Drawing, folder: Path) -> Picture:
     return Picture(drawing.name, drawing.title, drawing.caption, sources, width, height)
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, dpi: float) -> bytes:
     """Return the figure as a PNG of at most 256 colours: a third of the size and the same to the eye."""
+    figure.set_dpi(dpi)
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="rgba")
     size = figure.canvas.get_width_height()
     image = Image.frombytes("RGBA", size, drawn.getvalue()).convert("RGB")
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "png", dpi=(DPI, DPI))
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "png", dpi=(dpi, dpi))
     return packed.getvalue()
 
 

@@ -332,6 +332,8 @@ def same_lr(study: Study, a: str, b: str) -> str:
     metric = find(study.primary)
     ahead, behind = (a, b) if metric.sign * most["diff"] >= 0 else (b, a)
     lead, left = abs(most["diff"]), tuned["diff"] * (1 if most["diff"] >= 0 else -1)
+    if _amount(metric, lead) == _amount(metric, 0.0):
+        return ""
     kept = f"by {_amount(metric, left)}" if left > 0 else f"not at all ({_amount(metric, left)})"
     words = (
         f"At the same learning rate {most['lr_a']:g} {ahead} would be ahead of {behind} by {_amount(metric, lead)};"
