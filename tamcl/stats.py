@@ -612,8 +612,8 @@ def seeds_needed(differences: ArrayLike, *, power: float = 0.8, alpha: float = 0
 
 def _power(effect: float, n: int, alpha: float) -> float:
     edge = stats.t.ppf(1 - alpha / 2, n - 1)
-    seen = stats.nct.sf(edge, n - 1, effect * np.sqrt(n)) + stats.nct.cdf(-edge, n - 1, effect * np.sqrt(n))
-    return float(seen)
+    tails = stats.nct.sf(edge, n - 1, effect * np.sqrt(n)), stats.nct.cdf(-edge, n - 1, effect * np.sqrt(n))
+    return float(np.nansum(tails))  # scipy gives nan for the far tail of a large effect, which is as good as 0
 
 
 def seeds_for(differences: pd.DataFrame, *, power: float = 0.8, alpha: float = 0.05) -> pd.DataFrame:

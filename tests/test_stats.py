@@ -445,6 +445,7 @@ def test_seeds_needed_see_the_effect_in_80_of_100_studies():
 def test_seeds_needed_at_the_ends():
     assert seeds_needed([1.0, 1.0, 1.0]) == 6  # as many as the sign-flip test needs
     assert seeds_needed([5.0, 5.1, 4.9]) == 6
+    assert seeds_needed([-0.67, -0.44, -0.56]) == 6  # so large that the tail on the other side cannot be computed
     assert seeds_needed([1.0, -1.0]) == np.inf
     assert seeds_needed([0.0, 0.0]) == np.inf
     assert np.isnan(seeds_needed([1.0]))
