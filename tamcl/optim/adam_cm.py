@@ -135,7 +135,7 @@ class AdamCM(BufferOptimizer):
     [3, 2, 1]
     """
 
-    device_numbers = ("step", "priorities")
+    device_numbers = frozenset({"step", "priorities"})
     moment = "exp_avg"
 
     def __init__(

@@ -36,7 +36,7 @@ class AdaTAMBase(BaseOptimizer):
     """What AdaTAM and AdaTAMW share: everything but where weight decay enters."""
 
     shared_options = TORQUE_OPTIONS
-    device_numbers = ("step", "weight", "cosine", "smoothed_cosine", "damping")
+    device_numbers = frozenset({"step", "weight", "cosine", "smoothed_cosine", "damping"})
     moment = "exp_avg"
 
     def check_options(self, group: dict[str, Any]) -> None:

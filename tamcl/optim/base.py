@@ -59,7 +59,7 @@ class BaseOptimizer(Optimizer, ABC):
     shared_options: ClassVar[tuple[str, ...]] = ()
     """Options of the whole optimizer: no group may have its own."""
 
-    device_numbers: ClassVar[tuple[str, ...]] = ()
+    device_numbers: ClassVar[frozenset[str]] = frozenset()
     """Numbers of the state that ``capturable`` keeps on the device, in float64."""
 
     moment: ClassVar[str] = "momentum_buffer"
@@ -92,7 +92,7 @@ class BaseOptimizer(Optimizer, ABC):
                 loss = closure()
         batches = [batch for group in self.param_groups if (batch := self._gather(group)).params]
         if batches:
-            self._check_numbers(batches[0])
+            self._place_numbers(batches[0])
         for group, params, *_ in batches:
             if group["weight_decay"] and group["decoupled_weight_decay"]:
                 torch._foreach_mul_(params, 1 - learning_rate(group) * group["weight_decay"])
@@ -169,13 +169,22 @@ class BaseOptimizer(Optimizer, ABC):
             grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
         return Batch(group, params, grads, states)
 
-    def _check_numbers(self, batch: Batch) -> None:
-        """Raise ValueError if the state's numbers are not where ``capturable`` says."""
+    def _place_numbers(self, batch: Batch) -> None:
+        """Bring the state's numbers to where ``capturable`` says, if it was set after some steps."""
+        if torch.compiler.is_compiling():  # to which all numbers may be tensors
+            return
         capturable = batch.group.get("capturable", False)
-        for state in (self.shared_state, batch.states[0]):
-            for key in self.device_numbers:
-                if key in state and isinstance(state[key], Tensor) is not capturable:
-                    raise ValueError(f"capturable={capturable} was set after the first steps: clear the state first")
+        known = [
+            state[key] for state in (self.shared_state, batch.states[0]) for key in self.device_numbers & state.keys()
+        ]
+        if all(isinstance(number, Tensor) is capturable for number in known):
+            return
+        if "priorities" in self.shared_state:
+            raise ValueError(f"capturable={capturable} was set after the first steps: clear the state first")
+        for param, state in self.state.items():
+            for key in self.device_numbers & state.keys():
+                number = float(state[key])
+                state[key] = zero(param, batch.group) + (int(number) if key == "step" else number)
 
     def _convert(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
         """Follow a parameter whose type was changed after some steps, as by ``model.double()``."""

@@ -104,7 +104,7 @@ class TAM(BaseOptimizer):
     """
 
     shared_options = TORQUE_OPTIONS
-    device_numbers = ("cosine", "smoothed_cosine", "damping")
+    device_numbers = frozenset({"cosine", "smoothed_cosine", "damping"})
 
     def __init__(
         self,

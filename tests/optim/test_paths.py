@@ -334,3 +334,17 @@ def test_nothing_is_left_behind(cls, options):
     gone = left() is None
     gc.enable()
     assert gone
+
+
+def test_a_compiled_step_of_a_buffer_goes_where_the_plain_one_does():
+    """Plain numbers of the state are traced as if they were on the device."""
+    torch._dynamo.reset()
+    ours, plain = parameters(), parameters()
+    one, other = AdamCM(ours), AdamCM(plain)
+    compiled = torch.compile(lambda: one.step(), backend="eager")
+    for grads in gradients(4):
+        set_gradients(ours, grads)
+        compiled()
+        set_gradients(plain, grads)
+        other.step()
+    assert_same(ours, plain, 1e-12)
