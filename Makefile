@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test lint types notebooks scenarios bench clean
+.PHONY: demo test lint types results image-results notebooks scenarios bench clean
 
 demo: .venv/installed
 	$(BIN)/tamcl compare label_flip_digits --out out/demo --jobs $(JOBS)
@@ -18,9 +18,55 @@ lint: .venv/installed
 types: .venv/installed
 	$(BIN)/mypy
 
-notebooks: .venv/installed
-	test -f out/demo/report.html || $(MAKE) demo
+# What the notebooks read. They need no download: what needs one is committed as tables in analysis/results.
+FRACTIONS := 0.2 0.4 0.6 0.8 1.0
+RESULTS := out/demo $(FRACTIONS:%=out/fractions/%) out/damping out/buffer out/own
+SHORT := --set stream.experiences=5 --seeds 5 --tune-seeds 2 --jobs $(JOBS)
+DAMPING := ["cosine","smoothed_cosine","damping"]
+BUFFER := ["buffer_occupancy","buffer_age","buffer_priority","buffer_accepted","buffer_cosine"]
+
+results: $(RESULTS:%=%/report.html)
+
+notebooks: results
 	$(BIN)/python -m pytest --nbmake analysis
+
+out/demo/report.html: | .venv/installed
+	$(BIN)/tamcl compare label_flip_digits --jobs $(JOBS) --out $(@D)
+
+out/fractions/%/report.html: | .venv/installed
+	$(BIN)/tamcl compare label_flip_digits --arms sgdm,tam,tam_frozen --set stream.fraction=$* $(SHORT) --out $(@D)
+
+out/damping/report.html: | .venv/installed
+	$(BIN)/tamcl compare null_models_digits --arms tam,tam_frozen,tam_average,tam_shuffled,sgdm \
+		$(foreach arm,tam tam_frozen tam_average tam_shuffled,--set 'arms.$(arm).lr=[0.1,0.05,0.025]') \
+		--set 'arms.sgdm.lr=[0.05,0.025,0.0125]' \
+		--set 'diagnostics.names=$(DAMPING)' --set diagnostics.every=5 $(SHORT) --out $(@D)
+
+out/buffer/report.html: | .venv/installed
+	$(BIN)/tamcl compare null_models_digits --arms adam,adam_cm,adam_mv,adam_cm_fifo \
+		--set 'arms.adam.lr=[0.01,0.005,0.0025]' --set 'arms.adam_mv.lr=[0.004,0.002,0.001]' \
+		$(foreach arm,adam_cm adam_cm_fifo,--set 'arms.$(arm).lr=[0.002,0.001,0.0005]') \
+		--set 'diagnostics.names=$(BUFFER)' --set diagnostics.every=5 $(SHORT) --out $(@D)
+
+# From the folder in which the optimizer's file lies.
+out/own/report.html: analysis/sign_momentum.py | .venv/installed
+	cd analysis && ../$(BIN)/tamcl compare label_flip_digits --arms sgdm,adam \
+		--arm 'sign_momentum:SignMomentum,lr=[0.002,0.001,0.0005]' \
+		--set 'arms.sgdm.lr=[0.025,0.0125,0.00625]' --set 'arms.adam.lr=[0.01,0.005,0.0025]' $(SHORT) --out ../$(@D)
+
+# The tables in analysis/results, made again where $TAMCL_DATA_DIR has the images (a part of them will do).
+IMAGE_ARMS := --allow-subset --arms sgdm,tam,tam_frozen,adam,adam_cm --seeds 3 --tune-seeds 1 --jobs $(JOBS)
+
+image-results: .venv/installed
+	$(BIN)/tamcl compare task_shift_five --set stream.samples=500 --set stream.batch_size=10 \
+		--set evaluation.samples=100 $(IMAGE_ARMS) --out out/task_shift_five
+	$(BIN)/tamcl compare task_shift_tinyimagenet --set model.name=mlp --set 'model.hidden=[100,100]' \
+		--set stream.samples=300 --set evaluation.samples=20 --set 'arms.sgdm.lr=[0.005,0.0025,0.00125]' \
+		$(foreach arm,tam tam_frozen,--set 'arms.$(arm).lr=[0.01,0.005,0.0025]') \
+		--set 'arms.adam.lr=[0.0005,0.00025,0.000125]' \
+		--set 'arms.adam_cm.lr=[0.000125,0.0000625,0.00003125]' $(IMAGE_ARMS) --out out/task_shift_tinyimagenet
+	for name in task_shift_five task_shift_tinyimagenet; do \
+		$(BIN)/python analysis/keep.py out/$$name analysis/results/$$name || exit; done
 
 scenarios: .venv/installed
 	$(BIN)/python -m tamcl.catalogue > scenarios/README.md

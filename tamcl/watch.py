@@ -7,7 +7,6 @@ Where there is no such list it is not known whether a study runs.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -190,11 +189,10 @@ def is_locked(directory: Path) -> bool | None:
     """Return whether a process holds the folder's lock; None where that cannot be known. Takes no lock itself."""
     try:
         lines = LOCKS.read_text().splitlines()
-        found = directory.stat()
+        place = f":{directory.stat().st_ino}"  # without the device, which some file systems number in two ways
     except OSError:
         return None
-    place = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
-    return any(place in line.split() for line in lines if "FLOCK" in line)
+    return any(word.endswith(place) for line in lines if " FLOCK " in line for word in line.split())
 
 
 def _arm(name: str, study: dict[str, Any], cells: list[Done], better: int) -> Arm:
