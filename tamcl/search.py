@@ -114,7 +114,7 @@ def _state(optuna: Any, score: float) -> Any:
 
 def _optuna() -> Any:
     try:
-        import optuna  # type: ignore[import-not-found]
+        import optuna
     except ImportError as error:
         raise InputError(
             "protocol.search: needs Optuna, which is not installed: pip install 'tamcl[search]', or search = 'grid'"
