@@ -38,6 +38,7 @@ DIAGNOSTICS = Table(
         "buffer_cosine": "tamcl.diagnostics.buffer:BufferCosine",
         "hessian_top": "tamcl.diagnostics.hessian:HessianTop",
         "sam_sharpness": "tamcl.diagnostics.sharpness:SAMSharpness",
+        "sample_plasticity": "tamcl.diagnostics.plasticity:SamplePlasticity",
         "zero_outputs": "tamcl.diagnostics.units:ZeroOutputs",
         "dead_units": "tamcl.diagnostics.units:DeadUnits",
         "dormant_units": "tamcl.diagnostics.units:DormantUnits",
@@ -48,7 +49,9 @@ DIAGNOSTICS = Table(
 )
 """Name of every diagnostic and where it is; ``package.module:Class`` names any other ``Diagnostic``."""
 
-FRACTIONS = frozenset({"buffer_occupancy", "buffer_accepted", "zero_outputs", "dead_units", "dormant_units"})
+FRACTIONS = frozenset({"buffer_occupancy", "buffer_accepted", "zero_outputs", "dead_units", "dormant_units"}) | {
+    "sample_plasticity"
+}
 """Diagnostics that are shares of a whole, from 0 to 1."""
 
 _OTHERS = {

@@ -33,6 +33,7 @@ class DiagnosticsCollector(SupervisedPlugin, supports_distributed=False):  # typ
     ==================================  ==============  ===========  ===========
     torque, movement, buffer (14)       1 to 3          1.2 to 1.3   1.03 to 1.08
     units (3)                           2 to 4          1.3 to 1.8   1.04 to 1.2
+    sample plasticity                   less than units
     SAM sharpness                       3 to 7          1.4 to 2.3   1.05 to 1.2
     ranks (3)                           6 to 8          1.9 to 3.0   1.10 to 1.3
     top eigenvalue of the Hessian       20 to 50        4 to 11      1.5 to 2.6

@@ -7,8 +7,8 @@ network and no measures of it: ``tamcl.metrics.capacity`` lays them out beside t
 
 ``sample_plasticity`` is the share of a mini-batch's loss that one update on it removes. It needs the loss on the same
 mini-batch with the same weights after the update, a second forward pass that the online rows do not hold, and so it is
-no entry of ``METRICS``: a run would have to record ``loss_after`` beside ``loss``, in evaluation mode both, so that
-dropout and batch statistics do not differ between the two.
+no entry of ``METRICS``: the diagnostic of that name measures it every few updates, in evaluation mode both times, so
+that dropout and batch statistics do not differ between the two.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ ARMS = {
 }
 
 ANY = {"gradient_norm", "update_norm", "update_per_gradient", "distance_from_init", "effective_lr"} | {
-    "hessian_top", "sam_sharpness", "zero_outputs", "dead_units", "dormant_units",
+    "hessian_top", "sam_sharpness", "sample_plasticity", "zero_outputs", "dead_units", "dormant_units",
     "effective_rank", "approximate_rank", "stable_rank",
 }  # fmt: skip
 """Diagnostics that every optimizer has."""

@@ -1,0 +1,44 @@
+"""UPGD's plasticity from the losses of a short training written out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tamcl.config import load_scenario
+from tamcl.metrics.plasticity import sample_plasticity
+from tamcl.run import Cell, build_model, load_data, plan, run_cell
+from tamcl.strategies.loader import BatchLoader
+from tamcl.streams.benchmark import build_benchmark
+
+
+@pytest.mark.parametrize("lr", [0.01, 0.5])
+def test_share_of_the_loss_that_an_update_removes(tiny: Path, lr: float) -> None:
+    scenario = load_scenario(
+        str(tiny),
+        ["stream.experiences=1", 'diagnostics={names=["sample_plasticity"],every=1}', "arms.sgdm.momentum=0.0"],
+    )
+    found = run_cell(Cell(scenario, "sgdm", lr, 0, "report")).diagnostics["value"].to_numpy()
+    data = load_data("digits", Path())
+    segments = plan(scenario, data, 0)
+    model = build_model(scenario, data, segments, 0)
+    experience = build_benchmark(data, segments).train_stream[0]
+    before, after = [], []
+    for x, y, _ in BatchLoader(experience, 10, 0, 0, torch.device("cpu")):
+        losses = []
+        for _ in range(2):
+            loss = torch.nn.functional.cross_entropy(model(x, 0), y)
+            losses.append(loss.item())
+            if len(losses) == 1:
+                gradients = torch.autograd.grad(loss, list(model.parameters()))
+                with torch.no_grad():
+                    for weight, gradient in zip(model.parameters(), gradients, strict=True):
+                        weight -= lr * gradient
+        before.append(losses[0])
+        after.append(losses[1])
+    assert np.allclose(found, [sample_plasticity([b], [a]) for b, a in zip(before, after, strict=True)], atol=1e-5)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert found.max() > 0
