@@ -339,7 +339,7 @@ def same_lr(study: Study, a: str, b: str) -> str:
         f"At the same learning rate {most['lr_a']:g} {ahead} would be ahead of {behind} by {_amount(metric, lead)};"
         f" with each at its own ({a} {tuned['lr_a']:g}, {b} {tuned['lr_b']:g}) {kept}, on the tuning seeds"
     )
-    return f"{words}: that gap is the learning rate, not the method." if left < lead / 2 else f"{words}."
+    return f"{words}: that gap goes when each arm takes its best learning rate." if left < lead / 2 else f"{words}."
 
 
 def _amount(metric: Metric, value: float) -> str:
