@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_betas, check_number
+from tamcl.optim.base import Batch, check_betas, check_number, decayed
 from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column, recall, remember
 from tamcl.optim.draws import own_seed
 
@@ -175,8 +175,7 @@ def adam_cg(
         totals = recall(buffers, filled, grads)
         torch._foreach_add_(totals, grads)
     remember(buffers, slot, grads)
-    if weight_decay:
-        totals = list(torch._foreach_add(totals, params, alpha=weight_decay))
+    totals = decayed(totals, params, weight_decay)
 
     torch._foreach_lerp_(exp_avgs, totals, 1 - beta1)
     torch._foreach_mul_(exp_avg_sqs, beta2)

@@ -165,8 +165,8 @@ class BaseOptimizer(Optimizer, ABC):
             return Batch(group, params, grads, states)
         if group["maximize"]:
             grads = list(torch._foreach_neg(grads))
-        if group["weight_decay"] and not group["decoupled_weight_decay"]:
-            grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
+        if not group["decoupled_weight_decay"]:
+            grads = decayed(grads, params, group["weight_decay"])
         return Batch(group, params, grads, states)
 
     def _place_numbers(self, batch: Batch) -> None:
@@ -215,6 +215,11 @@ class BaseOptimizer(Optimizer, ABC):
                 raise ValueError(
                     f"{name} must be the same in all groups: {first[name]!r} in the first, got {group[name]!r}"
                 )
+
+
+def decayed(grads: list[Tensor], params: list[Tensor], weight_decay: float) -> list[Tensor]:
+    """Return gradients with coupled weight decay: the gradients themselves if there is none."""
+    return list(torch._foreach_add(grads, params, alpha=weight_decay)) if weight_decay else grads
 
 
 def at_least_float32(dtype: torch.dtype) -> torch.dtype:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_choice, check_number
+from tamcl.optim.base import Batch, check_choice, check_number, decayed
 from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column, recall, remember
 from tamcl.optim.draws import own_seed
 
@@ -202,8 +202,7 @@ def rmsprop_cg(
             torch._foreach_add_(totals, grads)
         totals = [grad if step == 1 else total for grad, total, step in zip(grads, totals, steps, strict=True)]
     remember(buffers, slot, grads)
-    if weight_decay:
-        totals = list(torch._foreach_add(totals, params, alpha=weight_decay))
+    totals = decayed(totals, params, weight_decay)
 
     torch._foreach_mul_(square_avgs, alpha)
     torch._foreach_addcmul_(square_avgs, totals, totals, 1 - alpha)

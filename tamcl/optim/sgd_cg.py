@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_number
+from tamcl.optim.base import Batch, check_number, decayed
 from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column, recall, remember
 from tamcl.optim.draws import own_seed
 
@@ -133,7 +133,7 @@ class SGDCG(BufferOptimizer):
         momenta = column(states, "momentum_buffer") if group["momentum"] else None
         sgd_cg(
             params,
-            list(torch._foreach_add(grads, params, alpha=group["weight_decay"])) if group["weight_decay"] else grads,
+            decayed(grads, params, group["weight_decay"]),
             momenta,
             column(states, "buffer"),
             filled=filled,

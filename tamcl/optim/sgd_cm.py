@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_number
+from tamcl.optim.base import Batch, check_number, decayed
 from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column, recall, remember
 from tamcl.optim.draws import own_seed
 
@@ -130,7 +130,7 @@ class SGDCM(BufferOptimizer):
         group, params, grads, states = batch
         sgd_cm(
             params,
-            list(torch._foreach_add(grads, params, alpha=group["weight_decay"])) if group["weight_decay"] else grads,
+            decayed(grads, params, group["weight_decay"]),
             column(states, "momentum_buffer"),
             column(states, "buffer"),
             filled=filled,
