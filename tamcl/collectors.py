@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from math import isnan
 from typing import Any
 
@@ -103,3 +105,51 @@ class EvaluationCollector(SupervisedPlugin, supports_distributed=False):  # type
     def rows(self) -> pd.DataFrame:
         """Return trained_on, evaluated_on, n, accuracy, loss."""
         return pd.DataFrame(self._rows, columns=["trained_on", "evaluated_on", "n", "accuracy", "loss"])
+
+
+class ContinualCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
+    """One row for each experience that the model is tested on inside an experience, after every k-th update.
+
+    Updates are counted anew from the first of each experience, so that the one that meets a shift is always followed by
+    a test. Nothing in training changes.
+
+    Parameters
+    ----------
+    stream : ExperienceStream
+        The test sets.
+    every : int
+        k, at least 1.
+    tested : callable
+        Takes the position of the experience in training, returns the experiences to test.
+
+    Attributes
+    ----------
+    seconds : float
+        Time spent so far on tests.
+    """
+
+    def __init__(self, stream: Any, every: int, tested: Callable[[int], range]) -> None:
+        super().__init__()
+        self.seconds = 0.0
+        self._stream, self._every, self._tested = stream, every, tested
+        self._rows: list[tuple[int, int, int, int, float, float]] = []
+        self._step = self._in_experience = 0
+
+    def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Count anew."""
+        self._in_experience = 0
+
+    def after_update(self, strategy: Any, **kwargs: Any) -> None:
+        """Test the model, if it is the update's turn."""
+        if self._in_experience % self._every == 0:
+            before = time.perf_counter()
+            position = strategy.experience.current_experience
+            found = strategy.test(self._stream, self._tested(position))
+            self._rows += [(position, self._step, *evaluation) for evaluation in found]
+            self.seconds += time.perf_counter() - before
+        self._step += 1
+        self._in_experience += 1
+
+    def rows(self) -> pd.DataFrame:
+        """Return experience, step, evaluated_on, n, accuracy, loss."""
+        return pd.DataFrame(self._rows, columns=["experience", "step", "evaluated_on", "n", "accuracy", "loss"])

@@ -132,6 +132,9 @@ class Evaluation(_Strict):
     """Experiences that the model is tested on after each experience, and what the metrics can then be: all of them, and
     before training too; those trained on so far, which leaves out nothing that is computed from the tables; or the
     current one alone and all at the end, which leaves out forgetting."""
+    every: Count | None = None
+    """Updates from one test to the next inside an experience, from its first on, of the reported runs: continual
+    evaluation, which sees the stability gap. None inside experiences if absent."""
 
     def tested(self, position: int, experiences: int) -> range:
         """Return the experiences to test after training on one; -1 is the untrained model.
@@ -143,6 +146,10 @@ class Evaluation(_Strict):
         """
         first, last = {"all": (0, experiences), "seen": (0, position + 1), "current": (position, position + 1)}[self.on]
         return range(experiences) if position == experiences - 1 else range(max(first, 0), last)
+
+    def tested_inside(self, position: int) -> range:
+        """Return the experiences to test while one is trained: those trained on so far, or the current one alone."""
+        return range(position if self.on == "current" else 0, position + 1)
 
 
 class Diagnostics(_Strict):
@@ -192,6 +199,8 @@ class Protocol(_Strict):
     def _known(self) -> Self:
         if self.tune_by not in METRICS:
             raise _unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
+        if METRICS[self.tune_by].on == "matrix_and_lowest":
+            raise _unfit("tune_by", f"'{self.tune_by}' is measured inside experiences, in reported runs alone")
         if (self.search == "grid") != (self.trials is None):
             raise _unfit("trials", "is for the searches 'random' and 'tpe', and they need it; a grid says how many")
         if self.search != "grid" and self.extend:

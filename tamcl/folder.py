@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tamcl.errors import InputError
-from tamcl.results import read_study, read_table, write_atomic
+from tamcl.results import OF_CELLS, read_study, read_table, write_atomic
 
 try:
     import fcntl
@@ -112,7 +112,7 @@ def write_study(directory: Path, study: Study) -> None:
 def is_finished(cell: Path) -> bool:
     """Tell whether a cell was trained to its end and its tables can be read; one that failed is tried again."""
     try:
-        runs, *_ = [read_table(cell, name) for name in ("runs", "online", "eval", "diagnostics")]
+        tables = {name: read_table(cell, name) for name in OF_CELLS}
     except (OSError, ValueError):  # not there, or damaged
         return False
-    return bool(runs["status"].isin(["ok", "diverged"]).all())
+    return bool(tables["runs"]["status"].isin(["ok", "diverged"]).all())

@@ -47,6 +47,12 @@ TABLES = {
     "diagnostics": Schema(
         _CELL | {"experience": "int64", "step": "int64", "diagnostic": "str", "tensor": "str", "value": "float64"}, 8
     ),
+    "continual": Schema(
+        _CELL
+        | {"experience": "int64", "step": "int64", "evaluated_on": "int64"}
+        | {"n": "int64", "accuracy": "float64", "loss": "float64"},
+        7,
+    ),
     "metrics": Schema(_CELL | {"metric": "str", "value": "float64"}, 5),
     "comparisons": Schema(
         {"scenario": "str", "metric": "str", "arm_a": "str", "arm_b": "str", "n_pairs": "int64"}
@@ -57,10 +63,14 @@ TABLES = {
 }
 """Schema of every table. ``online.step`` counts mini-batches, or blocks of as many as the scenario says, of the whole
 stream from 0 and is measured before the update; ``online.correct`` and ``eval.accuracy`` are nan where a number is
-learnt and not a class; ``eval.trained_on`` is -1 for the untrained model. ``diagnostics.step`` is the mini-batch of the
-update that a value was measured after; ``diagnostics.tensor`` is empty where the value is about all tensors."""
+learnt and not a class; ``eval.trained_on`` is -1 for the untrained model. ``diagnostics.step`` and ``continual.step``
+are the mini-batch of the update that was measured after; ``diagnostics.tensor`` is empty where the value is about all
+tensors. ``continual`` holds the tests inside experiences."""
 
-OPTIONAL = {"diagnostics"}
+OF_CELLS = ("online", "eval", "runs", "diagnostics", "continual")
+"""Tables that a training run leaves; the others are computed from them."""
+
+OPTIONAL = {"diagnostics", "continual"}
 """Tables that have no file where they have no rows."""
 
 
@@ -123,7 +133,7 @@ class Results:
         The study's folder.
     study : dict
         ``scenario`` (the resolved scenario as a dict, its name under ``name``) and ``command``.
-    online, eval, runs, diagnostics, metrics, comparisons : pandas.DataFrame
+    online, eval, runs, diagnostics, continual, metrics, comparisons : pandas.DataFrame
         Tidy tables with the columns of ``TABLES``; tuning and reported seeds together, told apart by ``runs.phase``.
     """
 
@@ -133,6 +143,7 @@ class Results:
     eval: pd.DataFrame
     runs: pd.DataFrame
     diagnostics: pd.DataFrame
+    continual: pd.DataFrame
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
 

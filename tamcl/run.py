@@ -27,7 +27,7 @@ from tamcl.errors import InputError
 from tamcl.logs import Log, present
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import lookup, source_file
-from tamcl.results import empty, write_table
+from tamcl.results import OF_CELLS, empty, write_table
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Segment, fingerprint
 
@@ -67,17 +67,18 @@ class Cell:
 
 
 class Outcome(NamedTuple):
-    """Tables of one cell."""
+    """Tables of one cell, which are those of ``tamcl.results.OF_CELLS``."""
 
     online: pd.DataFrame
     eval: pd.DataFrame
-    run: pd.DataFrame
+    runs: pd.DataFrame
     diagnostics: pd.DataFrame
+    continual: pd.DataFrame
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables by their names."""
-        return {"online": self.online, "eval": self.eval, "runs": self.run, "diagnostics": self.diagnostics}
+        return self._asdict()
 
 
 @cache
@@ -143,31 +144,37 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
     """
     import torch
 
-    from tamcl.collectors import Diverged, EvaluationCollector, OnlineCollector
+    from tamcl.collectors import ContinualCollector, Diverged, EvaluationCollector, OnlineCollector
+    from tamcl.streams.benchmark import build_benchmark
 
     torch.set_num_threads(1)  # more would change the last bits, and lose time on small models
     started = time.perf_counter()
     data = load_data(cell.scenario.stream.dataset, data_root(data_dir), allow_subset)
     segments = plan(cell.scenario, data, cell.seed)
-    online, evaluation = OnlineCollector(cell.scenario.evaluation.batches), EvaluationCollector()
+    benchmark = build_benchmark(data, segments, cell.scenario.stream.normalization)
+    tests = cell.scenario.evaluation
+    online, evaluation = OnlineCollector(tests.batches), EvaluationCollector()
     measuring = build_diagnostics(cell.scenario) if cell.phase == "report" else []
+    inside = []
+    if tests.every and cell.phase == "report":
+        inside.append(ContinualCollector(benchmark.test_stream, tests.every, tests.tested_inside))
     status, error, training, testing = "ok", "", 0.0, 0.0
     with ExitStack() as opened:
         log = present()
         reports = opened.enter_context(_evaluator(log, cell)) if log else None
-        benchmark, strategy = _build(cell, data, segments, [online, evaluation, *measuring], reports)
+        strategy = _build(cell, data, segments, [online, evaluation, *measuring, *inside], reports)
         try:
             for position in range(-1, len(segments)):
                 before = time.perf_counter()
                 if position >= 0:
                     strategy.train(benchmark.train_stream[position], eval_streams=[])
                 trained = time.perf_counter()
-                if tested := cell.scenario.evaluation.tested(position, len(segments)):
+                if tested := tests.tested(position, len(segments)):
                     strategy.eval(benchmark.test_stream, only=tested)
                 training, testing = training + trained - before, testing + time.perf_counter() - trained
         except Diverged as diverged:
             status, error = "diverged", str(diverged)
-    rows = online.rows()
+    aside, within = (sum(part.seconds for part in parts) for parts in (measuring, inside))
     stream = cell.scenario.stream
     order = (derive_seed(cell.seed, "order"), stream.batch_size, stream.epochs)
     run = run_row(
@@ -183,13 +190,15 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
         ),
         data=json.dumps(data.describe()),
         wall_s=time.perf_counter() - started,
-        ms_per_step=1000
-        * (training - sum(part.seconds for part in measuring))
-        / max(1, strategy.clock.train_iterations),
-        evaluation_s=testing,
+        ms_per_step=1000 * (training - aside - within) / max(1, strategy.clock.train_iterations),
+        evaluation_s=testing + within,
     )
-    measured = pd.concat([empty("diagnostics"), *(part.rows().assign(**cell.key) for part in measuring)])
-    return Outcome(rows.assign(**cell.key), evaluation.rows().assign(**cell.key), run, measured)
+    parts = {"online": [online], "eval": [evaluation], "diagnostics": measuring, "continual": inside}
+    tables = {
+        name: pd.concat([empty(name), *(part.rows().assign(**cell.key) for part in collectors)])
+        for name, collectors in parts.items()
+    }
+    return Outcome(runs=run, **tables)
 
 
 def _evaluator(log: Log, cell: Cell) -> AbstractContextManager[Any]:
@@ -198,16 +207,11 @@ def _evaluator(log: Log, cell: Cell) -> AbstractContextManager[Any]:
     return evaluator(log, cell.id, cell.config, cell.scenario.stream.target)
 
 
-def _build(
-    cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any], evaluator: Any = None
-) -> tuple[Any, Any]:
-    from tamcl.streams.benchmark import build_benchmark
-
+def _build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any], evaluator: Any = None) -> Any:
     scenario = cell.scenario
     _seed_global_generators(derive_seed(cell.seed, "optimizer"))
     model = build_model(scenario, data, segments, cell.seed)
-    strategy = build_strategy(scenario, cell.arm, cell.lr, model, cell.seed, plugins, evaluator)
-    return build_benchmark(data, segments, scenario.stream.normalization), strategy
+    return build_strategy(scenario, cell.arm, cell.lr, model, cell.seed, plugins, evaluator)
 
 
 def build_strategy(
@@ -353,7 +357,7 @@ def versions() -> dict[str, str]:
 def failed(cell: Cell, error: Exception) -> Outcome:
     """Return the tables of a cell that raised an exception or whose process died."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outcome(empty("online"), empty("eval"), run_row(cell, error=reason), empty("diagnostics"))
+    return Outcome(**{name: empty(name) for name in OF_CELLS} | {"runs": run_row(cell, error=reason)})
 
 
 def write_cell(directory: Path, cell: Cell, outcome: Outcome) -> None:

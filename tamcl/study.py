@@ -15,7 +15,7 @@ from tamcl.data import DataSet, data_root
 from tamcl.errors import InputError
 from tamcl.folder import check_folder, claim, is_finished, write_study
 from tamcl.metrics import measure
-from tamcl.results import Results, empty, load_results, read_table, write_table
+from tamcl.results import OF_CELLS, Results, empty, load_results, read_table, write_table
 from tamcl.run import (
     Cell,
     build_diagnostics,
@@ -98,7 +98,7 @@ def compare(
 
 def write_results(directory: Path, tables: Tables, pairs: Iterable[tuple[str, str]]) -> None:
     """Measure and compare what was trained, and write all tables."""
-    metrics = measure(tables["online"], tables["eval"], tables["runs"])
+    metrics = measure(tables["online"], tables["eval"], tables["runs"], continual=tables["continual"])
     comparisons = stats.compare(metrics, runs=tables["runs"], pairs=pairs)
     for name, table in (tables | {"metrics": metrics, "comparisons": comparisons}).items():
         write_table(directory, name, table)
@@ -129,12 +129,12 @@ def run_one(
         outcome = run_cell(cell, root, allow_subset)
     except Exception as error:  # as in a study, where it is a row of the table
         outcome = failed(cell, error)
-    metrics = measure(outcome.online, outcome.eval, outcome.run)
+    metrics = measure(outcome.online, outcome.eval, outcome.runs, continual=outcome.continual)
     if directory is not None:
         for name, table in (outcome.tables | {"metrics": metrics}).items():
             write_table(Path(directory), name, table)
     values = dict(zip(metrics["metric"], metrics["value"], strict=True))
-    return str(outcome.run["status"].item()), str(outcome.run["error"].item()), values
+    return str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values
 
 
 def check_new(directory: Path) -> None:
@@ -213,7 +213,7 @@ def gather(cells: Sequence[Cell], directory: Path) -> Tables:
     folders = [directory / cell.id for cell in cells]
     return {
         name: pd.concat([empty(name), *(read_table(folder, name) for folder in folders)], ignore_index=True)
-        for name in ("online", "eval", "runs", "diagnostics")
+        for name in OF_CELLS
     }
 
 

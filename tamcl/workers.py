@@ -127,7 +127,7 @@ def _train(cell: Cell, directory: Path, data_dir: Path | None, allow_subset: boo
     except Exception as error:  # one cell's fault is a row of the table and must not end the study
         outcome = failed(cell, error)
     write_cell(directory, cell, outcome)
-    return str(outcome.run["status"].item())
+    return str(outcome.runs["status"].item())
 
 
 @contextmanager

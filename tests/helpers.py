@@ -19,7 +19,7 @@ def train_here(
     for cell in cells:
         outcome = run_cell(cell, data_dir, allow_subset)
         write_cell(directory, cell, outcome)
-        yield cell, outcome.run["status"].item()
+        yield cell, outcome.runs["status"].item()
 
 
 def noise_data(samples: int = 100, shape: tuple[int, int, int] = (1, 4, 4), classes: int = 10) -> DataSet:

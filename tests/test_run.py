@@ -37,7 +37,45 @@ def test_what_is_tested_and_that_it_changes_nothing(tiny: Path, on: str, rows: l
     keys = ["trained_on", "evaluated_on"]
     same = everything.eval.merge(outcome.eval[keys], on=keys)
     assert_frame_equal(same, outcome.eval, check_exact=True)
-    assert outcome.run["evaluation_s"].item() > 0
+    assert outcome.runs["evaluation_s"].item() > 0
+
+
+def test_tests_inside_experiences_change_nothing_and_end_where_the_experience_ends(tiny: Path) -> None:
+    plain, often, seldom = run(tiny), run(tiny, "evaluation.every=1"), run(tiny, "evaluation.every=3")
+    assert plain.continual.empty
+    for outcome in (often, seldom):
+        assert_frame_equal(outcome.online, plain.online, check_exact=True)
+        assert_frame_equal(outcome.eval, plain.eval, check_exact=True)
+    rows = often.continual
+    assert rows.groupby("experience")["step"].agg(["min", "max"]).to_numpy().tolist() == [
+        [0, 7],
+        [8, 15],
+        [16, 23],
+        [24, 31],
+    ]
+    assert (
+        rows.groupby(["experience", "step"])["evaluated_on"].agg(list).map(len).tolist()
+        == [1] * 8 + [2] * 8 + [3] * 8 + [4] * 8
+    )
+    last = rows[rows["step"] % 8 == 7].rename(columns={"experience": "trained_on"})
+    ends = last.merge(plain.eval, on=["trained_on", "evaluated_on"], suffixes=("", "_end"))
+    assert len(ends) == 1 + 2 + 3 + 4
+    assert ends["accuracy"].equals(ends["accuracy_end"])
+    assert ends["loss"].equals(ends["loss_end"])
+    kept = rows[rows["step"] % 8 % 3 == 0].reset_index(drop=True)
+    assert_frame_equal(seldom.continual, kept, check_exact=True)
+
+
+def test_tuning_runs_are_not_tested_inside_experiences(tiny: Path) -> None:
+    scenario = load_scenario(str(tiny), ["evaluation.every=1"])
+    assert run_cell(Cell(scenario, "tam", 0.1, 1000, "tune")).continual.empty
+    with pytest.raises(InputError, match=r"'stability_gap' is measured inside experiences, in reported runs alone"):
+        load_scenario(str(tiny), ["evaluation.every=1", "protocol.tune_by=stability_gap"])
+
+
+def test_only_the_current_experience_is_tested_inside_it_where_asked(tiny: Path) -> None:
+    rows = run(tiny, "evaluation.every=4", "evaluation.on=current").continual
+    assert rows["evaluated_on"].tolist() == rows["experience"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_rows_of_several_mini_batches_are_their_sums_and_means(tiny: Path) -> None:
@@ -59,10 +97,10 @@ def test_rows_of_several_mini_batches_are_their_sums_and_means(tiny: Path) -> No
 def test_a_number_is_learnt_with_a_loss_and_no_accuracy() -> None:
     settings = ["stream.experiences=3", "stream.samples=500", "evaluation.batches=50"]
     outcome = run_cell(Cell(load_scenario("slowly_changing_regression", settings), "sgd", 0.01, 0, "report"))
-    assert outcome.run["status"].item() == "ok"
+    assert outcome.runs["status"].item() == "ok"
     assert outcome.online["correct"].isna().all()
     assert outcome.online["n"].tolist() == [50] * 30
-    values = measure(outcome.online, outcome.eval, outcome.run).dropna(subset="value")
+    values = measure(outcome.online, outcome.eval, outcome.runs).dropna(subset="value")
     assert values["metric"].tolist() == ["online_loss"]
     assert values["value"].item() == pytest.approx(outcome.online["loss"].mean())
     assert outcome.eval["n"].eq(32).all()
@@ -73,7 +111,7 @@ def test_restart_begins_every_experience_with_the_weights_of_the_first(tiny: Pat
     for oracle in ("none", "restart"):
         outcome = run(tiny, f"stream.oracle={oracle}", "stream.fraction=0", "stream.samples=400")
         losses[oracle] = outcome.online.groupby("experience")["loss"].first()
-        losses[f"{oracle} fingerprint"] = outcome.run["fingerprint"].item()
+        losses[f"{oracle} fingerprint"] = outcome.runs["fingerprint"].item()
     assert losses["none fingerprint"] == losses["restart fingerprint"]
     assert (losses["restart"].iloc[1:] > 1.5).all()  # about log 10, as before any training
     assert losses["none"].iloc[1:].mean() < losses["restart"].iloc[1:].mean() - 0.5
@@ -83,7 +121,7 @@ def test_without_a_shift_labels_stay(tiny: Path) -> None:
     shifting, still = run(tiny, "stream.samples=300"), run(tiny, "stream.samples=300", "stream.oracle=no_shift")
     accuracy = [table.online.groupby("experience")["correct"].sum().iloc[-1] for table in (shifting, still)]
     assert accuracy[1] > accuracy[0] + 50
-    assert shifting.run["fingerprint"].item() != still.run["fingerprint"].item()
+    assert shifting.runs["fingerprint"].item() != still.runs["fingerprint"].item()
 
 
 def test_a_strategy_takes_its_options_from_the_scenario(tiny: Path) -> None:

@@ -33,14 +33,14 @@ def test_scenario_trains_every_arm(name: str) -> None:
     fingerprints = set()
     for arm, config in scenario.arms.items():
         outcome = run_cell(Cell(scenario, arm, config.lr[-1], 0, "report"), allow_subset=True)
-        assert outcome.run["status"].item() == "ok", outcome.run["error"].item()
-        fingerprints |= set(outcome.run["fingerprint"])
+        assert outcome.runs["status"].item() == "ok", outcome.runs["error"].item()
+        fingerprints |= set(outcome.runs["fingerprint"])
         online, evaluated = conform("online", outcome.online), conform("eval", outcome.eval)
         assert len(online) == rows
         assert len(evaluated) == tests
         assert online["loss"].notna().all()
         assert online["correct"].isna().all() == (stream.target == "number")
-        values = measure(online, evaluated, outcome.run).set_index("metric")["value"]
+        values = measure(online, evaluated, outcome.runs).set_index("metric")["value"]
         assert set(values.index) == set(METRICS)
         assert np.isfinite(values[scenario.protocol.tune_by])
     assert len(fingerprints) == 1

@@ -365,7 +365,7 @@ def test_reset_at_boundaries_gives_other_numbers_than_keep(tiny: Path) -> None:
     for state in ("keep", "reset"):
         scenario = load_scenario(str(tiny), [f"strategy.optimizer_state={state}"])
         outcome = run_cell(Cell(scenario, "sgdm", 0.1, 0, "report"))
-        assert outcome.run["optimizer_state"].item() == state
+        assert outcome.runs["optimizer_state"].item() == state
         losses[state] = outcome.online["loss"].to_numpy()
     assert np.array_equal(losses["keep"][:9], losses["reset"][:9])
     assert not np.array_equal(losses["keep"][9:], losses["reset"][9:])

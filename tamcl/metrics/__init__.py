@@ -24,12 +24,14 @@ from tamcl.metrics.retention import (
     average_accuracy,
     average_anytime_accuracy,
     backward_transfer,
+    continual_worst_case_accuracy,
     forgetting,
     forgetting_first,
     forgetting_max,
     forward_transfer,
     learning_accuracy,
     retained,
+    stability_gap,
     worst_case_accuracy,
 )
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         recovery_curves,
         recovery_survival,
         shifts,
+        stability_curves,
         windowed,
     )
 
@@ -56,6 +59,7 @@ __all__ = [
     "backward_transfer",
     "by_experience",
     "capacity",
+    "continual_worst_case_accuracy",
     "drop",
     "end_accuracy",
     "end_accuracy_slope",
@@ -81,6 +85,8 @@ __all__ = [
     "retained",
     "sample_plasticity",
     "shifts",
+    "stability_curves",
+    "stability_gap",
     "windowed",
     "worst_case_accuracy",
 ]
@@ -179,10 +185,20 @@ METRICS: dict[str, Metric] = {
             "worst_case_accuracy", worst_case_accuracy, "matrix", "higher", 0, 1, "fraction", "Worst-case accuracy",
             "(R[T-1, T-1] + sum_{j < T-1} min_{l > j} R[l, j]) / T", _GAP,
         ),
+        Metric(
+            "continual_worst_case_accuracy", continual_worst_case_accuracy, "matrix_and_lowest", "higher", 0, 1,
+            "fraction", "Worst-case accuracy, inside experiences too",
+            "(R[T-1, T-1] + sum_{j < T-1} min_{i > j} L[i, j]) / T", _GAP,
+        ),
+        Metric(
+            "stability_gap", stability_gap, "matrix_and_lowest", "lower", 0, 1, "fraction", "Stability gap",
+            "mean_{i > 0} mean_{j < i} (min(R[i-1, j], R[i, j]) - min(R[i-1, j], L[i, j]))", _OWN + "retention",
+        ),
     )
 }  # fmt: skip
 """Every metric by name, in the order in which reports show them: the core ones first, in each group those of the online
-rows before those of the accuracy matrix. In an equation R[-1, j] is the untrained model."""
+rows before those of the accuracy matrix. In an equation R[-1, j] is the untrained model, and
+L[i, j] the lowest accuracy on experience j inside experience i."""
 
 
 def find(name: str) -> Metric:
@@ -205,7 +221,7 @@ def find(name: str) -> Metric:
 
 _TABLES = {
     **dict.fromkeys(("by_experience", "capacity", "measure", "recovery_curves", "recovery_survival"), "tables"),
-    **dict.fromkeys(("shifts", "windowed"), "tables"),
+    **dict.fromkeys(("shifts", "stability_curves", "windowed"), "tables"),
     **dict.fromkeys(("intransigences", "regrets"), "oracles"),
     "accuracy_matrix": "cells",
 }

@@ -96,6 +96,24 @@ def matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
         yield cell, (R[:-1], R[-1])
 
 
+def lowest_inside(eval: pd.DataFrame, continual: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
+    """Yield ``(R, lowest)`` of each cell that was tested inside experiences.
+
+    ``lowest[i, j]`` is the lowest accuracy on experience j from the first test inside experience i to its end; nan
+    where it was not tested at both.
+    """
+    inside = dict(cells(continual))
+    for cell, (R, _) in matrices(eval):
+        if cell not in inside:
+            continue
+        rows = continual.iloc[inside[cell]]
+        lowest = np.full(R.shape, np.inf)
+        places = rows["experience"].to_numpy(dtype=int), rows["evaluated_on"].to_numpy(dtype=int)
+        np.minimum.at(lowest, places, rows["accuracy"].to_numpy(dtype=np.float64))
+        lowest[np.isinf(lowest)] = np.nan
+        yield cell, (R, np.minimum(R, lowest))
+
+
 def cells(table: pd.DataFrame) -> list[tuple[Cell, NDArray[np.intp]]]:
     """Return each cell with the positions of its rows."""
     return sorted(table.groupby(list(CELL)).indices.items())  # type: ignore[arg-type]

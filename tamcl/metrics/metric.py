@@ -16,13 +16,13 @@ class Metric:
     name : str
         Its name in the ``metrics`` table.
     function : callable
-        ``function(R)`` where ``on="matrix"``, ``function(R, start)`` where ``on="matrix_and_start"``,
-        ``function(correct, n, experience)`` where ``on="online"``, ``function(loss, n, experience)`` where
-        ``on="loss"``; returns a float, nan where the metric has no value (such as forgetting after a single
-        experience).
-    on : {"matrix", "matrix_and_start", "online", "loss"}
-        What it is computed from: the accuracy matrix; the matrix and the accuracies of the untrained model; or right
-        answers or losses of the online (prequential) rows.
+        Returns a float, nan where the metric has no value, such as forgetting after a single experience. It takes what
+        ``on`` says: ``function(R)``, ``function(R, start)``, ``function(R, lowest)``,
+        ``function(correct, n, experience)`` or ``function(loss, n, experience)``.
+    on : {"matrix", "matrix_and_start", "matrix_and_lowest", "online", "loss"}
+        What it is computed from: the accuracy matrix; the matrix and the accuracies of the untrained model; the matrix
+        and the lowest accuracies inside experiences, where these were tested; or right answers or losses of the online
+        (prequential) rows.
     better : {"higher", "lower"}
         Its direction.
     low, high : float
@@ -41,7 +41,7 @@ class Metric:
 
     name: str
     function: Callable[..., float]
-    on: Literal["matrix", "matrix_and_start", "online", "loss"]
+    on: Literal["matrix", "matrix_and_start", "matrix_and_lowest", "online", "loss"]
     better: Literal["higher", "lower"]
     low: float
     high: float

@@ -345,7 +345,8 @@ def worst_case_accuracy(R: ArrayLike) -> float:
 
     The paper takes the minimum over every update and so sees the stability gap, the dip right after a shift that is
     over before the experience ends. Assumption: here the minimum is over the ends of experiences, where the model is
-    tested; a dip within an experience is not in it, so this is an upper bound of the paper's WC-ACC.
+    always tested; a dip within an experience is not in it, so this is an upper bound of the paper's WC-ACC, which is
+    ``continual_worst_case_accuracy``.
 
     Parameters
     ----------
@@ -380,6 +381,107 @@ def worst_case_accuracy(R: ArrayLike) -> float:
     require(R, needed)
     lowest = np.where(later, R, np.inf)[:, :-1].min(axis=0)
     return float((R[-1, -1] + lowest.sum()) / len(R))
+
+
+def continual_worst_case_accuracy(R: ArrayLike, lowest: ArrayLike) -> float:
+    r"""Return the accuracy on the last experience and the lowest ever after on each other; higher is better.
+
+    .. math:: WC = \frac{1}{T} \Big( R_{T-1,T-1} + \sum_{j=0}^{T-2} \min_{j < i \le T-1} L_{i,j} \Big)
+
+    with :math:`L_{i,j}` the lowest accuracy on experience j while experience i is trained. It is the paper's WC-ACC
+    where every update is followed by a test (``evaluation.every = 1``), and an upper bound of it where fewer are.
+
+    Parameters
+    ----------
+    R : array, (T, T)
+        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Only the last entry is used.
+    lowest : array, (T, T)
+        ``lowest[i, j]``, lowest accuracy on experience j inside experience i, its end included, in [0, 1]. Only entries
+        below the diagonal are used.
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    References
+    ----------
+    Continual evaluation for lifelong learning: Identifying the stability gap, 2023,
+    https://arxiv.org/abs/2205.13452
+
+    Examples
+    --------
+    Experience 0 fell to 0.3 inside experience 1, experience 1 to 0.6 inside experience 2: (0.75 + 0.3 + 0.6) / 3.
+
+    >>> R = [[0.60, 0.00, 0.00],
+    ...      [0.90, 0.80, 0.00],
+    ...      [0.70, 0.85, 0.75]]
+    >>> lowest = [[0.10, 0.00, 0.00],
+    ...           [0.30, 0.10, 0.00],
+    ...           [0.50, 0.60, 0.10]]
+    >>> round(continual_worst_case_accuracy(R, lowest), 4)
+    0.55
+    """
+    R, L = matrix_of(R), matrix_of(lowest, "lowest")
+    last = np.zeros(R.shape, dtype=bool)
+    last[-1, -1] = True
+    require(R, last)
+    later = _later(R, L)
+    return float((R[-1, -1] + np.where(later, L, np.inf)[:, :-1].min(axis=0).sum()) / len(R))
+
+
+def stability_gap(R: ArrayLike, lowest: ArrayLike) -> float:
+    r"""Return how far accuracy on earlier experiences dips inside a later one before it comes back; lower is better.
+
+    .. math:: G = \frac{1}{T-1} \sum_{i=1}^{T-1} \frac{1}{i} \sum_{j < i}
+        \big( \min(R_{i-1,j}, R_{i,j}) - \min(R_{i-1,j}, L_{i,j}) \big)
+
+    with :math:`L_{i,j}` the lowest accuracy on experience j while experience i is trained, its end included. What is
+    still lost at the end is forgetting and not counted: the gap is what was lost on the way and came back. Tests after
+    every k-th update may miss the lowest point, which makes it smaller: compare runs of the same ``evaluation.every``.
+
+    Parameters
+    ----------
+    R : array, (T, T)
+        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Only the diagonal and entries
+        below it are used.
+    lowest : array, (T, T)
+        ``lowest[i, j]``, lowest accuracy on experience j inside experience i, its end included, in [0, 1]. Only entries
+        below the diagonal are used.
+
+    Returns
+    -------
+    float
+        In [0, 1]; nan for one experience.
+
+    References
+    ----------
+    tamcl's own number for what Continual evaluation for lifelong learning: Identifying the stability gap, 2023,
+    https://arxiv.org/abs/2205.13452, shows in curves.
+
+    Examples
+    --------
+    Inside experience 1 experience 0 fell to 0.3, which is 0.3 below the lower of 0.6 before and 0.9 after it; inside
+    experience 2 the two earlier ones fell 0.2 below 0.7, and 0.2 below 0.8: (0.3 + (0.2 + 0.2) / 2) / 2.
+
+    >>> R = [[0.60, 0.00, 0.00],
+    ...      [0.90, 0.80, 0.00],
+    ...      [0.70, 0.85, 0.75]]
+    >>> lowest = [[0.10, 0.00, 0.00],
+    ...           [0.30, 0.10, 0.00],
+    ...           [0.50, 0.60, 0.10]]
+    >>> round(stability_gap(R, lowest), 4)
+    0.25
+    """
+    R, L = matrix_of(R), matrix_of(lowest, "lowest")
+    if len(R) == 1:
+        return float("nan")
+    needed = np.tri(len(R), dtype=bool)
+    needed[-1, -1] = False
+    require(R, needed)
+    _later(R, L)
+    dip = np.minimum(R[:-1], R[1:]) - np.minimum(R[:-1], L[1:])
+    return float(np.mean([dip[i, : i + 1].mean() for i in range(len(dip))]))
 
 
 def forward_transfer(R: ArrayLike, start: ArrayLike) -> float:
@@ -429,15 +531,15 @@ def forward_transfer(R: ArrayLike, start: ArrayLike) -> float:
     return float((R.diagonal(1) - b[1:]).mean())
 
 
-def matrix_of(R: ArrayLike) -> Array:
+def matrix_of(R: ArrayLike, name: str = "R") -> Array:
     """Return R as an array, after checking that it is square and holds fractions or nan."""
     matrix = np.asarray(R, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
-        raise ValueError(f"R has shape {matrix.shape}: a square accuracy matrix (T, T) with T >= 1 is needed")
+        raise ValueError(f"{name} has shape {matrix.shape}: a square accuracy matrix (T, T) with T >= 1 is needed")
     outside = np.argwhere((matrix < 0) | (matrix > 1))
     if len(outside):
         i, j = outside[0]
-        raise ValueError(f"R[{i}, {j}] = {matrix[i, j]:g}: accuracies are fractions in [0, 1]")
+        raise ValueError(f"{name}[{i}, {j}] = {matrix[i, j]:g}: accuracies are fractions in [0, 1]")
     return matrix
 
 
@@ -451,6 +553,18 @@ def fractions_of(name: str, values: ArrayLike, size: int) -> Array:
         j = outside[0]
         raise ValueError(f"{name}[{j}] = {fractions[j]:g}: accuracies are fractions in [0, 1]")
     return fractions
+
+
+def _later(R: Array, lowest: Array) -> NDArray[np.bool_]:
+    """Return where an experience was trained after the one that is tested, and ``lowest`` must stand."""
+    if lowest.shape != R.shape:
+        raise ValueError(f"lowest has shape {lowest.shape} and R {R.shape}: both must be (T, T)")
+    later = np.tri(len(R), k=-1, dtype=bool)
+    for i, j in np.argwhere(later & np.isnan(lowest))[:1]:
+        raise Missing(f"lowest[{i}, {j}] is missing: the lowest accuracy on experience {j} inside experience {i}")
+    for i, j in np.argwhere(later & (lowest > R))[:1]:
+        raise ValueError(f"lowest[{i}, {j}] = {lowest[i, j]:g} is above R[{i}, {j}] = {R[i, j]:g}, which it includes")
+    return later
 
 
 def _last_row(R: Array) -> NDArray[np.bool_]:

@@ -24,11 +24,11 @@ from tamcl.metrics.adaptation import (
     smoothed,
     split,
 )
-from tamcl.metrics.cells import CELL, Arrays, Cell, as_table, cells, matrices, name, online_cells
+from tamcl.metrics.cells import CELL, Arrays, Cell, as_table, cells, lowest_inside, matrices, name, online_cells
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.plasticity import end_accuracies
 from tamcl.metrics.retention import Missing
-from tamcl.results import conform
+from tamcl.results import conform, empty
 
 Array = NDArray[np.float64]
 
@@ -38,6 +38,7 @@ def measure(
     eval: pd.DataFrame,
     runs: pd.DataFrame | None = None,
     *,
+    continual: pd.DataFrame | None = None,
     metrics: Iterable[Metric] | None = None,
 ) -> pd.DataFrame:
     """Return every metric of every cell: the ``metrics`` table.
@@ -50,6 +51,8 @@ def measure(
     runs : pandas.DataFrame, optional
         Table of ``tamcl.results``. With it only cells whose status is "ok" are measured: one that diverged left only
         a part of its rows, which without ``runs`` is an error.
+    continual : pandas.DataFrame, optional
+        Table of ``tamcl.results``; cells that have no rows there have no metrics of what happened inside experiences.
     metrics : iterable of Metric, optional
         All of ``METRICS`` if absent.
 
@@ -85,6 +88,8 @@ def measure(
         "loss": list(online_cells(online, "loss", complete=True)),
         "matrix_and_start": list(matrices(eval)),
     }
+    within = empty("continual") if continual is None else continual
+    inputs["matrix_and_lowest"] = list(lowest_inside(eval, within))
     inputs["matrix"] = [(cell, (R,)) for cell, (R, _) in inputs["matrix_and_start"]]
     values = [
         (*cell, metric.name, _value(metric, cell, arrays))
@@ -143,6 +148,32 @@ def recovery_curves(online: pd.DataFrame, *, before: int = BEFORE, window: int =
     for cell, arrays in online_cells(online.dropna(subset="correct")):
         rows += [(*cell, *point) for point in _recovery_curve(split(*arrays), before, window)]
     return as_table(rows, CELL | {"since_shift": "int64", "accuracy": "float64", "n_shifts": "int64"})
+
+
+def stability_curves(continual: pd.DataFrame, eval: pd.DataFrame) -> pd.DataFrame:
+    """Return the accuracy on earlier experiences inside a later one, all shifts of a cell laid over each other at 0.
+
+    Parameters
+    ----------
+    continual, eval : pandas.DataFrame
+        Tables of ``tamcl.results``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, lr, seed, since_shift (updates), change (accuracy less that right before the shift, mean
+        over the earlier experiences and then over the shifts of the cell that were tested there) and n_shifts (how many
+        were).
+    """
+    shift = [*CELL, "experience"]
+    before = eval.assign(experience=eval["trained_on"] + 1, before=eval["accuracy"])
+    earlier = continual[continual["evaluated_on"] < continual["experience"]]
+    rows = earlier.merge(before[[*shift, "evaluated_on", "before"]])
+    since_shift = rows["step"] - rows.groupby(shift)["step"].transform("min") + 1
+    rows = rows.assign(since_shift=since_shift, change=rows["accuracy"] - rows["before"])
+    changes = rows.groupby([*shift, "since_shift"])["change"].mean()
+    curves = changes.groupby([*CELL, "since_shift"]).agg(change="mean", n_shifts="size").reset_index()
+    return curves.astype(CELL | {"since_shift": "int64", "change": "float64", "n_shifts": "int64"})
 
 
 def by_experience(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame:

@@ -530,7 +530,9 @@ def tested_on(evaluation: dict[str, Any]) -> str:
         "seen": "of every experience trained on so far, after each",
         "current": "of the current experience after each, and of all at the end",
     }
-    return f"{images} {after[evaluation.get('on', 'all')]}"
+    every = evaluation.get("every")
+    inside = f"; in reported runs also inside experiences, every {every} updates" if every else ""
+    return f"{images} {after[evaluation.get('on', 'all')]}{inside}"
 
 
 def _same(study: Study) -> Iterator[str]:

@@ -224,6 +224,10 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         """Whether the evaluator has anything to do: Avalanche's makes its methods when they are asked for."""
         return bool(self.evaluator.metrics or self.evaluator.loggers)
 
+    def test(self, stream: ExperienceStream, only: Iterable[int] | None = None) -> list[Evaluation]:
+        """Test the model as ``eval`` does, without a word to any plugin, in training or not."""
+        return evaluate(self.model, stream, self.device, only)
+
     def eval(self, stream: ExperienceStream, only: Sequence[int] | None = None, **kwargs: Any) -> list[Evaluation]:
         """Test the model on the experiences of a stream, in one pass.
 
@@ -235,7 +239,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         """
         self.is_training = False
         self._before_eval(**kwargs)
-        self.evaluations = evaluate(self.model, stream, self.device, only)
+        self.evaluations = self.test(stream, only)
         if self._reports:
             self._report(stream)
         self._after_eval(**kwargs)

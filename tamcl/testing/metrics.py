@@ -81,7 +81,8 @@ def check_direction(metric: Metric) -> None:
     """It follows its direction, and never the other one, when a run gets worse.
 
     Worse are: fewer right answers, or larger losses, after the last shift; a lower last accuracy on an old experience,
-    or on the last one; a lower accuracy on an experience before its turn, where the untrained model counts.
+    or on the last one; a lower accuracy on an experience before its turn, where the untrained model counts; a lower
+    lowest accuracy on an old experience inside the last one.
     """
     losses = []
     for inputs in _runs(metric):
@@ -103,7 +104,7 @@ def check_missing_input_is_an_error(metric: Metric) -> None:
     """An entry that is nan is never filled in: it is not needed, or the error names it."""
     inputs = next(_runs(metric))
     errors = []
-    for which, array in enumerate(inputs if metric.on == "matrix_and_start" else inputs[:1]):
+    for which, array in enumerate(inputs if metric.on.startswith("matrix") else inputs[:1]):
         for index in np.ndindex(array.shape):
             holed = [values.copy() for values in inputs]
             holed[which][index] = np.nan
@@ -122,10 +123,11 @@ def check_table_order_is_irrelevant(metric: Metric) -> None:
     """Measured from tables it does not depend on the order of their rows, nor on the other seeds in them."""
     from tamcl.metrics.tables import measure
 
-    runs = list(_runs(metric, number=3))
-    rows = pd.concat([_rows(metric, inputs, seed) for seed, inputs in enumerate(runs)], ignore_index=True)
-    shuffled = rows.iloc[np.random.default_rng(0).permutation(len(rows))]
-    values = measure(*_tables(metric, shuffled), metrics=[metric]).set_index("seed")["value"]
+    runs, rng = list(_runs(metric, number=3)), np.random.default_rng(0)
+    found = [_tables(metric, inputs, seed) for seed, inputs in enumerate(runs)]
+    rows = {name: pd.concat([tables[name] for tables in found], ignore_index=True) for name in found[0]}
+    shuffled = {name: table.iloc[rng.permutation(len(table))] for name, table in rows.items()}
+    values = measure(**shuffled, metrics=[metric]).set_index("seed")["value"]
     for seed, inputs in enumerate(runs):
         expected = metric.function(*inputs)
         assert values[seed] == expected, (
@@ -138,11 +140,12 @@ def check_a_saved_table_gives_the_same(metric: Metric) -> None:
     from tamcl.metrics.tables import measure
 
     inputs = next(_runs(metric))
-    tables = dict(zip(("online", "eval"), _tables(metric, _rows(metric, inputs, seed=0)), strict=True))
+    tables = _tables(metric, inputs, seed=0)
     with TemporaryDirectory() as folder:
         for name, table in tables.items():
             write_table(Path(folder), name, table)
-        stored = measure(*(read_table(Path(folder), name) for name in tables), metrics=[metric])["value"].item()
+        read = {name: read_table(Path(folder), name) for name in tables}
+    stored = measure(**read, metrics=[metric])["value"].item()
     expected = metric.function(*inputs)
     assert stored == expected, f"{metric.name} is {stored} from a saved table, not {expected}"
 
@@ -154,7 +157,12 @@ def _runs(metric: Metric, *, experiences: int = 4, number: int = 50) -> Iterator
         if metric.on.startswith("matrix"):
             spread = 0.5 * min(accuracy, 1 - accuracy)
             R = rng.uniform(accuracy - spread, accuracy + spread, size=(experiences, experiences))
-            yield (R,) if metric.on == "matrix" else (R, rng.uniform(0, 0.2, size=experiences))
+            if metric.on == "matrix":
+                yield (R,)
+            elif metric.on == "matrix_and_start":
+                yield R, rng.uniform(0, 0.2, size=experiences)
+            else:
+                yield R, R * rng.random(R.shape)
         else:
             n = np.tile([10.0] * 29 + [6.0], experiences)
             experience = np.repeat(np.arange(experiences, dtype=np.float64), 30)
@@ -165,19 +173,22 @@ def _runs(metric: Metric, *, experiences: int = 4, number: int = 50) -> Iterator
 
 
 def _worse(metric: Metric, inputs: Inputs) -> Iterator[Inputs]:
-    first, *others = inputs
-    places: list[Any] = [others[-1] == others[-1].max()] if metric.on in {"online", "loss"} else [(-1, 0), (-1, -1)]
+    which = 1 if metric.on == "matrix_and_lowest" else 0
+    places: list[Any] = [(-1, 0), (-1, -1)]
     if metric.on == "matrix_and_start":
         places += [(0, 1)]
+    if metric.on in {"online", "loss"}:
+        places = [inputs[-1] == inputs[-1].max()]
     for place in places:
-        worse = first.copy()
-        worse[place] = _WORSE[metric.on](worse[place])
-        yield (worse, *others)
+        worse = [array.copy() for array in inputs]
+        worse[which][place] = _WORSE[metric.on](worse[which][place])
+        yield tuple(worse)
 
 
 _WORSE: dict[str, Callable[[Any], Any]] = {
     "matrix": lambda accuracy: accuracy / 2,
     "matrix_and_start": lambda accuracy: accuracy / 2,
+    "matrix_and_lowest": lambda accuracy: accuracy / 2,
     "online": lambda correct: np.floor(correct / 2),
     "loss": lambda loss: 2 * loss,
 }
@@ -186,25 +197,29 @@ _WORSE: dict[str, Callable[[Any], Any]] = {
 _PLACES = {
     "matrix": ["R[{}, {}]"],
     "matrix_and_start": ["R[{}, {}]", "start[{}]"],
+    "matrix_and_lowest": ["R[{}, {}]", "lowest[{}, {}]"],
     "online": ["mini-batch {} "],
     "loss": ["mini-batch {} "],
 }
 """How an error names a missing entry of each input."""
 
 
-def _rows(metric: Metric, inputs: Inputs, seed: int) -> pd.DataFrame:
-    """Return the rows that a run of these inputs leaves, of ``eval`` or of ``online``."""
+def _tables(metric: Metric, inputs: Inputs, seed: int) -> dict[str, pd.DataFrame]:
+    """Return the tables that a run of these inputs leaves, as ``measure`` takes them."""
     cell = {"scenario": "random", "arm": "sgd", "lr": 0.1, "seed": seed}
-    if metric.on.startswith("matrix"):
-        accuracy = np.vstack([*inputs[1:], inputs[0]])
-        i, j = np.indices(accuracy.shape).reshape(2, -1)
-        tested = {"trained_on": i - len(inputs) + 1, "evaluated_on": j, "accuracy": accuracy.ravel()}
-        return pd.DataFrame(cell | tested | {"n": 100, "loss": 1.0})
-    values, n, experience = inputs
-    online = {"correct": n, "loss": 1.0, "step": np.arange(len(n)), "n": n, "experience": experience.astype(int)}
-    return pd.DataFrame(cell | online | {"loss" if metric.on == "loss" else "correct": values})
-
-
-def _tables(metric: Metric, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return ``online`` and ``eval``, of which one is empty."""
-    return (empty("online"), rows) if metric.on.startswith("matrix") else (rows, empty("eval"))
+    tables = {name: empty(name) for name in ("online", "eval", "continual")}
+    if metric.on in {"online", "loss"}:
+        values, n, experience = inputs
+        online = {"correct": n, "loss": 1.0, "step": np.arange(len(n)), "n": n, "experience": experience.astype(int)}
+        rows = online | {"loss" if metric.on == "loss" else "correct": values}
+        return tables | {"online": pd.DataFrame(cell | rows)}
+    start = inputs[1:] if metric.on == "matrix_and_start" else ()
+    accuracy = np.vstack([*start, inputs[0]])
+    i, j = np.indices(accuracy.shape).reshape(2, -1)
+    tested = {"trained_on": i - len(start), "evaluated_on": j, "accuracy": accuracy.ravel()}
+    tables["eval"] = pd.DataFrame(cell | tested | {"n": 100, "loss": 1.0})
+    if metric.on == "matrix_and_lowest":
+        i, j = np.indices(inputs[1].shape).reshape(2, -1)
+        inside = {"experience": i, "step": i, "evaluated_on": j, "accuracy": inputs[1].ravel()}
+        tables["continual"] = pd.DataFrame(cell | inside | {"n": 100, "loss": 1.0})
+    return tables

@@ -88,7 +88,7 @@ def test_time_per_step_leaves_them_out(scenario: Scenario, monkeypatch: pytest.M
         return [("", 0.0)]
 
     monkeypatch.setattr("tamcl.diagnostics.movement.UpdateNorm.measure", slow)
-    run = run_cell(Cell(scenario, "tam", 0.1, 0, "report")).run
+    run = run_cell(Cell(scenario, "tam", 0.1, 0, "report")).runs
     assert run["wall_s"].item() > 0.4
     assert run["ms_per_step"].item() * 16 < 300
 

@@ -54,6 +54,8 @@ CONSTANTS = {  # what is right throughout, right by chance (1 of 10), and forgot
     "forward_transfer": (0.9, 0, -0.1),
     "retained": (1, 0.1, 0),
     "worst_case_accuracy": (1, 0.1, 0.2),
+    "continual_worst_case_accuracy": (1, 0.1, 0.2),
+    "stability_gap": (0, 0, 0),
 }
 
 
@@ -66,7 +68,8 @@ def test_constants(name):
         inputs = [1 - ONES / 10, 1 - TENTHS / 10] if metric.on == "loss" else [ONES, TENTHS]
     rest = {"matrix": (), "matrix_and_start": (np.full(5, 0.1),)}.get(metric.on, (ONES, np.repeat(np.arange(5), 60)))
     for first, expected in zip(inputs, CONSTANTS[name], strict=False):
-        assert metric.function(first, *rest) == pytest.approx(expected, abs=1e-12)
+        more = (first,) if metric.on == "matrix_and_lowest" else rest
+        assert metric.function(first, *more) == pytest.approx(expected, abs=1e-12)
 
 
 def test_the_core_comes_first():

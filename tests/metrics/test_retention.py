@@ -10,6 +10,7 @@ from tamcl.metrics import (
     average_accuracy,
     average_anytime_accuracy,
     backward_transfer,
+    continual_worst_case_accuracy,
     forgetting,
     forgetting_first,
     forgetting_max,
@@ -17,6 +18,7 @@ from tamcl.metrics import (
     intransigence,
     learning_accuracy,
     retained,
+    stability_gap,
     worst_case_accuracy,
 )
 
@@ -64,6 +66,32 @@ def test_the_others_equal_their_definitions_as_loops(R):
     assert retained(R) * (T - 1) + R[T - 1][T - 1] == pytest.approx(T * average_accuracy(R))
     assert forward_transfer(R, start) == pytest.approx(sum(R[j - 1][j] - start[j] for j in range(1, T)) / (T - 1))
     assert intransigence(R, start) == pytest.approx(start.mean() - learning_accuracy(R))
+
+
+@pytest.mark.parametrize("R", MATRICES, ids=lambda R: f"{len(R)}x{len(R)}")
+def test_inside_experiences_equals_the_curves(R):
+    T, rng = len(R), np.random.default_rng(len(R))
+    curves = {(i, j): [*rng.random(4), R[i][j]] for i in range(T) for j in range(i)}
+    lowest = np.array([[min(curves.get((i, j), [R[i][j]])) for j in range(T)] for i in range(T)])
+    dips = [  # of the accuracy from just before the shift to the end of the experience, below the lower of the two
+        [max(min(R[i - 1][j], R[i][j]) - each for each in [R[i - 1][j], *curves[i, j]]) for j in range(i)]
+        for i in range(1, T)
+    ]
+    assert stability_gap(R, lowest) == pytest.approx(np.mean([np.mean(each) for each in dips]))
+    later = [min(min(curves[i, j]) for i in range(j + 1, T)) for j in range(T - 1)]
+    assert continual_worst_case_accuracy(R, lowest) == pytest.approx((R[T - 1][T - 1] + sum(later)) / T)
+    assert stability_gap(R, R) == 0
+    assert continual_worst_case_accuracy(R, R) == worst_case_accuracy(R)
+
+
+def test_what_happened_inside_experiences_must_fit_their_ends():
+    R = [[0.6, 0.0], [0.9, 0.8]]
+    with pytest.raises(ValueError, match=r"^lowest\[1, 0\] = 0.95 is above R\[1, 0\] = 0.9, which it includes$"):
+        stability_gap(R, [[0.6, 0.0], [0.95, 0.8]])
+    with pytest.raises(ValueError, match=r"^lowest has shape \(1, 1\) and R \(2, 2\): both must be \(T, T\)$"):
+        stability_gap(R, [[0.6]])
+    assert np.isnan(stability_gap([[0.6]], [[0.6]]))
+    assert continual_worst_case_accuracy([[0.6]], [[0.6]]) == 0.6
 
 
 @pytest.mark.parametrize("R", MATRICES, ids=lambda R: f"{len(R)}x{len(R)}")

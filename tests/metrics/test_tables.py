@@ -24,11 +24,13 @@ from tamcl.metrics import (
     regret,
     regrets,
     shifts,
+    stability_curves,
     windowed,
 )
 from tamcl.results import TABLES, conform, read_table, write_table
 
 CELL = ["scenario", "arm", "lr", "seed"]
+OF_CONTINUAL = {metric.name for metric in METRICS.values() if metric.on == "matrix_and_lowest"}
 
 
 def study(arms=("sgdm", "tam"), lrs=(0.1,), seeds=range(3), T=3, steps=40, scenario="flips"):
@@ -48,6 +50,17 @@ def study(arms=("sgdm", "tam"), lrs=(0.1,), seeds=range(3), T=3, steps=40, scena
     return conform("online", pd.concat(online)), conform("eval", pd.concat(evaluated))
 
 
+def inside(evaluated: pd.DataFrame, every: int = 10, steps: int = 40) -> pd.DataFrame:
+    """A random `continual` table: seen experiences after every k-th update, never better than at the end."""
+    rng = np.random.default_rng(5)
+    rows = evaluated[evaluated["evaluated_on"] <= evaluated["trained_on"]].rename(columns={"trained_on": "experience"})
+    tables = [
+        rows.assign(step=rows["experience"] * steps + k, accuracy=rows["accuracy"] * rng.random(len(rows)))
+        for k in range(0, steps, every)
+    ]
+    return conform("continual", pd.concat(tables))
+
+
 def one(table: pd.DataFrame, arm: str, seed: int) -> pd.DataFrame:
     return table[(table["arm"] == arm) & (table["seed"] == seed)]
 
@@ -56,7 +69,8 @@ def test_every_metric_of_every_cell():
     online, evaluated = study()
     table = measure(online, evaluated)
     assert list(table.columns) == list(TABLES["metrics"].columns)
-    assert len(table) == 2 * 3 * len(METRICS)
+    assert set(table["metric"]) == set(METRICS) - OF_CONTINUAL
+    assert len(table) == 2 * 3 * (len(METRICS) - len(OF_CONTINUAL))
     assert not table.duplicated([*CELL, "metric"]).any()
     assert table["value"].notna().all()
 
@@ -117,13 +131,47 @@ def test_one_experience_gives_nan_and_no_shift():
     assert recovery_curves(online).empty
 
 
+def test_tests_inside_experiences_in_plain_pandas():
+    online, evaluated = study()
+    continual = inside(evaluated)
+    values = measure(online, evaluated, continual=continual).set_index(["metric", *CELL])["value"]
+    assert set(values.index.unique("metric")) == set(METRICS)
+    R = evaluated.set_index([*CELL, "trained_on", "evaluated_on"])["accuracy"]
+    lowest = continual.groupby([*CELL, "experience", "evaluated_on"])["accuracy"].min()
+    for cell in R.index.droplevel(["trained_on", "evaluated_on"]).unique():
+        own, low = R[cell], lowest[cell]
+        gaps = [[min(own[i - 1, j], own[i, j]) - min(own[i - 1, j], low[i, j]) for j in range(i)] for i in (1, 2)]
+        assert values["stability_gap"][cell] == pytest.approx(np.mean([np.mean(each) for each in gaps]))
+        worst = (own[2, 2] + min(low[1, 0], low[2, 0]) + low[2, 1]) / 3
+        assert values["continual_worst_case_accuracy"][cell] == pytest.approx(worst)
+        assert values["continual_worst_case_accuracy"][cell] <= values["worst_case_accuracy"][cell]
+    assert measure(online, evaluated, continual=one(continual, "tam", 1))["metric"].isin(OF_CONTINUAL).sum() == 2
+    hole = (continual["experience"] == 2) & (continual["evaluated_on"] == 1)
+    holed = measure(online, evaluated, continual=continual[~hole])
+    assert holed.loc[holed["metric"] == "stability_gap", "value"].isna().all()
+
+
+def test_stability_curves_begin_at_the_accuracy_before_the_shift():
+    _, evaluated = study(T=4)
+    continual = inside(evaluated)
+    curves = one(stability_curves(continual, evaluated), "tam", 2).set_index("since_shift")
+    assert list(curves.index) == [1, 11, 21, 31]
+    assert (curves["n_shifts"] == 3).all()
+    R = accuracy_matrix(one(evaluated, "tam", 2))
+    rows = one(continual, "tam", 2).set_index(["experience", "step", "evaluated_on"])["accuracy"]
+    for k in (0, 10, 20, 30):
+        changes = [np.mean([rows[i, 40 * i + k, j] - R[i - 1, j] for j in range(i)]) for i in (1, 2, 3)]
+        assert curves["change"][k + 1] == pytest.approx(np.mean(changes))
+    assert stability_curves(continual.iloc[:0], evaluated).empty
+
+
 def test_empty_tables():
     online, evaluated = study()
     assert measure(online.iloc[:0], evaluated.iloc[:0]).empty
     assert shifts(online.iloc[:0]).empty
     assert recovery_curves(online.iloc[:0]).empty
-    of_matrix = {metric.name for metric in METRICS.values() if metric.on.startswith("matrix")}
-    assert set(measure(online, evaluated.iloc[:0])["metric"]) == set(METRICS) - of_matrix
+    of_matrix = {metric.name for metric in METRICS.values() if metric.on in {"matrix", "matrix_and_start"}}
+    assert set(measure(online, evaluated.iloc[:0])["metric"]) == set(METRICS) - of_matrix - OF_CONTINUAL
     assert set(measure(online.iloc[:0], evaluated)["metric"]) == of_matrix
     assert by_experience(online.iloc[:0]).empty
     assert windowed(online.iloc[:0]).empty
@@ -181,7 +229,7 @@ def test_a_run_that_diverged_is_left_out():
     runs = runs.assign(status=np.where((runs["arm"] == "tam") & (runs["seed"] == 1), "diverged", "ok"))
     table = measure(online, evaluated, runs)
     assert one(table, "tam", 1).empty
-    assert len(table) == 5 * len(METRICS)
+    assert len(table) == 5 * (len(METRICS) - len(OF_CONTINUAL))
     with pytest.raises(
         InputError, match=r"^online rows of flips, tam, lr 0.1, seed 1: step 56 stands there 0 times, not once$"
     ):

@@ -44,7 +44,7 @@ def scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
 def test_an_arm_trains_and_is_the_same_again(arm: str, scenario: Scenario) -> None:
     cell = Cell(scenario, arm, scenario.arms[arm].lr[0], seed=0, phase="report")
     first, again = run_cell(cell), run_cell(cell)
-    assert first.run["status"].item() == "ok"
+    assert first.runs["status"].item() == "ok"
     assert len(first.online) == 12
     assert first.online.equals(again.online)
     assert first.eval.equals(again.eval)
