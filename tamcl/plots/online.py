@@ -1,0 +1,55 @@
+"""What happens before each update over the whole stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tamcl.plots.axes import WIDE, draw_bands, finish, label_ends, mark_shifts, new_axes
+from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
+from tamcl.plots.style import looks_of
+
+
+def online_accuracy(
+    online: pd.DataFrame, *, arms: Sequence[str] | None = None, window: int | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw accuracy before each update over the whole stream: who learns faster, and what each shift costs.
+
+    Parameters
+    ----------
+    online : DataFrame
+        Rows of the ``online`` table, one learning rate an arm.
+    arms : sequence of str, optional
+        All arms of the study in their order; those in the table if absent.
+    window : int, optional
+        Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    drawn = looks_of(online, arms, "online_accuracy")
+    steps = int(online["step"].max()) + 1
+    window = window or max(1, round(steps / 150))
+    ax = ax or new_axes(*WIDE)
+    shifts = mark_shifts(ax, online)
+    draw_bands(ax, mean_interval(_blocks(online, window), ["arm", "part", "at"], "accuracy"), drawn)
+    ax.set_xlim(0, steps)
+    ax.set_xlabel(f"mini-batches seen (of {online['n'].max()} examples)")
+    ax.set_ylabel("online accuracy (%)")
+    finish(
+        ax, f"Mean{and_interval(online)} over {seeds_of(online)}, by {window} mini-batch{'es' * (window > 1)}{shifts}"
+    )
+    label_ends(ax, drawn)
+    return ax
+
+
+def _blocks(online: pd.DataFrame, window: int) -> pd.DataFrame:
+    """Return accuracy in percent over blocks of about ``window`` mini-batches, none of which reaches across a shift."""
+    cell = ["arm", "seed", "experience"]
+    steps = online.groupby(cell)["step"]
+    count = (steps.transform("size") / window).round().clip(lower=1)
+    block = ((online["step"] - steps.transform("min")) * count // steps.transform("size")).astype(int)
+    sums = online.assign(block=block).groupby([*cell, "block"], as_index=False)
+    rows = sums.agg(correct=("correct", "sum"), n=("n", "sum"), at=("step", "mean"))
+    return rows.assign(accuracy=100 * rows["correct"] / rows["n"], part=rows["experience"])
