@@ -21,6 +21,7 @@ from tests.plots.helpers import sweep, tuning_table
 def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFrame, dict[str, Any]]]:
     return {
         "online_accuracy": (plots.online_accuracy, results.phase(results.online), {}),
+        "online_loss": (plots.online_loss, results.phase(results.online), {}),
         "recovery": (plots.recovery, results.phase(results.online), {}),
         "accuracy_matrix": (plots.accuracy_matrix, results.phase(results.eval), {"arm": "tam"}),
         "summary": (plots.summary, results.phase(results.metrics), {"metric": "forgetting"}),
@@ -31,7 +32,7 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
     }
 
 
-NAMES = ["online_accuracy", "recovery", "accuracy_matrix", "summary", "lr_sensitivity"]
+NAMES = ["online_accuracy", "online_loss", "recovery", "accuracy_matrix", "summary", "lr_sensitivity"]
 NAMES += ["forgetting_against_learning", "accuracy_by_fraction", "paired_differences"]
 
 

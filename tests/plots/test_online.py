@@ -9,7 +9,7 @@ from tamcl import plots
 from tamcl.errors import InputError
 from tamcl.plots.style import KNOWN
 from tamcl.results import Results
-from tests.plots.helpers import line
+from tests.plots.helpers import SMALL, line
 
 
 def test_online_accuracy_is_the_share_of_right_answers(study: Results) -> None:
@@ -42,3 +42,24 @@ def test_online_accuracy_marks_shifts_and_breaks_the_line_there(study: Results) 
 def test_several_learning_rates_of_an_arm_are_refused(study: Results) -> None:
     with pytest.raises(InputError, match="online_accuracy: arm 'adam' stands at 4 learning rates; pass rows of one"):
         plots.online_accuracy(study.online)
+
+
+def test_online_loss_is_the_mean_over_examples(study: Results) -> None:
+    online = study.phase(study.online)
+    uneven = online.assign(n=np.where(online["step"] % 2, 10, 4), correct=np.nan)  # regression has no right answers
+    ax = plots.online_loss(uneven, arms=SMALL, window=8)
+    rows = uneven[uneven["arm"] == "tam"]
+    by_seed = [
+        [np.average(block["loss"], weights=block["n"]) for _, block in own.groupby(own["step"] // 8)]
+        for _, own in rows.groupby("seed")
+    ]
+    points = line(ax, "tam")
+    np.testing.assert_allclose(points[:, 1], np.mean(by_seed, axis=0))
+    np.testing.assert_allclose(points[:, 0], np.arange(15) * 8 + 3.5)
+    assert ax.get_ylabel() == "online loss"
+    assert ax.get_title(loc="left") == plots.online_accuracy(online, window=8).get_title(loc="left")
+
+
+def test_online_loss_refuses_several_learning_rates_in_its_own_name(study: Results) -> None:
+    with pytest.raises(InputError, match="online_loss: arm 'adam' stands at 4 learning rates; pass rows of one"):
+        plots.online_loss(study.online)
