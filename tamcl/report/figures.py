@@ -89,7 +89,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "online_loss",
             "Online loss over the stream",
             "Loss on every mini-batch before the model learns from it; lower is better. Dotted lines are shifts.",
-            lambda layout: _single(layout, 3.7, _online_loss, study.online, arms=study.arms),
+            lambda layout: _single(layout, 3.7, plots.online_loss, study.online, arms=study.arms),
         )
     if study.has_accuracy and study.online["experience"].max() > 0:
         yield Drawing(
@@ -210,14 +210,6 @@ def _single(layout: str, height: float, plot: Callable[..., Axes], table: pd.Dat
     return figure
 
 
-def _online_loss(online: pd.DataFrame, *, arms: list[str], ax: Axes) -> Axes:
-    """Draw the loss before each update as `plots.online_accuracy` draws the accuracy: both are means over examples."""
-    percent = online.assign(correct=online["n"] * online["loss"] / 100)
-    plots.online_accuracy(percent, arms=arms, ax=ax)
-    ax.set_ylabel("online loss")
-    return ax
-
-
 def _panels(layout: str, count: int, columns: int, height: float, *, sharey: bool) -> tuple[Figure, list[Axes]]:
     """Return a figure with a grid of axes, `height` inches a row."""
     columns = min(columns, count)
@@ -241,7 +233,7 @@ def _over_time(study: Study, layout: str) -> Figure:
     heights = [3.2, *[1.7] * len(names)]
     figure = _figure(layout, sum(heights))
     top, *axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    (plots.online_accuracy if study.has_accuracy else _online_loss)(study.online, arms=study.arms, ax=top)
+    (plots.online_accuracy if study.has_accuracy else plots.online_loss)(study.online, arms=study.arms, ax=top)
     label = top.get_xlabel()
     for name, ax in zip(names, axes, strict=True):
         plots.diagnostics(study.diagnostics, diagnostic=name, arms=study.arms, ax=ax)

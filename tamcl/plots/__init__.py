@@ -1,0 +1,45 @@
+"""Pictures of a study: a tidy table in, matplotlib ``Axes`` out.
+
+Every function draws on ``ax``, or on a new figure that pyplot does not know about, so that nothing is left open: show
+it with ``online_accuracy(table).figure`` in a notebook, save it with ``.figure.savefig("online.png")``. Fractions are
+drawn in percent. Intervals are 95 % intervals of the mean over seeds (Student's t), drawn from two seeds on.
+
+An arm has the same colour, line and marker in every picture. Pass all arms of a study as ``arms`` when a table holds
+only some of them.
+"""
+
+from __future__ import annotations
+
+from tamcl.plots.diagnostic import diagnostics
+from tamcl.plots.differences import paired_differences
+from tamcl.plots.labels import better_side, metric_axis, with_direction
+from tamcl.plots.matrix import accuracy_matrix
+from tamcl.plots.metrics import accuracy_by_fraction, forgetting_against_learning, summary
+from tamcl.plots.online import online_accuracy, online_loss
+from tamcl.plots.ranks import critical_differences
+from tamcl.plots.seeds import mean_interval
+from tamcl.plots.shifts import recovery
+from tamcl.plots.style import Look, looks, theme
+from tamcl.plots.tuning import expected_best, lr_sensitivity
+
+__all__ = [
+    "Look",
+    "accuracy_by_fraction",
+    "accuracy_matrix",
+    "better_side",
+    "critical_differences",
+    "diagnostics",
+    "expected_best",
+    "forgetting_against_learning",
+    "looks",
+    "lr_sensitivity",
+    "mean_interval",
+    "metric_axis",
+    "online_accuracy",
+    "online_loss",
+    "paired_differences",
+    "recovery",
+    "summary",
+    "theme",
+    "with_direction",
+]

@@ -1,0 +1,61 @@
+"""What optimizer and model do over the whole stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tamcl.diagnostics import FRACTIONS
+from tamcl.plots.axes import WIDE, draw_bands, finish, label_ends, mark_shifts, new_axes
+from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
+from tamcl.plots.style import looks_of
+
+
+def diagnostics(
+    table: pd.DataFrame,
+    *,
+    diagnostic: str,
+    tensor: str = "",
+    arms: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a diagnostic over the whole stream: what an optimizer or a model does, and what a shift does to it.
+
+    It stands below ``online_accuracy`` on one time axis: draw both on axes of ``figure.subplots(2, sharex=True)``.
+    Values that are not finite are left out.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Rows of the ``diagnostics`` table, one learning rate an arm.
+    diagnostic : str
+        The diagnostic to draw. Arms that have no rows of it are left out.
+    tensor : str
+        The tensor or layer to draw; all together if "".
+    arms : sequence of str, optional
+        All arms of the study in their order; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    label = diagnostic.replace("_", " ") + (f" of {tensor}" if tensor else "")
+    found = (table["diagnostic"] == diagnostic) & (table["tensor"] == tensor) & np.isfinite(table["value"])
+    rows = table[found]
+    drawn = looks_of(rows, arms, f"diagnostics of '{diagnostic}'" + (f" of '{tensor}'" if tensor else ""))
+    fraction = diagnostic in FRACTIONS
+    several = rows.groupby(["arm", "seed", "experience"]).size().max() > 1  # else a line broken at shifts has no length
+    points = rows.assign(
+        value=rows["value"] * (100 if fraction else 1), at=rows["step"], part=rows["experience"] if several else 0
+    )
+    ax = ax or new_axes(*WIDE)
+    shifts = mark_shifts(ax, table)
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
+    if len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
+        ax.set_xlim(0, table["step"].max() + 1)
+    ax.set_xlabel("mini-batches seen")
+    ax.set_ylabel(f"{label} (%)" if fraction else label)
+    finish(ax, f"Mean{and_interval(rows)} over {seeds_of(rows)}{shifts}")
+    label_ends(ax, drawn)
+    return ax

@@ -1,0 +1,74 @@
+"""What is known of every experience as training goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tamcl.errors import InputError
+from tamcl.plots.axes import finish, new_axes
+from tamcl.plots.seeds import seeds_of
+from tamcl.plots.style import looks_of
+
+
+def accuracy_matrix(
+    evaluated: pd.DataFrame,
+    *,
+    arm: str | None = None,
+    numbers: bool | None = None,
+    colorbar: bool | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw R[i, j], the accuracy on experience j after training on experience i, as the mean over seeds.
+
+    Read a column downwards: that experience is learnt on the diagonal, and then kept or forgotten.
+
+    Parameters
+    ----------
+    evaluated : DataFrame
+        Rows of the ``eval`` table.
+    arm : str, optional
+        The arm to draw; needed where the table holds several.
+    numbers : bool, optional
+        Whether the accuracy stands in every field; up to 12 experiences if absent.
+    colorbar : bool, optional
+        Whether a scale stands beside the matrix; where there are no numbers if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    present = list(evaluated["arm"].unique())
+    if arm is None and len(present) > 1:
+        raise InputError(f"accuracy_matrix: the table holds several arms; choose one of {', '.join(present)}")
+    rows = evaluated if arm is None else evaluated[evaluated["arm"] == arm]
+    looks_of(rows, None, "accuracy_matrix" if arm is None else f"accuracy_matrix of '{arm}'")
+    R = 100 * rows.pivot_table(index="trained_on", columns="evaluated_on", values="accuracy", aggfunc="mean")
+    ax = ax or new_axes(4.4, 4.0)
+    image = ax.imshow(R, cmap="cividis", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
+    numbers = R.shape[1] <= 12 if numbers is None else numbers
+    if numbers:
+        for (i, j), value in np.ndenumerate(R.to_numpy()):
+            if np.isfinite(value):
+                ax.text(
+                    j,
+                    i,
+                    f"{value:.0f}",
+                    ha="center",
+                    va="center",
+                    size=6.5,
+                    color="w" if value < 55 else "k",
+                    in_layout=False,
+                )
+    if not numbers if colorbar is None else colorbar:
+        ax.figure.colorbar(image, ax=ax, label="accuracy (%)")
+    every = -(-R.shape[1] // 12)
+    untrained = int(-1 in R.index)
+    rows_named = [*range(untrained), *range(untrained, R.shape[0], every)]
+    ax.set_xticks(range(0, R.shape[1], every), [str(j) for j in R.columns[::every]])
+    ax.set_yticks(rows_named, ["none" if R.index[i] < 0 else str(R.index[i]) for i in rows_named])
+    ax.set_xlabel("tested on experience")
+    ax.set_ylabel("after training on experience")
+    ax.tick_params(length=0)
+    finish(ax, f"{present[0] if arm is None else arm}: accuracy (%), mean over {seeds_of(rows)}")
+    ax.spines[:].set_visible(False)
+    return ax

@@ -1,0 +1,153 @@
+"""Metrics by arm: one alone, one against another, and one over the strength of a shift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tamcl.errors import InputError
+from tamcl.plots.axes import finish, label_ends, new_axes
+from tamcl.plots.labels import metric_axis, with_direction
+from tamcl.plots.seeds import and_interval, counted, mean_interval, seeds_of
+from tamcl.plots.style import looks, looks_of, paper
+
+
+def summary(metrics: pd.DataFrame, *, metric: str, arms: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """Draw one metric by arm: the mean with its interval, and under it a point for each seed.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows of the ``metrics`` table, one learning rate an arm.
+    metric : str
+        The metric to draw.
+    arms : sequence of str, optional
+        All arms of the study in their order, those without a value too; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    rows = metrics[metrics["metric"] == metric].dropna(subset="value")
+    drawn = looks_of(rows, arms, f"summary of '{metric}'")
+    label, unit, factor = metric_axis(metric)
+    rows = rows.assign(value=factor * rows["value"])
+    means = mean_interval(rows, ["arm"], "value").set_index("arm")
+    ax = ax or new_axes(4.6, 0.9 + 0.4 * len(drawn))
+    for place, (arm, look) in enumerate(drawn.items()):
+        if arm not in means.index:
+            continue
+        values = rows.loc[rows["arm"] == arm, "value"]
+        ax.plot(values, np.full(len(values), place + 0.2), "o", color=look.color, alpha=0.5, ms=4, mew=0)
+        ax.plot(means.loc[arm, ["low", "high"]], [place - 0.12] * 2, color=look.color, lw=2, solid_capstyle="butt")
+        mean = means.loc[arm, ["mean"]]
+        ax.plot(mean, [place - 0.12], look.marker, color=look.color, ms=7, mec=paper(), label=arm)
+    ax.set_yticks(range(len(drawn)), list(drawn))
+    ax.set_ylim(len(drawn) - 0.5, -0.5)
+    ax.grid(axis="x", linewidth=0.6)
+    ax.set_xlabel(with_direction(metric, label, unit))
+    finish(ax, f"Mean{and_interval(rows)} over {seeds_of(rows)}")
+    ax.tick_params(axis="y", length=0)
+    return ax
+
+
+def forgetting_against_learning(
+    metrics: pd.DataFrame,
+    *,
+    forgetting: str = "forgetting",
+    learning: str = "learning_accuracy",
+    arms: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw what an arm forgets against what it learns: a point for each seed, the mean with its interval both ways.
+
+    An arm that learns little has little to forget: better is to the right and down, not down alone.
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows of the ``metrics`` table, one learning rate an arm.
+    forgetting, learning : str
+        The metrics on the upright and on the level axis.
+    arms : sequence of str, optional
+        All arms of the study in their order, those without a value too; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    rows = metrics[metrics["metric"].isin([forgetting, learning])].dropna(subset="value")
+    drawn = looks_of(rows, arms, "forgetting_against_learning")
+    points = rows.pivot(index=["arm", "seed"], columns="metric", values="value")
+    points = points.reindex(columns=[learning, forgetting]).dropna().reset_index()
+    if points.empty:
+        raise InputError(f"forgetting_against_learning: no seed has both '{learning}' and '{forgetting}'")
+    axes = {name: metric_axis(name) for name in (learning, forgetting)}
+    points[[learning, forgetting]] *= [axes[learning][2], axes[forgetting][2]]
+    means = {name: mean_interval(points, ["arm"], name).set_index("arm") for name in axes}
+    ax = ax or new_axes(5.6, 4.0)
+    for arm, look in drawn.items():
+        own = points[points["arm"] == arm]
+        if own.empty:
+            continue
+        x, y = (means[name].loc[arm] for name in (learning, forgetting))
+        ax.plot(own[learning], own[forgetting], look.marker, color=look.color, alpha=0.4, ms=4, mew=0)
+        ax.plot([x["low"], x["high"]], [y["mean"]] * 2, color=look.color, lw=1.8, solid_capstyle="butt")
+        ax.plot([x["mean"]] * 2, [y["low"], y["high"]], color=look.color, lw=1.8, solid_capstyle="butt")
+        ax.plot([x["mean"]], [y["mean"]], look.marker, color=look.color, ms=8, mec=paper(), label=arm, ls="none")
+    ax.grid(linewidth=0.6)
+    ax.set_xlabel(with_direction(learning, *axes[learning][:2]))
+    ax.set_ylabel(with_direction(forgetting, *axes[forgetting][:2]))
+    finish(ax, f"Mean{and_interval(points)} over {seeds_of(points)}; small: each seed")
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def accuracy_by_fraction(
+    metrics: pd.DataFrame,
+    *,
+    metric: str = "online_accuracy",
+    fraction: str = "fraction",
+    arms: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a metric against the share of labels that a shift changes: does an arm gain where shifts are harder?
+
+    Parameters
+    ----------
+    metrics : DataFrame
+        Rows of the ``metrics`` tables of several studies with a column more, which says the fraction of each study; one
+        learning rate an arm and fraction.
+    metric : str
+        The metric to draw.
+    fraction : str
+        Name of that column; its values are in [0, 1].
+    arms : sequence of str, optional
+        All arms of the studies in their order; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    rows = metrics[metrics["metric"] == metric].dropna(subset="value")
+    if rows.empty:
+        raise InputError(f"accuracy_by_fraction of '{metric}': the table has no rows to draw")
+    if rows.duplicated(["arm", fraction, "seed"]).any():
+        raise InputError(
+            "accuracy_by_fraction: an arm stands at several learning rates of a fraction; pass rows of one"
+        )
+    drawn = looks(arms if arms is not None else rows["arm"])
+    label, unit, factor = metric_axis(metric)
+    means = mean_interval(rows.assign(value=factor * rows["value"]), ["arm", fraction], "value")
+    ax = ax or new_axes(5.6, 3.7)
+    present = [arm for arm in drawn if (means["arm"] == arm).any()]
+    for place, arm in enumerate(present):
+        look, own = drawn[arm], means[means["arm"] == arm].sort_values(fraction)
+        x = 100 * own[fraction] + 0.7 * (place - (len(present) - 1) / 2)  # side by side, so that intervals can be told
+        ax.vlines(x, own["low"], own["high"], color=look.color, lw=1.6)
+        ax.plot(x, own["mean"], look.marker, ls=look.line, lw=1.2, color=look.color, ms=5, label=arm)
+    ax.set_xticks(100 * np.sort(rows[fraction].unique()))
+    ax.grid(axis="y", linewidth=0.6)
+    ax.set_xlabel("labels changed at a shift (%)")
+    ax.set_ylabel(with_direction(metric, label, unit))
+    seeds = counted(rows.groupby(["arm", fraction])["seed"].nunique(), "seed")
+    finish(ax, f"Mean{' and 95 % interval' if means['count'].max() > 1 else ''} over {seeds}")
+    label_ends(ax, drawn)
+    return ax

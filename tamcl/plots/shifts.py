@@ -1,0 +1,57 @@
+"""What happens around a shift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tamcl.errors import InputError
+from tamcl.metrics import recovery_curves
+from tamcl.metrics.adaptation import WINDOW
+from tamcl.plots.axes import draw_bands, finish, label_ends, new_axes
+from tamcl.plots.seeds import and_interval, counted, mean_interval, seeds_of
+from tamcl.plots.style import looks_of, rule
+
+
+def recovery(
+    online: pd.DataFrame,
+    *,
+    arms: Sequence[str] | None = None,
+    before: int = 30,
+    window: int = WINDOW,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw accuracy around a shift, all shifts laid on one another: how deep the drop, how fast the way back.
+
+    Parameters
+    ----------
+    online : DataFrame
+        Rows of the ``online`` table, one learning rate an arm; the first experience begins without a shift.
+    arms : sequence of str, optional
+        All arms of the study in their order; those in the table if absent.
+    before : int
+        Mini-batches shown before the shift.
+    window : int
+        Mini-batches averaged, counted from each one on, as in the metrics of recovery.
+    ax : Axes, optional
+        Where to draw.
+    """
+    drawn = looks_of(online, arms, "recovery")
+    curves = recovery_curves(online, before=before, window=window)
+    if curves.empty:
+        raise InputError("recovery: the stream has a single experience, and so no shift to align at")
+    points = curves.rename(columns={"since_shift": "at"}).assign(
+        accuracy=100 * curves["accuracy"], part=curves["since_shift"] >= 0
+    )
+    ax = ax or new_axes(5.6, 3.7)
+    ax.axvline(0, **rule())
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "accuracy"), drawn)
+    ax.set_xlim(points["at"].min(), points["at"].max())
+    ax.set_xlabel(f"mini-batches since the shift (of {online['n'].max()} examples)")
+    ax.set_ylabel(f"accuracy over the next {window} (%)")
+    shifts = counted(curves["n_shifts"].iloc[[0]], "shift")
+    finish(ax, f"Mean over {shifts}{and_interval(online)} over {seeds_of(online)}")
+    label_ends(ax, drawn)
+    return ax

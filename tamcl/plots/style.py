@@ -1,0 +1,84 @@
+"""How an arm is drawn, the same in every picture, and the colours of a light and a dark page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import pandas as pd
+
+from tamcl.errors import InputError
+
+
+class Look(NamedTuple):
+    """How an arm is drawn."""
+
+    color: str
+    line: str
+    marker: str
+
+
+KNOWN = {
+    "sgdm": Look("#0072B2", "-", "o"),
+    "tam": Look("#D55E00", "-", "s"),
+    "tam_frozen": Look("#E69F00", "--", "D"),
+    "adam": Look("#009E73", "-", "^"),
+    "adatam": Look("#CC79A7", "-", "v"),
+    "adam_cm": Look("#56B4E9", "-", "p"),
+}
+"""Looks of the arms that the scenarios bring, in the colours of Okabe and Ito (Color Universal Design, 2008)."""
+
+OTHERS = ("#8C6BB1", "#A6761D", "#7F8790", "#B5A800", "#2A9D8F", "#E0567A")
+"""Colours of all other arms in their order; after the last the first comes again with another line."""
+
+
+def looks(arms: Iterable[str]) -> dict[str, Look]:
+    """Return the look of every arm: well-known arms have their own, others take the next free one in their order.
+
+    Examples
+    --------
+    >>> looks(["tam", "mine", "yours"])["mine"]
+    Look(color='#8C6BB1', line='-', marker='X')
+    """
+    arms = list(dict.fromkeys(arms))
+    others = [arm for arm in arms if arm not in KNOWN]
+    free = {
+        arm: Look(OTHERS[i % len(OTHERS)], ("-", "--", ":", "-.")[i // len(OTHERS) % 4], "X*<>hd"[i % 6])
+        for i, arm in enumerate(others)
+    }
+    return {arm: KNOWN[arm] if arm in KNOWN else free[arm] for arm in arms}
+
+
+def looks_of(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict[str, Look]:
+    """Return the looks to draw with, after checking that every arm stands at one learning rate of one scenario."""
+    if table.empty:
+        raise InputError(f"{what}: the table has no rows to draw")
+    for column, words in (("scenario", "scenarios"), ("lr", "learning rates")):
+        several = table.groupby("arm")[column].nunique().loc[lambda counts: counts > 1]
+        if len(several):
+            raise InputError(f"{what}: arm '{several.index[0]}' stands at {several.iloc[0]} {words}; pass rows of one")
+    return looks(arms if arms is not None else table["arm"])
+
+
+def theme(dark: bool = False) -> dict[str, Any]:
+    """Return the matplotlib settings of a figure on a light or a dark page, for ``matplotlib.rc_context``."""
+    ink, paper, grid = ("#E4E7EB", "#15191F", "#363D47") if dark else ("#1F2430", "#FFFFFF", "#DDE1E6")
+    ground = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), paper)
+    lines = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink)
+    return {"font.size": 9.0, "axes.linewidth": 0.8, "grid.color": grid, **ground, **lines}
+
+
+def ink() -> str:
+    """Return the colour of text and lines that belong to no arm."""
+    return str(mpl.rcParams["text.color"])
+
+
+def paper() -> str:
+    """Return the colour of the ground."""
+    return str(mpl.rcParams["axes.facecolor"])
+
+
+def rule() -> dict[str, Any]:
+    """Return how a shift or a zero line is drawn: behind the data and quieter."""
+    return {"color": ink(), "linewidth": 0.8, "linestyle": (0, (1, 2)), "alpha": 0.7, "zorder": 0.9}

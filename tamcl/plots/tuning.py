@@ -1,0 +1,141 @@
+"""How an arm was tuned: its score over the learning rate, and what more trials would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tamcl.errors import InputError
+from tamcl.plots.axes import WIDE, finish, label_ends, new_axes
+from tamcl.plots.labels import metric_axis
+from tamcl.plots.seeds import counted
+from tamcl.plots.style import looks
+
+
+def lr_sensitivity(
+    tuning: pd.DataFrame,
+    *,
+    score: str = "online_accuracy",
+    arms: Sequence[str] | None = None,
+    plateaus: pd.DataFrame | None = None,
+    rules: Mapping[str, float] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the score on the tuning seeds against the learning rate: was every arm tuned, and how much does it matter?
+
+    A ring marks the chosen learning rate, with an arrow where it is an end of the grid, so that a better one may lie
+    beyond; a cross on the lower edge marks one at which a seed diverged or failed.
+
+    Parameters
+    ----------
+    tuning : DataFrame
+        What ``tamcl.tuning.select`` returns: arm, lr, score, n_seeds, n_diverged, chosen; or the rows of one metric of
+        ``tamcl.tuning.by_lr``.
+    score : str
+        The metric that ``score`` holds.
+    arms : sequence of str, optional
+        All arms of the study in their order; those in the table if absent.
+    plateaus : DataFrame, optional
+        What ``tamcl.tuning.plateau`` returns; each arm's range of nearly as good rates is drawn broad.
+    rules : mapping of str to float, optional
+        The learning rate that a rule says for an arm, such as one that carries it over from another arm; a triangle on
+        the upper edge marks it.
+    ax : Axes, optional
+        Where to draw.
+    """
+    if tuning.empty:
+        raise InputError("lr_sensitivity: the table has no rows to draw")
+    drawn = looks(arms if arms is not None else tuning["arm"])
+    label, unit, factor = metric_axis(score)
+    ax = ax or new_axes(*WIDE)
+    ax.set_xscale("log")
+    for arm, look in drawn.items():
+        rows = tuning[tuning["arm"] == arm].sort_values("lr")
+        if rows.empty:
+            continue
+        good = rows[(rows["n_diverged"] == 0) & rows["score"].notna()]
+        ax.plot(good["lr"], factor * good["score"], look.marker, ls=look.line, color=look.color, ms=5, label=arm)
+        chosen = rows[rows["chosen"]]
+        ax.plot(chosen["lr"], factor * chosen["score"], "o", color=look.color, mfc="none", ms=13)
+        _point_beyond(ax, chosen.assign(score=factor * chosen["score"]), rows["lr"], look.color)
+        if plateaus is not None:
+            ends = plateaus[plateaus["arm"] == arm]
+            for low, high in ends[["lr_low", "lr_high"]].to_numpy(dtype=np.float64):
+                near = good[good["lr"].between(low, high)]
+                broad: dict[str, Any] = {
+                    "color": look.color,
+                    "alpha": 0.25,
+                    "lw": 9,
+                    "solid_capstyle": "round",
+                    "zorder": 1.5,
+                }
+                ax.plot(near["lr"], factor * near["score"], **broad)
+        if rules is not None and arm in rules:
+            ax.plot([rules[arm]], [0.97], "v", color=look.color, ms=7, transform=ax.get_xaxis_transform())
+        broken = rows.drop(index=good.index)["lr"]
+        ax.plot(broken, np.full(len(broken), 0.03), "x", color=look.color, transform=ax.get_xaxis_transform())
+    ax.grid(axis="y", linewidth=0.6)
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel(f"{label} ({unit})" if unit else label)
+    signs = {
+        "; arrow: better ones may lie beyond": "on_edge" in tuning and tuning["on_edge"].any(),
+        "; cross: diverged or failed": (tuning["n_diverged"] > 0).any(),
+        "; broad: nearly as good": plateaus is not None,
+        "; triangle: by the rule": rules is not None,
+    }
+    said = "".join(text for text, drawn_so in signs.items() if drawn_so)
+    finish(ax, f"Mean over {counted(tuning['n_seeds'], 'tuning seed')}; ring: chosen{said}")
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def _point_beyond(ax: Axes, chosen: pd.DataFrame, grid: pd.Series, color: str) -> None:
+    """Draw an arrow out of the grid at each chosen learning rate that is its end."""
+    if "on_edge" not in chosen:
+        return
+    for lr, score in chosen.loc[chosen["on_edge"], ["lr", "score"]].to_numpy(dtype=np.float64):
+        side = 1 if lr == grid.max() else -1
+        arrow = {"arrowstyle": "<-", "color": color, "lw": 1.6, "shrinkB": 8}
+        ax.annotate("", (lr, score), (26 * side, 0), textcoords="offset points", arrowprops=arrow)
+
+
+def expected_best(
+    expected: pd.DataFrame, *, score: str = "online_accuracy", arms: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw how good the best of n learning rates is on average: compare arms above the same number of trials.
+
+    Parameters
+    ----------
+    expected : DataFrame
+        What ``tamcl.tuning.expected_best`` returns: scenario, arm, trials, expected.
+    score : str
+        The metric that was tuned for.
+    arms : sequence of str, optional
+        All arms of the study in their order; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    if expected.empty:
+        raise InputError("expected_best: the table has no rows to draw")
+    if expected["scenario"].nunique() > 1:
+        raise InputError(f"expected_best: {expected['scenario'].nunique()} scenarios; pass rows of one")
+    drawn = looks(arms if arms is not None else expected["arm"])
+    label, unit, factor = metric_axis(score)
+    ax = ax or new_axes(5.6, 3.7)
+    for arm, look in drawn.items():
+        rows = expected[expected["arm"] == arm].sort_values("trials")
+        if len(rows):
+            values = factor * rows["expected"]
+            ax.plot(rows["trials"], values, look.marker, ls=look.line, color=look.color, ms=5, label=arm)
+    trials = int(expected["trials"].max())
+    ax.set_xticks(range(1, trials + 1, -(-trials // 12)))
+    ax.grid(axis="y", linewidth=0.6)
+    ax.set_xlabel("trials (learning rates tried)")
+    ax.set_ylabel(f"{label} ({unit})" if unit else label)
+    finish(ax, "Expected best on the tuning seeds, by the number of trials")
+    label_ends(ax, drawn)
+    return ax

@@ -1,0 +1,33 @@
+"""Tables to draw, and what was drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from tamcl.results import Results
+
+SMALL = ["sgdm", "tam", "adam"]
+
+
+def tuning_table(results: Results) -> pd.DataFrame:
+    tuned = results.phase(results.metrics, "tune").query("metric == 'online_accuracy'")
+    table = tuned.groupby(["scenario", "arm", "lr"], as_index=False).agg(
+        score=("value", "mean"), n_seeds=("seed", "size")
+    )
+    return table.assign(n_diverged=0, chosen=table["score"] == table.groupby("arm")["score"].transform("max"))
+
+
+def sweep(results: Results) -> pd.DataFrame:
+    """The study's metrics as if they were of two fractions; at the larger one everything is 0.1 lower."""
+    metrics = results.phase(results.metrics)
+    other = metrics.assign(scenario="other", lr=metrics["lr"] / 2, value=metrics["value"] - 0.1)
+    return pd.concat([metrics.assign(fraction=0.2), other.assign(fraction=0.8)], ignore_index=True)
+
+
+def line(ax: Axes, label: str) -> np.ndarray:
+    """The points of the line with that label, without the gaps at shifts."""
+    found = next(line for line in ax.lines if line.get_label() == label)
+    points = np.asarray(found.get_xydata(), dtype=float)
+    return points[~np.isnan(points).any(axis=1)]

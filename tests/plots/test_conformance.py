@@ -1,0 +1,70 @@
+"""What holds for every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tamcl import plots
+from tamcl.errors import InputError
+from tamcl.results import Results
+from tests.plots.helpers import sweep, tuning_table
+
+
+def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFrame, dict[str, Any]]]:
+    return {
+        "online_accuracy": (plots.online_accuracy, results.phase(results.online), {}),
+        "online_loss": (plots.online_loss, results.phase(results.online), {}),
+        "recovery": (plots.recovery, results.phase(results.online), {}),
+        "accuracy_matrix": (plots.accuracy_matrix, results.phase(results.eval), {"arm": "tam"}),
+        "summary": (plots.summary, results.phase(results.metrics), {"metric": "forgetting"}),
+        "lr_sensitivity": (plots.lr_sensitivity, tuning_table(results), {}),
+        "forgetting_against_learning": (plots.forgetting_against_learning, results.phase(results.metrics), {}),
+        "accuracy_by_fraction": (plots.accuracy_by_fraction, sweep(results), {}),
+        "paired_differences": (plots.paired_differences, results.comparisons, {"metric": "online_accuracy"}),
+    }
+
+
+NAMES = ["online_accuracy", "online_loss", "recovery", "accuracy_matrix", "summary", "lr_sensitivity"]
+NAMES += ["forgetting_against_learning", "accuracy_by_fraction", "paired_differences"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_draws_on_the_given_axes_and_leaves_the_table_alone(study: Results, name: str) -> None:
+    plot, table, options = tables(study)[name]
+    before, ax = table.copy(deep=True), Figure().add_subplot()
+    assert plot(table, ax=ax, **options) is ax
+    pd.testing.assert_frame_equal(table, before)
+    assert ax.get_xlabel()
+    assert ax.get_ylabel() or [label.get_text() for label in ax.get_yticklabels()]
+    assert "seed" in ax.get_title(loc="left")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_of_its_own_is_unknown_to_pyplot(study: Results, name: str) -> None:
+    plot, table, options = tables(study)[name]
+    assert plot(table, **options).figure is not None
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])  # a single arm has nothing to be compared with
+def test_one_arm_and_one_seed(single: Results, name: str) -> None:
+    plot, table, options = tables(single)[name]
+    ax = plot(table, **options)
+    ax.figure.savefig(Path("/dev/null"), format="png")
+    assert "interval" not in ax.get_title(loc="left")
+    assert "1 seed" in ax.get_title(loc="left") or "1 tuning seed" in ax.get_title(loc="left")
+
+
+@pytest.mark.parametrize("name", NAMES[:-1])
+def test_an_empty_table_is_refused(study: Results, name: str) -> None:
+    plot, table, options = tables(study)[name]
+    with pytest.raises(InputError, match=name):
+        plot(table.iloc[:0], **options)

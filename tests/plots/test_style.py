@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+
+from tamcl import plots
+from tamcl.results import Results
+from tests.plots.helpers import SMALL, tuning_table
+from tests.synthetic_study import ARMS
+
+
+def test_looks_differ() -> None:
+    arms = [*ARMS, *(f"arm{i}" for i in range(20))]
+    found = plots.looks(arms)
+    assert len({(look.color, look.line) for look in found.values()}) == len(arms)
+    assert plots.looks(["adam", "tam"])["tam"] == found["tam"]
+
+
+def test_an_arm_has_the_same_colour_in_every_picture(study: Results) -> None:
+    arms = ["mine", *SMALL, "yours"]
+    colors = {arm: look.color for arm, look in plots.looks(arms).items()}
+    rename = {"adam": "yours"}
+    pictures = [
+        plots.online_accuracy(study.phase(study.online).replace({"arm": rename}), arms=arms),
+        plots.summary(study.phase(study.metrics).replace({"arm": rename}), metric="forgetting", arms=arms),
+        plots.lr_sensitivity(tuning_table(study).replace({"arm": rename}), arms=arms),
+    ]
+    for ax in pictures:
+        drawn = {line.get_label(): line.get_color() for line in ax.lines if line.get_label() in arms}
+        assert drawn == {arm: colors[arm] for arm in drawn}
+        assert "yours" in drawn
+
+
+def test_theme_turns_ink_and_paper(study: Results) -> None:
+    light, dark = plots.theme(), plots.theme(dark=True)
+    assert light.keys() == dark.keys()
+    assert light["axes.facecolor"] != dark["axes.facecolor"]
+    with plt.rc_context(dark):
+        ax = plots.summary(study.phase(study.metrics), metric="forgetting")
+    assert to_hex(ax.get_facecolor()) == dark["axes.facecolor"].lower()
+    assert ax.title.get_color() == dark["text.color"]
