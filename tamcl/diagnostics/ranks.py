@@ -44,7 +44,7 @@ class ApproximateRank(Diagnostic):
 
     References
     ----------
-    Loss of Plasticity in Deep Continual Learning, 2023, https://arxiv.org/abs/2306.13812
+    Harnessing Structures for Value-Based Planning and Reinforcement Learning, 2019, https://arxiv.org/abs/1909.12255
     """
 
     def __init__(self, *, share: float = 0.99) -> None:
@@ -62,7 +62,8 @@ class StableRank(Diagnostic):
         \min \Bigl\{ k : \sum_{i \le k} \sigma_i \ge 0.99 \sum_j \sigma_j \Bigr\}
 
     In the study of plasticity this goes by the name of stable rank (srank); in numerical linear algebra that name is
-    another quantity's, the sum of squares over the largest square.
+    another quantity's, the sum of squares over the largest square. The paper below calls it effective rank, which here
+    is another quantity, too.
 
     Parameters
     ----------

@@ -92,14 +92,23 @@ __all__ = [
 ]
 
 _GEM = "Gradient Episodic Memory for Continual Learning, 2017, https://arxiv.org/abs/1706.08840"
-_RWALK = "Riemannian Walk for Incremental Learning, 2018, eq. 3, https://arxiv.org/abs/1801.10112"
-_MER = "Learning to Learn without Forgetting, 2019, https://arxiv.org/abs/1810.11910"
+_RWALK = (
+    "Riemannian Walk for Incremental Learning: Understanding Forgetting and Intransigence, 2018, eq. 3, "
+    "https://arxiv.org/abs/1801.10112"
+)
+_MER = (
+    "Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference, 2018, "
+    "https://arxiv.org/abs/1810.11910"
+)
 _GAMA = "On evaluating stream learning algorithms, 2013, https://doi.org/10.1007/s10994-012-5320-9"
-_TAG = "TAG: Task-based Accumulated Gradients for Lifelong learning, 2021, https://arxiv.org/abs/2105.05155"
+_TAG = "Code of TAG: Task-based Accumulated Gradients for Lifelong learning, 2021, https://arxiv.org/abs/2105.05155"
 _AVALANCHE = "Avalanche: an End-to-End Library for Continual Learning, 2021, https://arxiv.org/abs/2104.00405"
 _SURVEY = "A Comprehensive Empirical Evaluation on Online Continual Learning, 2023, https://arxiv.org/abs/2308.10328"
-_GAP = "Continual evaluation for lifelong learning, 2023, section 3, https://arxiv.org/abs/2205.13452"
-_AGEM = "Efficient Lifelong Learning with A-GEM, 2019, section 3, https://arxiv.org/abs/1812.00420"
+_GAP = (
+    "Continual evaluation for lifelong learning: Identifying the stability gap, 2022, its WC-ACC, "
+    "https://arxiv.org/abs/2205.13452"
+)
+_AGEM = "Efficient Lifelong Learning with A-GEM, 2018, eq. 5, https://arxiv.org/abs/1812.00420"
 _OWN = "tamcl's own definition: see tamcl.metrics."
 
 METRICS: dict[str, Metric] = {

@@ -387,7 +387,7 @@ def learning_curve_area(correct: ArrayLike, n: ArrayLike, experience: ArrayLike)
 
     References
     ----------
-    Efficient Lifelong Learning with A-GEM, 2019, section 3, https://arxiv.org/abs/1812.00420
+    Efficient Lifelong Learning with A-GEM, 2018, equations 4 and 5, https://arxiv.org/abs/1812.00420
 
     Examples
     --------

@@ -28,7 +28,8 @@ def intransigence(R: ArrayLike, reference: ArrayLike) -> float:
 
     .. math:: I = \frac{1}{T} \sum_{j=0}^{T-1} \big( a^*_j - R_{j,j} \big)
 
-    with :math:`a^*_j` the accuracy on experience j that a reference model reaches. The paper's reference is trained on
+    with :math:`a^*_j` the accuracy on experience j that a reference model reaches. The paper has :math:`I_j` of one
+    experience, and reports that of the last; the mean over all of them is tamcl's. The paper's reference is trained on
     the data of all experiences up to j together. Assumption: any reference is allowed, and tamcl's tables take the
     restart oracle, made anew at each shift, which is the only one that is defined where labels contradict each other.
 
@@ -46,7 +47,7 @@ def intransigence(R: ArrayLike, reference: ArrayLike) -> float:
 
     References
     ----------
-    Riemannian Walk for Incremental Learning: Understanding Forgetting and Intransigence, 2018, section 3,
+    Riemannian Walk for Incremental Learning: Understanding Forgetting and Intransigence, 2018, equation 4,
     https://arxiv.org/abs/1801.10112
 
     Examples

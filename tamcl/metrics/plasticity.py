@@ -123,6 +123,7 @@ def sample_plasticity(before: ArrayLike, after: ArrayLike, *, epsilon: float = 1
         1 - \frac{L_t(\theta_{t+1})}{\max(L_t(\theta_t), \epsilon)} \Big) \Big)
 
     It follows the learning rate directly, whatever is learnt: a larger step removes more of the loss of one mini-batch.
+    The paper trains on single samples, and reports how far this mean falls from the first part of a stream to the last.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ Three definitions of forgetting on one matrix, ``[[.60, -, -], [.90, .80, -], [.
 name                   taken for what was known of j          value   also in
 =====================  =====================================  ======  ==============================================
 ``forgetting``         best of rows j to T - 2                 0.075  Riemannian Walk, eq. 3; continuum
-``forgetting_max``     best of rows j to T - 1                 0.100  TAG; mammoth; CL-Gym
+``forgetting_max``     best of rows j to T - 1                 0.100  the code of TAG; mammoth; CL-Gym
 ``forgetting_first``   row j, right after training            -0.075  Avalanche; minus ``backward_transfer``
 =====================  =====================================  ======  ==============================================
 
@@ -70,10 +70,11 @@ def forgetting(R: ArrayLike) -> float:
     .. math:: F = \frac{1}{T-1} \sum_{j=0}^{T-2} \Big( \max_{j \le l < T-1} R_{l,j} - R_{T-1,j} \Big)
 
     The best is taken over the rows from the one that trained experience j to the last but one, so that F is negative
-    where the last experience made earlier ones better than they ever were. Other definitions that go by this name:
-    with the last row inside the maximum F cannot be negative (``forgetting_max``); with :math:`R_{j,j}` for the maximum
-    it is minus ``backward_transfer`` (``forgetting_first``); with the rows before j inside the maximum a lucky accuracy
-    on an experience not yet trained counts as knowledge.
+    where the last experience made earlier ones better than they ever were. (The paper writes :math:`l < T-1` alone, but
+    its matrix has no entries above the diagonal.) Other definitions that go by this name: with the last row inside the
+    maximum F cannot be negative (``forgetting_max``); with :math:`R_{j,j}` for the maximum it is minus
+    ``backward_transfer`` (``forgetting_first``); with the rows before j inside the maximum a lucky accuracy on an
+    experience not yet trained counts as knowledge.
 
     Parameters
     ----------
@@ -131,8 +132,8 @@ def forgetting_max(R: ArrayLike) -> float:
 
     References
     ----------
-    TAG: Task-based Accumulated Gradients for Lifelong learning, 2021, https://arxiv.org/abs/2105.05155; the library
-    mammoth computes it so, too.
+    The released code of TAG: Task-based Accumulated Gradients for Lifelong learning, 2021,
+    https://arxiv.org/abs/2105.05155; the library mammoth computes it so, too.
 
     Examples
     --------
@@ -243,7 +244,7 @@ def learning_accuracy(R: ArrayLike) -> float:
 
     References
     ----------
-    Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference, 2019,
+    Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference, 2018,
     https://arxiv.org/abs/1810.11910
 
     Examples
@@ -264,8 +265,8 @@ def average_anytime_accuracy(R: ArrayLike) -> float:
 
     .. math:: AAA = \frac{1}{T} \sum_{i=0}^{T-1} \frac{1}{i+1} \sum_{j=0}^{i} R_{i,j}
 
-    The papers test within an experience too. Assumption: here a model is tested after each experience only, so that
-    the times are the T boundaries.
+    The paper tests after every mini-batch. Assumption: here a model is tested after each experience only, so that the
+    times are the T boundaries; that mean is also known as average incremental accuracy.
 
     Parameters
     ----------
@@ -303,8 +304,8 @@ def retained(R: ArrayLike) -> float:
 
     .. math:: \frac{1}{T-1} \sum_{j=0}^{T-2} R_{T-1,j}
 
-    ``average_accuracy`` without the experience trained last, which every optimizer still knows. (Where the literature
-    speaks of retained accuracy it mostly means ``average_accuracy`` itself.)
+    ``average_accuracy`` without the experience trained last, which every optimizer still knows. (The retained accuracy
+    of the paper that ``learning_accuracy`` is from is ``average_accuracy`` itself.)
 
     Parameters
     ----------
@@ -361,7 +362,7 @@ def worst_case_accuracy(R: ArrayLike) -> float:
 
     References
     ----------
-    Continual evaluation for lifelong learning: Identifying the stability gap, 2023, section 3,
+    Continual evaluation for lifelong learning: Identifying the stability gap, 2022, its WC-ACC,
     https://arxiv.org/abs/2205.13452
 
     Examples

@@ -31,7 +31,7 @@ class SlimResNet18(nn.Module):
 
     References
     ----------
-    P. Malviya, B. Ravindran, S. Chandar, "TAG: Task-based Accumulated Gradients for Lifelong Learning", 2021,
+    P. Malviya, B. Ravindran, S. Chandar, "TAG: Task-based Accumulated Gradients for Lifelong learning", 2021,
     https://arxiv.org/abs/2105.05155. D. Lopez-Paz, M. Ranzato, "Gradient Episodic Memory for Continual Learning", 2017,
     https://arxiv.org/abs/1706.08840
 

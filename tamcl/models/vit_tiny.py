@@ -30,9 +30,9 @@ class ViTTiny(nn.Module):
 
     References
     ----------
-    A. Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020, https://arxiv.org/abs/2010.11929. H. Touvron et al.,
-    "Training data-efficient image transformers & distillation through attention", 2020,
-    https://arxiv.org/abs/2012.12877
+    A. Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image Recognition at Scale", 2020,
+    https://arxiv.org/abs/2010.11929. H. Touvron et al., "Training data-efficient image transformers & distillation
+    through attention", 2020, https://arxiv.org/abs/2012.12877
 
     Examples
     --------

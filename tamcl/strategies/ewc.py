@@ -37,7 +37,8 @@ class EWC(Anchored):
     References
     ----------
     J. Kirkpatrick et al., "Overcoming catastrophic forgetting in neural networks", 2016,
-    https://arxiv.org/abs/1612.00796. J. Schwarz et al., "Progress & Compress", 2018, https://arxiv.org/abs/1805.06370
+    https://arxiv.org/abs/1612.00796. J. Schwarz et al., "Progress & Compress: A scalable framework for continual
+    learning", 2018, https://arxiv.org/abs/1805.06370
     """
 
     def __init__(self, *, strength: float = 100.0, decay: float | None = None, **common: Unpack[Common]) -> None:

@@ -19,8 +19,9 @@ class MAS(Anchored):
         \Omega \leftarrow \alpha \, \Omega + (1 - \alpha) \, E \left| \nabla_\theta \lVert f(x) \rVert^2 \right|
 
     Use it where labels cannot be trusted: importance does not depend on them. As in Avalanche's ``MASPlugin``, the mean
-    is over mini-batches; unlike there, the model is in evaluation mode, so that measuring does not move batch norm's
-    running means, and only logits of the task itself count.
+    is over mini-batches and :math:`\alpha` mixes old and new; the paper takes single examples and adds new to old.
+    Unlike in the plugin, the model is in evaluation mode, so that measuring does not move batch norm's running means,
+    and only logits of the task itself count.
 
     Parameters
     ----------

@@ -25,8 +25,8 @@ class RotatedInputs(InputShift):
 
     Notes
     -----
-    Assumption: the rotated digits of GEM have one random angle in each of ``experiences`` equal parts of 180 degrees;
-    the even angles are the lower ends of these parts.
+    The released code of GEM draws one random angle in each of ``experiences`` equal parts of 180 degrees; the even
+    angles are the lower ends of these parts.
 
     Examples
     --------

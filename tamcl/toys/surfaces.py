@@ -103,7 +103,8 @@ def ackley(points: Tensor) -> Tensor:
 
     References
     ----------
-    A connectionist machine for genetic hillclimbing, 1987, https://doi.org/10.1007/978-1-4613-1997-9
+    A connectionist machine for genetic hillclimbing, 1987, https://doi.org/10.1007/978-1-4613-1997-9, for two numbers;
+    Evolutionary Algorithms in Theory and Practice, 1996, for n
     """
     # the derivative of vector_norm at 0 is 0, that of a square root is not a number
     radius = torch.linalg.vector_norm(points, dim=-1) / math.sqrt(points.shape[-1])
