@@ -407,7 +407,7 @@ def continual_worst_case_accuracy(R: ArrayLike, lowest: ArrayLike) -> float:
 
     References
     ----------
-    Continual evaluation for lifelong learning: Identifying the stability gap, 2023,
+    Continual evaluation for lifelong learning: Identifying the stability gap, 2022, its WC-ACC,
     https://arxiv.org/abs/2205.13452
 
     Examples
@@ -457,8 +457,8 @@ def stability_gap(R: ArrayLike, lowest: ArrayLike) -> float:
 
     References
     ----------
-    tamcl's own number for what Continual evaluation for lifelong learning: Identifying the stability gap, 2023,
-    https://arxiv.org/abs/2205.13452, shows in curves.
+    tamcl's own number for what is seen in the curves of Continual evaluation for lifelong learning: Identifying the
+    stability gap, 2022, https://arxiv.org/abs/2205.13452
 
     Examples
     --------

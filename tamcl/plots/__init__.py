@@ -18,7 +18,7 @@ from tamcl.plots.metrics import accuracy_by_fraction, forgetting_against_learnin
 from tamcl.plots.online import online_accuracy, online_loss
 from tamcl.plots.ranks import critical_differences
 from tamcl.plots.seeds import mean_interval
-from tamcl.plots.shifts import recovery
+from tamcl.plots.shifts import recovery, stability
 from tamcl.plots.style import Look, looks, theme
 from tamcl.plots.tuning import expected_best, lr_sensitivity
 
@@ -39,6 +39,7 @@ __all__ = [
     "online_loss",
     "paired_differences",
     "recovery",
+    "stability",
     "summary",
     "theme",
     "with_direction",

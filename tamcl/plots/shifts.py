@@ -55,3 +55,35 @@ def recovery(
     finish(ax, f"Mean over {shifts}{and_interval(online)} over {seeds_of(online)}")
     label_ends(ax, drawn)
     return ax
+
+
+def stability(curves: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
+    """Draw the accuracy on earlier experiences after a shift, all shifts laid on one another: the stability gap.
+
+    A dip that comes back before the experience ends is the gap; what is still lost at its end is forgetting. The lines
+    end with the shortest experience, so that all of a line is of the same shifts.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        What ``tamcl.metrics.stability_curves`` returns, one learning rate an arm.
+    arms : sequence of str, optional
+        All arms of the study in their order; those in the table if absent.
+    ax : Axes, optional
+        Where to draw.
+    """
+    drawn = looks_of(curves, arms, "stability")
+    curves = curves[curves["n_shifts"] == curves.groupby(["arm", "seed"])["n_shifts"].transform("max")]
+    start = curves.groupby(["arm", "seed"], as_index=False)["n_shifts"].max().assign(since_shift=0, change=0.0)
+    points = pd.concat([start, curves], ignore_index=True)
+    points = points.assign(at=points["since_shift"], change=100 * points["change"], part=0)
+    ax = ax or new_axes(5.6, 3.7)
+    ax.axhline(0, **rule())
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "change"), drawn)
+    ax.set_xlim(0, points["at"].max())
+    ax.set_xlabel("updates since the shift")
+    ax.set_ylabel("change of accuracy on\nearlier experiences (points)")
+    shifts = counted(start["n_shifts"], "shift")
+    finish(ax, f"Mean over {shifts}{and_interval(curves)} over {seeds_of(curves)}")
+    label_ends(ax, drawn)
+    return ax

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from tamcl import plots, tuning
+from tamcl.metrics import stability_curves
 from tamcl.report.reading import Study
 from tamcl.results import write_atomic
 
@@ -97,6 +98,15 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Recovery after a shift",
             "All shifts laid on one another at 0: how deep accuracy falls, and how fast it comes back.",
             lambda layout: _single(layout, 3.7, plots.recovery, study.online, arms=study.arms),
+        )
+    curves = stability_curves(study.continual, study.evaluated)
+    if curves["change"].notna().any():
+        yield Drawing(
+            "stability",
+            "Earlier experiences after a shift",
+            "Accuracy on earlier experiences while a later one is trained, less what it was before the shift. A dip"
+            " that comes back is the stability gap; what is still lost at the end is forgetting.",
+            lambda layout: _single(layout, 3.7, plots.stability, curves, arms=study.arms),
         )
     if _diagnosed(study):
         yield Drawing(

@@ -82,6 +82,11 @@ class Study:
         return self._reported(self.results.diagnostics)
 
     @cached_property
+    def continual(self) -> pd.DataFrame:
+        """Tests inside experiences of the reported runs that ended well."""
+        return self._reported(self.results.continual)
+
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """Metrics of the reported runs that ended well."""
         return self._reported(self.results.metrics)

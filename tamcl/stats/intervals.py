@@ -39,7 +39,8 @@ def interval(differences: ArrayLike, *, confidence: float = 0.95) -> tuple[float
     References
     ----------
     Better bootstrap confidence intervals, 1987, https://doi.org/10.1080/01621459.1987.10478410;
-    What Teachers Should Know About the Bootstrap, 2015, https://arxiv.org/abs/1411.5279
+    What Teachers Should Know about the Bootstrap: Resampling in the Undergraduate Statistics Curriculum, 2014,
+    https://arxiv.org/abs/1411.5279
 
     Examples
     --------
@@ -142,6 +143,8 @@ def median_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[flo
 def iqm(values: ArrayLike) -> float:
     """Return the interquartile mean: a quarter of the values is cut off at each end, rounded down; nan of none.
 
+    The reference takes it over the runs of all tasks together, tamcl over the seeds of one scenario.
+
     References
     ----------
     Deep Reinforcement Learning at the Edge of the Statistical Precipice, 2021, https://arxiv.org/abs/2108.13264
@@ -171,8 +174,8 @@ def iqm_interval(values: ArrayLike, *, confidence: float = 0.95) -> tuple[float,
 
     References
     ----------
-    Less vulnerable confidence and significance procedures for location based on a single sample, 1963,
-    https://www.jstor.org/stable/25049278
+    Less vulnerable confidence and significance procedures for location based on a single sample:
+    Trimming/Winsorization 1, 1963, https://www.jstor.org/stable/25049278
 
     Examples
     --------

@@ -26,6 +26,15 @@ def sweep(results: Results) -> pd.DataFrame:
     return pd.concat([metrics.assign(fraction=0.2), other.assign(fraction=0.8)], ignore_index=True)
 
 
+def curves(results: Results) -> pd.DataFrame:
+    """The study's online accuracy as if it were that on earlier experiences, less what it was before."""
+    rows = results.phase(results.online).query("experience > 0")
+    since = rows["step"] - rows.groupby(["arm", "seed", "experience"])["step"].transform("min") + 1
+    found = rows.assign(since_shift=since, change=rows["correct"] / rows["n"] - 0.5)
+    cell = ["scenario", "arm", "lr", "seed", "since_shift"]
+    return found.groupby(cell, as_index=False).agg(change=("change", "mean"), n_shifts=("change", "size"))
+
+
 def line(ax: Axes, label: str) -> np.ndarray:
     """The points of the line with that label, without the gaps at shifts."""
     found = next(line for line in ax.lines if line.get_label() == label)

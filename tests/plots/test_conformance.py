@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from tamcl import plots
 from tamcl.errors import InputError
 from tamcl.results import Results
-from tests.plots.helpers import sweep, tuning_table
+from tests.plots.helpers import curves, sweep, tuning_table
 
 
 def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFrame, dict[str, Any]]]:
@@ -23,6 +23,7 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
         "online_accuracy": (plots.online_accuracy, results.phase(results.online), {}),
         "online_loss": (plots.online_loss, results.phase(results.online), {}),
         "recovery": (plots.recovery, results.phase(results.online), {}),
+        "stability": (plots.stability, curves(results), {}),
         "accuracy_matrix": (plots.accuracy_matrix, results.phase(results.eval), {"arm": "tam"}),
         "summary": (plots.summary, results.phase(results.metrics), {"metric": "forgetting"}),
         "lr_sensitivity": (plots.lr_sensitivity, tuning_table(results), {}),
@@ -32,7 +33,7 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
     }
 
 
-NAMES = ["online_accuracy", "online_loss", "recovery", "accuracy_matrix", "summary", "lr_sensitivity"]
+NAMES = ["online_accuracy", "online_loss", "recovery", "stability", "accuracy_matrix", "summary", "lr_sensitivity"]
 NAMES += ["forgetting_against_learning", "accuracy_by_fraction", "paired_differences"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from tamcl import plots
 from tamcl.errors import InputError
 from tamcl.results import Results
-from tests.plots.helpers import line
+from tests.plots.helpers import curves, line
 
 
 def test_recovery_is_the_mean_over_shifts(study: Results) -> None:
@@ -21,6 +21,17 @@ def test_recovery_is_the_mean_over_shifts(study: Results) -> None:
     np.testing.assert_allclose(points[points[:, 0] == 0, 1], 100 * np.mean(expected) / 10)
     assert points[:, 0].min() == -30
     assert "2 shifts" in ax.get_title(loc="left")
+
+
+def test_stability_starts_at_no_change_and_is_the_mean_over_seeds(study: Results) -> None:
+    table = curves(study)
+    ax = plots.stability(table)
+    points = line(ax, "tam")
+    assert points[0].tolist() == [0, 0]
+    for since in (1, 17, 40):
+        mean = table[(table["arm"] == "tam") & (table["since_shift"] == since)]["change"].mean()
+        assert points[points[:, 0] == since, 1].item() == pytest.approx(100 * mean)
+    assert ax.get_title(loc="left") == "Mean over 2 shifts and 95 % interval over 4 seeds"
 
 
 def test_recovery_needs_a_shift(study: Results) -> None:
