@@ -206,6 +206,28 @@ def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A stud
 
 
 @app.command()
+def ranks(
+    directories: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Folders of studies.")],
+    metric: Annotated[str, typer.Option(help="What to rank by.")] = "online_accuracy",
+    out: Annotated[Path, typer.Option(help="Folder for table and picture.")] = Path("out/ranks"),
+) -> int:
+    """Rank the arms over several studies, and draw which of them are told apart."""
+    from tamcl.ranking import rank_studies, write_ranks
+
+    table = rank_studies(directories, metric)
+    width = max(len(arm) for arm in table["arm"])
+    for row in table.itertuples():
+        print(f"{row.arm:{width}}  {row.rank:.2f}")
+    first = table.iloc[0]
+    print(
+        f"{first['n_scenarios']} studies; ranks less than {first['critical_difference']:.2f} apart are not told apart"
+        f" (Nemenyi, 5 %); Friedman's test that no arm differs: p = {first['p_value']:.2g}"
+    )
+    print(f"picture: {write_ranks(table, out)}")
+    return 0
+
+
+@app.command()
 def check(
     optimizer: Annotated[str, typer.Argument(metavar="NAME[,KEY=VALUE...]", help="As tam or my.module:MyOpt,lr=0.1.")],
 ) -> int:

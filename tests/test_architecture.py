@@ -42,6 +42,7 @@ ALLOWED = {
     "verdicts": {"tamcl.metrics", "tamcl.stats"},
     "plots": {"tamcl.diagnostics", "tamcl.errors", "tamcl.metrics", "tamcl.plots"}
     | {"matplotlib", "numpy", "pandas", "scipy"},
+    "ranking": {"tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.results", "tamcl.stats", "pandas"},
     "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.verdicts"}
     | {"tamcl.optim", "tamcl.plots", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"},
 }
