@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from tamcl.errors import InputError
 from tamcl.plots.axes import WIDE, finish, label_ends, new_axes
@@ -52,7 +53,7 @@ def lr_sensitivity(
     drawn = looks(arms if arms is not None else tuning["arm"])
     label, unit, factor = metric_axis(score)
     ax = ax or new_axes(*WIDE)
-    ax.set_xscale("log")
+    _scale(ax, tuning["lr"])
     for arm, look in drawn.items():
         rows = tuning[tuning["arm"] == arm].sort_values("lr")
         if rows.empty:
@@ -91,6 +92,20 @@ def lr_sensitivity(
     finish(ax, f"Mean over {counted(tuning['n_seeds'], 'tuning seed')}; ring: chosen{said}")
     ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
+
+
+def _scale(ax: Axes, rates: pd.Series) -> None:
+    """Make the axis logarithmic, with labels as rates are written and no more of them than find room."""
+    low, high = rates.min(), rates.max()
+    decades = np.log10(high / low)
+    steps = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3 else (1,)
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    places = np.outer(powers, steps).ravel()
+    places = places[(places > 0.99 * low) & (places < 1.01 * high)]
+    ax.set_xscale("log")
+    ax.set_xticks(places[:: -(-len(places) // 5)] if len(places) > 1 else np.unique([low, high]))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _point_beyond(ax: Axes, chosen: pd.DataFrame, grid: pd.Series, color: str) -> None:

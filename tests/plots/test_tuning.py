@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,3 +71,17 @@ def test_expected_best_rises_with_the_trials(study: Results) -> None:
         plots.expected_best(table.iloc[:0])
     with pytest.raises(InputError, match="expected_best: 2 scenarios; pass rows of one"):
         plots.expected_best(pd.concat([table, table.assign(scenario="other")]))
+
+
+@pytest.mark.parametrize("low", [0.05, 0.025, 0.0015, 0.00005, 1e-7])
+def test_labels_of_learning_rates_do_not_touch(low: float) -> None:
+    rows = [("tam", lr, 0.8, 3, 0, lr == 0.05) for lr in dict.fromkeys([low, 0.05])]
+    tuning = pd.DataFrame(rows, columns=["arm", "lr", "score", "n_seeds", "n_diverged", "chosen"])
+    figure = Figure(figsize=(3.7, 2.5), layout="constrained")
+    ax = plots.lr_sensitivity(tuning, ax=figure.add_subplot())
+    figure.draw_without_rendering()
+    left, right = ax.get_xlim()
+    shown = [text for text in ax.get_xticklabels() if text.get_text() and left <= text.get_position()[0] <= right]
+    boxes = sorted((text.get_window_extent().x0, text.get_window_extent().x1) for text in shown)
+    assert boxes
+    assert all(end < start for (_, end), (start, _) in pairwise(boxes))
