@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from tamcl.metrics.tables import (
         by_experience,
         capacity,
+        diagnostic_curves,
         measure,
         recovery_curves,
         recovery_survival,
@@ -60,6 +61,7 @@ __all__ = [
     "by_experience",
     "capacity",
     "continual_worst_case_accuracy",
+    "diagnostic_curves",
     "drop",
     "end_accuracy",
     "end_accuracy_slope",
@@ -230,7 +232,7 @@ def find(name: str) -> Metric:
 
 _TABLES = {
     **dict.fromkeys(("by_experience", "capacity", "measure", "recovery_curves", "recovery_survival"), "tables"),
-    **dict.fromkeys(("shifts", "stability_curves", "windowed"), "tables"),
+    **dict.fromkeys(("diagnostic_curves", "shifts", "stability_curves", "windowed"), "tables"),
     **dict.fromkeys(("intransigences", "regrets"), "oracles"),
     "accuracy_matrix": "cells",
 }

@@ -176,6 +176,30 @@ def stability_curves(continual: pd.DataFrame, eval: pd.DataFrame) -> pd.DataFram
     return curves.astype(CELL | {"since_shift": "int64", "change": "float64", "n_shifts": "int64"})
 
 
+def diagnostic_curves(diagnostics: pd.DataFrame) -> pd.DataFrame:
+    """Return diagnostics after a shift, all shifts of a cell laid over each other at 0.
+
+    Parameters
+    ----------
+    diagnostics : pandas.DataFrame
+        Table of ``tamcl.results``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, lr, seed, diagnostic, tensor, since_shift (mini-batches; 0 is the first one after the
+        shift), value (mean over the shifts of the cell that have a finite one there) and n_shifts (how many have).
+    """
+    since_shift = diagnostics["step"] - diagnostics.groupby([*CELL, "experience"])["step"].transform("min")
+    later = (diagnostics["experience"] > 0) & np.isfinite(diagnostics["value"])
+    rows = diagnostics.assign(since_shift=since_shift)[later]
+    curves: pd.DataFrame = rows.groupby([*CELL, "diagnostic", "tensor", "since_shift"])["value"].agg(
+        value="mean", n_shifts="size"
+    )
+    columns = CELL | {"diagnostic": "str", "tensor": "str", "since_shift": "int64"}
+    return curves.reset_index().astype(columns | {"value": "float64", "n_shifts": "int64"})
+
+
 def by_experience(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame:
     """Return how each experience went, a row an experience of a cell: is the tenth learnt as well as the first?
 

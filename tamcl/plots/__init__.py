@@ -10,7 +10,7 @@ only some of them.
 
 from __future__ import annotations
 
-from tamcl.plots.diagnostic import diagnostics
+from tamcl.plots.diagnostic import diagnostics, diagnostics_after_shift
 from tamcl.plots.differences import paired_differences
 from tamcl.plots.labels import better_side, metric_axis, with_direction
 from tamcl.plots.matrix import accuracy_matrix
@@ -29,6 +29,7 @@ __all__ = [
     "better_side",
     "critical_differences",
     "diagnostics",
+    "diagnostics_after_shift",
     "expected_best",
     "forgetting_against_learning",
     "looks",

@@ -1,4 +1,4 @@
-"""What optimizer and model do over the whole stream."""
+"""What optimizer and model do over the whole stream, and after a shift."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from tamcl.diagnostics import FRACTIONS
 from tamcl.plots.axes import WIDE, draw_bands, finish, label_ends, mark_shifts, new_axes
-from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
+from tamcl.plots.seeds import and_interval, counted, mean_interval, seeds_of
 from tamcl.plots.style import looks_of
 
 
@@ -40,22 +40,60 @@ def diagnostics(
     ax : Axes, optional
         Where to draw.
     """
-    label = diagnostic.replace("_", " ") + (f" of {tensor}" if tensor else "")
-    found = (table["diagnostic"] == diagnostic) & (table["tensor"] == tensor) & np.isfinite(table["value"])
-    rows = table[found]
-    drawn = looks_of(rows, arms, f"diagnostics of '{diagnostic}'" + (f" of '{tensor}'" if tensor else ""))
-    fraction = diagnostic in FRACTIONS
+    rows, label = _rows_of(table, diagnostic, tensor)
+    drawn = looks_of(rows, arms, f"diagnostics of {_quoted(diagnostic, tensor)}")
     several = rows.groupby(["arm", "seed", "experience"]).size().max() > 1  # else a line broken at shifts has no length
-    points = rows.assign(
-        value=rows["value"] * (100 if fraction else 1), at=rows["step"], part=rows["experience"] if several else 0
-    )
+    points = rows.assign(at=rows["step"], part=rows["experience"] if several else 0)
     ax = ax or new_axes(*WIDE)
     shifts = mark_shifts(ax, table)
     draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
     if len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
         ax.set_xlim(0, table["step"].max() + 1)
     ax.set_xlabel("mini-batches seen")
-    ax.set_ylabel(f"{label} (%)" if fraction else label)
+    ax.set_ylabel(label)
     finish(ax, f"Mean{and_interval(rows)} over {seeds_of(rows)}{shifts}")
     label_ends(ax, drawn)
     return ax
+
+
+def diagnostics_after_shift(
+    curves: pd.DataFrame,
+    *,
+    diagnostic: str,
+    tensor: str = "",
+    arms: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw a diagnostic after a shift, all shifts laid on one another: what an optimizer does when labels change.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        What ``tamcl.metrics.diagnostic_curves`` returns, one learning rate an arm.
+    diagnostic, tensor, arms, ax
+        As of ``diagnostics``.
+    """
+    rows, label = _rows_of(curves, diagnostic, tensor)
+    drawn = looks_of(rows, arms, f"diagnostics_after_shift of {_quoted(diagnostic, tensor)}")
+    points = rows.assign(at=rows["since_shift"], part=0)
+    ax = ax or new_axes(5.6, 3.7)
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
+    ax.set_xlim(0, rows["since_shift"].max())
+    ax.set_xlabel("mini-batches since the shift")
+    ax.set_ylabel(label)
+    finish(ax, f"Mean over {counted(rows['n_shifts'], 'shift')}{and_interval(rows)} over {seeds_of(rows)}")
+    label_ends(ax, drawn)
+    return ax
+
+
+def _quoted(diagnostic: str, tensor: str) -> str:
+    return f"'{diagnostic}'" + (f" of '{tensor}'" if tensor else "")
+
+
+def _rows_of(table: pd.DataFrame, diagnostic: str, tensor: str) -> tuple[pd.DataFrame, str]:
+    """Return the finite values of a diagnostic, fractions in percent, and how an axis calls it."""
+    found = (table["diagnostic"] == diagnostic) & (table["tensor"] == tensor) & np.isfinite(table["value"])
+    label = diagnostic.replace("_", " ") + (f" of {tensor}" if tensor else "")
+    if diagnostic not in FRACTIONS:
+        return table[found], label
+    return table[found].assign(value=100 * table["value"]), f"{label} (%)"

@@ -17,6 +17,7 @@ from tamcl import plots
 from tamcl.config import Scenario, load_scenario, parse
 from tamcl.errors import InputError
 from tamcl.folder import check_folder
+from tamcl.metrics import diagnostic_curves
 from tamcl.report.figures import drawings
 from tamcl.report.page import _facts
 from tamcl.report.reading import Study
@@ -211,7 +212,7 @@ def test_values_that_are_not_finite_are_left_out_and_nothing_is_an_error(study: 
     ax = plots.diagnostics(table, diagnostic="update_norm")
     line = next(line for line in ax.lines if line.get_label() == "tam")
     assert 4 not in line.get_xdata()
-    with pytest.raises(InputError, match="diagnostics of 'cosine': the table has no rows to draw"):
+    with pytest.raises(InputError, match="^diagnostics of 'cosine': the table has no rows to draw"):
         plots.diagnostics(table, diagnostic="cosine")
 
 
@@ -224,3 +225,30 @@ def test_the_report_shows_them_below_the_online_accuracy(study: Results) -> None
         assert [ax.get_title(loc="left") for ax in axes] == ["damping", "update norm", "dormant units (%)"]
         assert {ax.get_xlim() for ax in axes} == {top.get_xlim()}
     assert ("Diagnostics", "damping, update_norm, dormant_units; every 4 updates") in _facts(Study(study))
+
+
+def test_shifts_are_laid_on_one_another(study: Results) -> None:
+    table = study.diagnostics
+    ax = plots.diagnostics_after_shift(diagnostic_curves(table), diagnostic="update_norm")
+    second = table.query("experience == 1 and diagnostic == 'update_norm' and tensor == '' and arm == 'tam'")
+    expected = second.groupby("step")["value"].mean()
+    drawn = next(line for line in ax.lines if line.get_label() == "tam")
+    assert drawn.get_xdata().tolist() == [0, 4]
+    assert expected.index.tolist() == [8, 12]
+    assert drawn.get_ydata() == pytest.approx(expected.to_numpy())
+    assert ax.get_title(loc="left") == "Mean over 1 shift and 95 % interval over 2 seeds"
+    with pytest.raises(InputError, match="^diagnostics_after_shift of 'cosine' of 'body': the table has no rows"):
+        plots.diagnostics_after_shift(diagnostic_curves(table), diagnostic="cosine", tensor="body")
+
+
+def test_the_mean_over_shifts_leaves_out_what_is_not_finite() -> None:
+    cell = {"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0, "diagnostic": "cosine", "tensor": ""}
+    rows = [
+        (e, 10 * e + k, value)
+        for e, values in enumerate([[1, 1], [2, 3], [4, np.nan]])
+        for k, value in enumerate(values)
+    ]
+    table = pd.DataFrame([cell | {"experience": e, "step": step, "value": value} for e, step, value in rows])
+    curves = diagnostic_curves(table)
+    assert curves[["since_shift", "value", "n_shifts"]].to_numpy().tolist() == [[0, 3, 2], [1, 3, 1]]
+    assert diagnostic_curves(table.iloc[:0]).empty
