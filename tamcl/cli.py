@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +55,10 @@ LoggerName = Annotated[
 ]
 
 
+StudyFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.")]
+Jobs = Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")]
+
+
 KINDS = ("optimizers", "scenarios", "datasets", "streams", "models", "heads", "metrics", "strategies", "diagnostics")
 
 
@@ -76,7 +81,7 @@ def compare(
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the results [out/SCENARIO].")] = None,
-    jobs: Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")] = 1,
+    jobs: Jobs = 1,
     log: LoggerName = None,
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
@@ -114,34 +119,46 @@ def compare(
 
 @app.command()
 def confirm(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.")],
+    directory: StudyFolder,
     seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds [as many as were reported].")] = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
-    jobs: Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")] = 1,
+    jobs: Jobs = 1,
 ) -> int:
     """Declare a study's claims, repeat them on fresh seeds without tuning, and say which held."""
     from tamcl.results import load_results
 
     load_results(directory)
     from tamcl.confirm import confirm  # after the folder was found to hold a study: its imports take a while
-    from tamcl.display import Display
-    from tamcl.report import outcomes, write_report
+    from tamcl.report import outcomes
 
-    with Display(directory / "confirm") as display:
-        results = confirm(
-            directory,
-            seeds=seeds,
-            data_dir=data_dir,
-            allow_subset=allow_subset,
-            jobs=jobs,
-            command=shlex.join(["tamcl", *_arguments]),
-            on_progress=display.update,
-        )
-    for sentence in outcomes(load_results(directory)):
-        print(sentence)
-    print(f"report: {write_report(directory)}")
-    return _failures(results)
+    train = partial(confirm, directory, seeds=seeds, data_dir=data_dir, allow_subset=allow_subset, jobs=jobs)
+    return _again(directory, {directory / "confirm": train}, outcomes)
+
+
+@app.command()
+def regret(
+    directory: StudyFolder,
+    oracles: Annotated[str, typer.Option(metavar="A,B", help="restart, no_shift, or both.")] = "restart,no_shift",
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    jobs: Jobs = 1,
+) -> int:
+    """Hold each arm against itself started anew at every shift, and against itself without the shifts."""
+    from tamcl.metrics.oracles import ORACLES
+    from tamcl.results import load_results
+
+    kinds = [part.strip() for part in oracles.split(",")]
+    for kind in kinds:
+        if kind not in ORACLES:
+            raise unknown_name("oracle", kind, ORACLES)
+    load_results(directory)
+    from tamcl.oracles import train_oracle  # as in confirm
+    from tamcl.report import oracle_verdicts
+
+    train = partial(train_oracle, directory, data_dir=data_dir, allow_subset=allow_subset, jobs=jobs)
+    folders = {directory / "oracles" / kind: partial(train, kind) for kind in kinds}
+    return _again(directory, folders, oracle_verdicts)
 
 
 @app.command()
@@ -194,7 +211,7 @@ def watch(
 
 
 @app.command()
-def report(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")]) -> int:
+def report(directory: StudyFolder) -> int:
     """Make figures and report again from what is stored."""
     from tamcl.results import load_results
 
@@ -318,6 +335,25 @@ def _finish(results: Results) -> int:
         print(sentence)
     print(f"report: {path}")
     return _failures(results)
+
+
+def _again(
+    directory: Path, parts: Mapping[Path, Callable[..., Results]], sentences: Callable[[Results], list[str]]
+) -> int:
+    """Train a study's arms again in folders of it, say what was found, and return the exit status."""
+    from tamcl.display import Display
+    from tamcl.report import write_report
+    from tamcl.results import load_results
+
+    status = 0
+    for folder, train in parts.items():
+        with Display(folder) as display:
+            results = train(command=shlex.join(["tamcl", *_arguments]), on_progress=display.update)
+        status = max(status, _failures(results))
+    for sentence in sentences(load_results(directory)):
+        print(sentence)
+    print(f"report: {write_report(directory)}")
+    return status
 
 
 def _failures(results: Results) -> int:

@@ -7,6 +7,7 @@ from math import floor, log10
 from typing import Literal, NamedTuple
 
 from tamcl.metrics import Metric, find
+from tamcl.metrics.oracles import ORACLES
 from tamcl.stats import Row, smallest_p
 
 
@@ -43,11 +44,11 @@ def verdict(
     return say.too_few if row["n_pairs"] < 2 else f"{_statement(row, say, alpha)}.{say.lost}"
 
 
-def _statement(row: Row, say: _Phrases, alpha: float) -> str:
-    """Return what a comparison of two or more seeds shows, without a full stop."""
-    ahead = f"{say.winner} is ahead of {say.loser} by {say.gain}"
+def _statement(row: Row, say: _Phrases, alpha: float, apart: str = "") -> str:
+    """Return what a comparison of two or more seeds shows, without a full stop; ``apart`` says which way, if given."""
+    ahead = apart or f"{say.winner} is ahead of {say.loser} by {say.gain}"
     if row["p_adjusted"] <= alpha:
-        return f"{say.winner} beats {say.loser} by {say.gain} ({say.gain_sure})"
+        return f"{apart or f'{say.winner} beats {say.loser} by {say.gain}'} ({say.gain_sure})"
     if row["p_value"] <= alpha:
         return f"{ahead} ({say.gain_sure}): with so many comparisons this may be chance"
     if say.limit and row["prob_a_better"] in (0, 1):
@@ -223,6 +224,54 @@ def null_verdict(
         f"{null}, the null model of {method}, {equal} in {say.label}: "
         f"{say.difference} ({say.difference_sure}){say.limit and ', and ' + say.limit}.{say.lost}"
     )
+
+
+ORACLE_MEANS = {
+    ("restart", "below"): "starting anew at each shift would have done better",
+    ("restart", "above"): "what it carried over a shift helped",
+    ("no_shift", "below"): "that is what the shifts cost",
+    ("no_shift", "above"): "it does better with the shifts than without them",
+}
+"""What it means that an arm is below or above an oracle."""
+
+
+def oracle_verdict(
+    row: Row,
+    kind: str,
+    metric: Metric | None = None,
+    *,
+    confidence: float = 0.95,
+    alpha: float = 0.05,
+    n_seeds: int | None = None,
+) -> str:
+    """Return how far an arm is from its oracle and what that means, as a sentence.
+
+    Parameters
+    ----------
+    row : mapping or pandas.Series
+        A row of the ``comparisons`` table, with the arm as ``arm_a`` and the same arm as the oracle as ``arm_b``.
+    kind : {"restart", "no_shift"}
+        Which oracle.
+    metric, confidence, alpha, n_seeds
+        As of ``verdict``.
+
+    Examples
+    --------
+    >>> row = {"metric": "online_accuracy", "arm_a": "sgdm", "n_pairs": 10, "diff": -0.031, "ci_low": -0.04,
+    ...        "ci_high": -0.022, "p_value": 0.00195, "p_adjusted": 0.00195, "prob_a_better": 0.0}
+    >>> print(oracle_verdict(row, "restart"))
+    sgdm is 3.1 points of online accuracy below its restart oracle (95% interval 2.2 to 4.0, 10 seeds, p = 0.002):
+    at its learning rate, starting anew at each shift would have done better.
+    """
+    oracle = f"its {ORACLES[kind]}"
+    row = {**dict(row), "arm_b": oracle}
+    say = _phrases(row, metric or find(row["metric"]), confidence, alpha, n_seeds)
+    if row["n_pairs"] < 2:
+        return say.too_few
+    side = "below" if say.winner == oracle else "above"
+    said = _statement(row, say, alpha, f"{row['arm_a']} is {say.gain} {side} {oracle}")
+    shown = row["p_adjusted"] <= alpha
+    return f"{said}{f': at its learning rate, {ORACLE_MEANS[kind, side]}' if shown else ''}.{say.lost}"
 
 
 class _Phrases(NamedTuple):

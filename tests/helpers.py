@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
+from tamcl.cli import main
 from tamcl.data import DataSet
 from tamcl.run import Cell, run_cell, write_cell
 from tamcl.streams import Segment
@@ -20,6 +25,34 @@ def train_here(
         outcome = run_cell(cell, data_dir, allow_subset)
         write_cell(directory, cell, outcome)
         yield cell, outcome.runs["status"].item()
+
+
+@contextmanager
+def interrupted(after: int, before: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Let a study's arms be trained once more here, until Ctrl-C comes after so many cells.
+
+    `before` is called before the first of them.
+    """
+
+    def train(cells: Sequence[Cell], *arguments: Any, **options: Any) -> Iterator[tuple[Cell, str]]:
+        before()
+        yield from islice(train_here(cells, *arguments, **options), after)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tamcl.repeat.train_cells", train)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
+def refusal(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Give a wrong call, and return the one line that it is answered with."""
+    assert main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert errors.startswith("tamcl: ")
+    assert errors.count("\n") == 1
+    return errors
 
 
 def noise_data(samples: int = 100, shape: tuple[int, int, int] = (1, 4, 4), classes: int = 10) -> DataSet:

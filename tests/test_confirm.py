@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -19,14 +18,14 @@ from tamcl.errors import InputError
 from tamcl.report import outcomes
 from tamcl.results import load_results
 from tamcl.study import compare
-from tests.helpers import train_here
+from tests.helpers import interrupted, refusal, train_here
 
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train in this process."""
     monkeypatch.setattr("tamcl.study.train_cells", train_here)
-    monkeypatch.setattr("tamcl.confirm.train_cells", train_here)
+    monkeypatch.setattr("tamcl.repeat.train_cells", train_here)
 
 
 @pytest.fixture
@@ -68,20 +67,12 @@ def test_claims_are_repeated_at_their_rates_on_seeds_that_were_never_used(study:
     assert "7 seeds, p = 0.016, 0.031 after Holm" in sentence
 
 
-def test_claims_are_there_before_the_first_run_and_a_killed_confirmation_goes_on(
-    study: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    def stop_after_two(cells: Any, *arguments: Any, **options: Any) -> Any:
+def test_claims_are_there_before_the_first_run_and_a_killed_confirmation_goes_on(study: Path, tmp_path: Path) -> None:
+    def declared() -> None:
         assert (study / "confirm" / "claims.json").is_file()
-        for number, done in enumerate(train_here(cells, *arguments, **options)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield done
 
-    with monkeypatch.context() as patch:
-        patch.setattr("tamcl.confirm.train_cells", stop_after_two)
-        with pytest.raises(KeyboardInterrupt):
-            confirm(study)
+    with interrupted(after=2, before=declared):
+        confirm(study)
     before = (study / "confirm" / "claims.json").read_bytes()
     assert outcomes(load_results(study)) == []
     stopped = confirm(study)
@@ -114,11 +105,7 @@ def test_neither_seeds_nor_claims_change_once_declared(study: Path, scenario: Sc
 def test_each_mistake_is_one_line_and_status_2(
     study: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([str(study) if word == "STUDY" else word for word in arguments]) == 2
-    errors = capsys.readouterr().err
-    assert errors.startswith("tamcl: ")
-    assert message in errors
-    assert errors.count("\n") == 1
+    assert message in refusal([str(study) if word == "STUDY" else word for word in arguments], capsys)
     assert not (study / "confirm").exists()
 
 

@@ -9,7 +9,7 @@ import pytest
 from tamcl.metrics import METRICS
 from tamcl.results import TABLES
 from tamcl.stats import between, compare
-from tamcl.verdicts import full_verdict, null_verdict, outcome, verdict
+from tamcl.verdicts import full_verdict, null_verdict, oracle_verdict, outcome, verdict
 
 
 def row(metric="online_accuracy", n=10, diff=0.021, ci=(0.014, 0.028), p=0.00195, adjusted=None, better=1.0):
@@ -206,3 +206,60 @@ def test_outcome(strength, claim, again, kind, words):
     found, sentence = outcome(claim | {"strength": strength}, again)
     assert found == kind
     assert sentence.startswith(words)
+
+
+ORACLE_VERDICTS = [
+    (
+        (row(diff=-0.031, ci=(-0.04, -0.022), adjusted=0.0117, better=0.0), "restart"),
+        "tam is 3.1 points of online accuracy below its restart oracle (95% interval 2.2 to 4.0, 10 seeds, p = 0.002,"
+        " 0.012 after Holm): at its learning rate, starting anew at each shift would have done better.",
+    ),
+    (
+        (row(), "restart"),
+        "tam is 2.1 points of online accuracy above its restart oracle (95% interval 1.4 to 2.8, 10 seeds, p = 0.002):"
+        " at its learning rate, what it carried over a shift helped.",
+    ),
+    (
+        (row(diff=-0.021, ci=(-0.028, -0.014), better=0.0), "no_shift"),
+        "tam is 2.1 points of online accuracy below its no-shift oracle (95% interval 1.4 to 2.8, 10 seeds, p = 0.002):"
+        " at its learning rate, that is what the shifts cost.",
+    ),
+    (
+        (row(), "no_shift"),
+        "tam is 2.1 points of online accuracy above its no-shift oracle (95% interval 1.4 to 2.8, 10 seeds, p = 0.002):"
+        " at its learning rate, it does better with the shifts than without them.",
+    ),
+    (
+        (row(diff=-0.021, ci=(-0.028, -0.014), p=0.02, adjusted=0.3, better=0.0), "restart"),
+        "tam is 2.1 points of online accuracy below its restart oracle (95% interval 1.4 to 2.8, 10 seeds, p = 0.02,"
+        " 0.3 after Holm): with so many comparisons this may be chance.",
+    ),
+    (
+        (row(n=4, p=0.125), "restart"),
+        "tam is 2.1 points of online accuracy above its restart oracle, on every seed"
+        " (95% interval 1.4 to 2.8, 4 seeds, p = 0.12): a hint, as 4 seeds cannot give a p below 0.12.",
+    ),
+    (
+        (row(diff=0.001, ci=(-0.004, 0.006), p=0.63, better=0.5), "no_shift"),
+        "No evidence of a difference between tam and its no-shift oracle in online accuracy:"
+        " tam minus its no-shift oracle is +0.1 points (95% interval -0.4 to +0.6, 10 seeds, p = 0.63).",
+    ),
+    (
+        (row(n=1, ci=(np.nan, np.nan), p=1.0), "restart"),
+        "tam minus its restart oracle is +2.1 points of online accuracy on the one seed they share:"
+        " one seed says nothing of the next. 9 of 10 seeds are missing, where not both arms finished.",
+    ),
+    (
+        (row(n=0, diff=np.nan, ci=(np.nan, np.nan), p=np.nan), "restart"),
+        "tam and its restart oracle share no seed with a value of online accuracy."
+        " 10 of 10 seeds are missing, where not both arms finished.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "sentence"), ORACLE_VERDICTS)
+def test_oracle_verdict(given, sentence):
+    comparison, kind = given
+    planned = 10 if comparison["n_pairs"] < 2 else comparison["n_pairs"]
+    assert oracle_verdict(comparison, kind, n_seeds=planned) == sentence
+    assert oracle_verdict(pd.Series(comparison), kind, n_seeds=planned) == sentence

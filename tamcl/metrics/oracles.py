@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+ORACLES = {"restart": "restart oracle", "no_shift": "no-shift oracle"}
+"""The values of ``stream.oracle`` that make an oracle, and what it is called."""
+
 
 def intransigence(R: ArrayLike, reference: ArrayLike) -> float:
     r"""Return how far a model stays below what can be learnt of each experience; lower is better.

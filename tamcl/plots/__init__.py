@@ -16,6 +16,7 @@ from tamcl.plots.labels import better_side, metric_axis, with_direction
 from tamcl.plots.matrix import accuracy_matrix
 from tamcl.plots.metrics import accuracy_by_fraction, forgetting_against_learning, summary
 from tamcl.plots.online import online_accuracy, online_loss
+from tamcl.plots.oracles import regret
 from tamcl.plots.ranks import critical_differences
 from tamcl.plots.seeds import mean_interval
 from tamcl.plots.shifts import recovery, stability
@@ -40,6 +41,7 @@ __all__ = [
     "online_loss",
     "paired_differences",
     "recovery",
+    "regret",
     "stability",
     "summary",
     "theme",

@@ -20,6 +20,7 @@ from PIL import Image
 
 from tamcl import plots, tuning
 from tamcl.metrics import stability_curves
+from tamcl.report.oracles import Against
 from tamcl.report.reading import Study
 from tamcl.results import write_atomic
 
@@ -74,6 +75,11 @@ def draw_pictures(study: Study) -> list[Picture]:
 def draw_tuning_pictures(study: Study) -> list[Picture]:
     """Draw the figures of the part on tuning, and write them beside the others."""
     return [_picture(study, drawing) for drawing in tuning_drawings(study)]
+
+
+def draw_oracle_pictures(study: Study, found: list[Against]) -> list[Picture]:
+    """Draw the figure of the part on oracles, and write it beside the others."""
+    return [_picture(study, drawing) for drawing in oracle_drawings(study, found)]
 
 
 def drawings(study: Study) -> Iterator[Drawing]:
@@ -183,6 +189,19 @@ def tuning_drawings(study: Study) -> Iterator[Drawing]:
         )
 
 
+def oracle_drawings(study: Study, found: list[Against]) -> Iterator[Drawing]:
+    """Yield the figure of the part on oracles."""
+    shown = [each for each in found if len(each.regrets)]
+    if shown:
+        yield Drawing(
+            "regret",
+            "Regret over the stream",
+            "Right answers of the oracle minus those of the arm, summed from the start of the stream. Where a line"
+            " rises, the oracle does better in that experience; where it falls, the arm does.",
+            lambda layout: _regrets(study, shown, layout),
+        )
+
+
 def _picture(study: Study, drawing: Drawing) -> Picture:
     sources, folder = {}, study.results.directory / "figures"
     dpi = DPI if len(study.arms) <= MANY_ARMS else 0.7 * DPI
@@ -287,6 +306,16 @@ def _name_panel(ax: Axes, metric: str, unit: str) -> None:
     ax.set_xlabel(unit, size="small")
     ax.tick_params(axis="x", labelsize="small")
     ax.xaxis.set_major_locator(MaxNLocator(4))
+
+
+def _regrets(study: Study, found: list[Against], layout: str) -> Figure:
+    figure, axes = _panels(layout, len(found), 2 if layout == "wide" else 1, 3.2, sharey=False)
+    for each, ax in zip(found, axes, strict=True):
+        plots.regret(each.regrets, arms=study.arms, ax=ax)
+        ax.set_title(
+            f"Against the {each.name}\n{textwrap.fill(ax.get_title(loc='left'), 48)}", loc="left", size="small"
+        )
+    return figure
 
 
 def _matrices(study: Study, layout: str) -> Figure:

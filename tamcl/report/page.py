@@ -11,7 +11,8 @@ import pandas as pd
 
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.plots import metric_axis, with_direction
-from tamcl.report.figures import draw_pictures, draw_tuning_pictures
+from tamcl.report.figures import draw_oracle_pictures, draw_pictures, draw_tuning_pictures
+from tamcl.report.oracles import Against, against, sentences
 from tamcl.report.reading import Study, answers, cautions, confirmed, edges, headline, strip_scale, tested_on
 from tamcl.report.tables import (
     arm_table,
@@ -20,6 +21,7 @@ from tamcl.report.tables import (
     confirmation_table,
     failure_table,
     metric_table,
+    oracle_table,
     plain_value,
     same_lr_table,
     tuning_table,
@@ -30,6 +32,7 @@ CONTENTS = [
     ("answer", "Answer"),
     ("pictures", "What happened"),
     ("numbers", "Numbers"),
+    ("oracles", "Against oracles"),
     ("tuning", "Tuning"),
     ("setup", "What was run"),
     ("failures", "Runs that did not finish"),
@@ -95,11 +98,12 @@ def _page(study: Study) -> dict[str, Any]:
     axis = with_direction(study.primary, label.lower(), unit)
     main = study.comparisons[study.comparisons["metric"] == study.primary]
     means = "Mean over the reported seeds ± half of its 95 % interval"
+    oracles = against(study)
     return {
         "title": scenario.get("title") or scenario.get("name", "A study"),
         "name": scenario.get("name", ""),
         "question": _question(study),
-        "contents": CONTENTS,
+        "contents": [entry for entry in CONTENTS if oracles or entry[0] != "oracles"],
         "headline": headline(study),
         "cautions": cautions(study),
         "answers": answers(study),
@@ -119,6 +123,12 @@ def _page(study: Study) -> dict[str, Any]:
         "same_lr_table": same_lr_table(study),
         "main_comparisons": comparison_table("comparisons", f"Paired comparisons: {axis}", main, named=False),
         "all_comparisons": comparison_table("all-comparisons", "Paired comparisons on all metrics", study.comparisons),
+        "oracles": oracles,
+        "oracle_cautions": [caution for each in oracles for caution in each.cautions],
+        "oracle_sentences": [(f"Against the {each.name}", sentences(each)) for each in oracles],
+        "oracle_pictures": draw_oracle_pictures(study, oracles),
+        "oracle_table": oracle_table(study, oracles),
+        "oracle_notes": _oracle_notes(study, oracles),
         "tuning_text": _tuning_text(study),
         "edges": edges(study),
         "arm_table": arm_table(study),
@@ -221,6 +231,28 @@ def _notes(study: Study) -> list[str]:
         " a probability of 80 %. Effects that were looked for are smaller in truth, so plan for more.",
         *([LABELS] if "label" in str(study.scenario.get("stream", {}).get("name", "")) else []),
     ]
+
+
+def _oracle_notes(study: Study, oracles: list[Against]) -> list[str]:
+    """Return what was assumed of the oracles that are there."""
+    kinds, stream = {each.kind for each in oracles}, study.scenario.get("stream", {})
+    notes = [
+        "The oracles take the learning rates of the study, which were tuned with the shifts. Regret therefore says what"
+        " the shifts do to an arm at that rate; an oracle with a rate of its own may be better.",
+        "p-values come from the sign-flip test over seeds, adjusted by Holm's method over the arms against one oracle.",
+    ]
+    if "restart" in kinds:
+        notes.append(
+            "Intransigence is the accuracy that the restart oracle has on an experience's test set right after training"
+            " on it, minus that of the arm, as the mean over experiences."
+        )
+    other_classes = stream.get("name") in ("task_shift", "blurred") and stream.get("setting") != "domain_incremental"
+    if "no_shift" in kinds and other_classes:
+        notes.append(
+            "Here a shift brings other classes. Without shifts the classes of all experiences come mixed, and one of"
+            " them all is to be chosen: that may be harder, so that an arm can be above its no-shift oracle."
+        )
+    return notes
 
 
 def _definition(metric: Metric) -> dict[str, str]:

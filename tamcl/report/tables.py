@@ -10,6 +10,7 @@ import pandas as pd
 from tamcl import stats
 from tamcl.metrics import find
 from tamcl.plots import looks, mean_interval, metric_axis, with_direction
+from tamcl.report.oracles import Against
 from tamcl.report.reading import Study, answers, records
 
 
@@ -86,8 +87,7 @@ def center_table(study: Study) -> Table:
         fields = [Field(" − ".join(pair))]
         for center in ("mean", "median", "iqm"):
             value, low, high = (factor * row[center + end] for end in ("", "_low", "_high"))
-            note = f"{_decimal(low, digits, '+')} to {_decimal(high, digits, '+')}" if isfinite(low) else ""
-            fields.append(Field(_decimal(value, digits, "+"), value, note=note))
+            fields.append(Field(_decimal(value, digits, "+"), value, note=_ends(low, high, digits)))
         fields.append(Field(str(row["n"]), row["n"]))
         fields.append(Field(f"{seeds:,.0f}", seeds) if isfinite(seeds) else Field("no effect" if seeds > 0 else "–"))
         rows.append(Row(fields))
@@ -134,12 +134,11 @@ def confirmation_table(study: Study) -> Table:
             factor * value for value in (claims[a, b]["diff"], row["diff"], row["ci_low"], row["ci_high"])
         )
         digits = _digits((high - low) / 2)
-        interval = f"{_decimal(low, digits, '+')} to {_decimal(high, digits, '+')}" if isfinite(low) else ""
         fields = [
             Field(f"{a} − {b}", note=f"{label} ({_points(unit)})"),
             Field(CLAIMS[claims[a, b]["strength"]], classes="text"),
             Field(_decimal(claimed, digits, "+"), claimed),
-            Field(_decimal(diff, digits, "+"), diff, note=interval),
+            Field(_decimal(diff, digits, "+"), diff, note=_ends(low, high, digits)),
             Field(_p(row["p_adjusted"]), row["p_adjusted"]),
             Field(str(row["n_pairs"]), row["n_pairs"]),
             Field(HELD[answer.again[0]], classes="text"),
@@ -147,6 +146,39 @@ def confirmation_table(study: Study) -> Table:
         rows.append(Row(fields, "chosen" if answer.again[0] == "held" else ""))
     heads = ["Pair", "Claim", "Claimed", "Fresh seeds", "p (Holm)", "Seeds", "Outcome"]
     return Table("confirmation", "Claims repeated on fresh seeds", _heads(heads, text={"Claim", "Outcome"}), rows)
+
+
+def oracle_table(study: Study, found: list[Against]) -> Table:
+    """Return every arm's online accuracy beside that of its oracles, with regret and intransigence."""
+    styles, own = looks(study.arms), study.metrics[study.metrics["metric"] == "online_accuracy"]
+    means = {row["arm"]: row for row in records(mean_interval(own, ["arm"], "value"))}
+    heads, rows = [Field("Arm"), Field("Online accuracy", classes="head", note="%")], []
+    for each in found:
+        words = {each.name.capitalize(): "%", f"Regret, {each.name.removesuffix(' oracle')}": "points"}
+        words |= {"Intransigence": "points"} if each.kind == "restart" else {}
+        heads += [Field(head, classes="head", note=unit) for head, unit in words.items()]
+    for arm in (arm for arm in study.arms if arm in means):
+        mean, high = 100 * means[arm]["mean"], 100 * means[arm]["high"]
+        fields = [Field(arm, color=styles[arm].color), Field(_plus_minus(mean, high - mean), mean)]
+        for each in found:
+            fields += _oracle_fields(each, arm, _digits(high - mean))
+        rows.append(Row(fields))
+    return Table("oracles", "Arms against themselves as oracles, and the 95 % interval of the regret", heads, rows)
+
+
+def _oracle_fields(found: Against, arm: str, digits: int) -> list[Field]:
+    """Return the online accuracy of an arm's oracle, the regret, and against the restart oracle the intransigence."""
+    best, regret, intransigence = Field("–"), Field("–"), Field("–")
+    for row in records(found.comparisons[(found.comparisons["arm_a"] == arm) & (found.comparisons["n_pairs"] > 0)]):
+        mean, diff, low, high = 100 * row["mean_b"], *(-100 * row[end] for end in ("diff", "ci_high", "ci_low"))
+        fine = _digits((high - low) / 2)
+        best = Field(_decimal(mean, digits), mean)
+        regret = Field(_decimal(diff, fine, "+"), diff, note=_ends(low, high, fine))
+    known = found.intransigences[found.intransigences["arm"] == arm].dropna()  # nan: not tested on what was just learnt
+    for row in records(mean_interval(known, ["arm"], "intransigence")):
+        mean = 100 * row["mean"]
+        intransigence = Field(_plus_minus(mean, 100 * row["high"] - mean), mean)
+    return [best, regret, *([intransigence] if found.kind == "restart" else [])]
 
 
 CLAIMS = {"shown": "a difference", "hint": "a hint of one", "open": "none shown"}
@@ -166,11 +198,10 @@ def comparison_table(name: str, caption: str, comparisons: pd.DataFrame, *, name
         label, unit, factor = metric_axis(row["metric"])
         a, b, diff, low, high = (factor * row[c] for c in ("mean_a", "mean_b", "diff", "ci_low", "ci_high"))
         digits = _digits((high - low) / 2)
-        interval = f"{_decimal(low, digits, '+')} to {_decimal(high, digits, '+')}" if isfinite(low) else "–"
         fields = [
             Field(f"{row['arm_a']} − {row['arm_b']}", note=with_direction(row["metric"], label, unit) if named else ""),
             Field(_decimal(diff, digits, "+"), diff),
-            Field(interval, low),
+            Field(_ends(low, high, digits) or "–", low),
             Field(_p(row["p_value"]), row["p_value"]),
             Field(_p(row["p_adjusted"]), row["p_adjusted"]),
             Field(f"{row['prob_a_better']:.0%}", row["prob_a_better"]),
@@ -293,6 +324,17 @@ def _decimal(value: float, digits: int, sign: str = "") -> str:
     ('−1.2', '+0.00')
     """
     return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
+
+
+def _ends(low: float, high: float, digits: int) -> str:
+    """Return the ends of an interval, or nothing where there is none.
+
+    Examples
+    --------
+    >>> _ends(-0.24, 1.3, 1)
+    '−0.2 to +1.3'
+    """
+    return f"{_decimal(low, digits, '+')} to {_decimal(high, digits, '+')}" if isfinite(low) else ""
 
 
 def _plus_minus(mean: float, half: float) -> str:

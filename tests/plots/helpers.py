@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from tamcl.metrics import regrets
 from tamcl.results import Results
 
 SMALL = ["sgdm", "tam", "adam"]
@@ -33,6 +34,14 @@ def curves(results: Results) -> pd.DataFrame:
     found = rows.assign(since_shift=since, change=rows["correct"] / rows["n"] - 0.5)
     cell = ["scenario", "arm", "lr", "seed", "since_shift"]
     return found.groupby(cell, as_index=False).agg(change=("change", "mean"), n_shifts=("change", "size"))
+
+
+def behind(results: Results) -> pd.DataFrame:
+    """The regrets of a study against one that has a right answer more in every mini-batch of all experiences but the
+    first.
+    """
+    online = results.phase(results.online)
+    return regrets(online, online.assign(correct=online["correct"] + (online["experience"] > 0)))
 
 
 def line(ax: Axes, label: str) -> np.ndarray:

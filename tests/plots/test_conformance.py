@@ -15,13 +15,14 @@ from matplotlib.figure import Figure
 from tamcl import plots
 from tamcl.errors import InputError
 from tamcl.results import Results
-from tests.plots.helpers import curves, sweep, tuning_table
+from tests.plots.helpers import behind, curves, sweep, tuning_table
 
 
 def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFrame, dict[str, Any]]]:
     return {
         "online_accuracy": (plots.online_accuracy, results.phase(results.online), {}),
         "online_loss": (plots.online_loss, results.phase(results.online), {}),
+        "regret": (plots.regret, behind(results), {}),
         "recovery": (plots.recovery, results.phase(results.online), {}),
         "stability": (plots.stability, curves(results), {}),
         "accuracy_matrix": (plots.accuracy_matrix, results.phase(results.eval), {"arm": "tam"}),
@@ -33,8 +34,8 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
     }
 
 
-NAMES = ["online_accuracy", "online_loss", "recovery", "stability", "accuracy_matrix", "summary", "lr_sensitivity"]
-NAMES += ["forgetting_against_learning", "accuracy_by_fraction", "paired_differences"]
+NAMES = ["online_accuracy", "online_loss", "recovery", "regret", "stability", "accuracy_matrix", "summary"]
+NAMES += ["lr_sensitivity", "forgetting_against_learning", "accuracy_by_fraction", "paired_differences"]
 
 
 @pytest.mark.parametrize("name", NAMES)

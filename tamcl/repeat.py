@@ -1,0 +1,105 @@
+"""A study's arms trained once more at their chosen learning rates: on fresh seeds, or on an oracle of the stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from tamcl.config import Scenario, parse
+from tamcl.data import data_root
+from tamcl.errors import InputError
+from tamcl.folder import claim, write_study
+from tamcl.report.reading import Study
+from tamcl.results import Results, load_results
+from tamcl.study import Progress, check_data, check_parts, report_cells, train_all, write_results
+from tamcl.workers import train_cells
+
+
+class How(TypedDict, total=False):
+    """How to train, each as of ``tamcl.study.compare``."""
+
+    data_dir: str | Path | None
+    allow_subset: bool
+    jobs: int
+    command: str
+    on_progress: Callable[[Progress], object]
+
+
+def at_rates(
+    scenario: Scenario, rates: Mapping[str, float], seeds: int, pairs: Iterable[tuple[str, str]] | None = None
+) -> Scenario:
+    """Return the scenario with some of its arms, each at one learning rate, so that nothing is left to be tuned.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    rates : mapping of str to float
+        The arms that are kept, and the learning rate of each.
+    seeds : int
+        Number of reported seeds.
+    pairs : iterable of (str, str), optional
+        Pairs of arms; those that are left of the scenario's if absent.
+    """
+    values = scenario.only(rates).dump()
+    for arm, rate in rates.items():
+        values["arms"][arm]["lr"] = [rate]
+    values["protocol"] |= {"seeds": seeds, "search": "grid", "trials": None, "extend": 0}
+    if pairs is not None:
+        values["protocol"]["pairs"] = list(pairs)
+    return parse(values)
+
+
+def repeat(
+    study: Study,
+    scenario: Scenario,
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    before: Callable[[], object] = lambda: None,
+    phase: str = "report",
+    **how: Unpack[How],
+) -> Results:
+    """Train a scenario made of a study's on the study's data, and measure and compare it in a folder of its own.
+
+    Parameters
+    ----------
+    study : Study
+    scenario : Scenario
+        Each arm has one learning rate.
+    seeds : sequence of int
+    folder : Path
+        Where the tables go. Cells that are finished there are not trained again.
+    before : callable
+        Called before anything is trained, while no other process may work in the folder.
+    phase : str
+        What the progress is called.
+    **how
+        ``data_dir``, ``allow_subset``, ``jobs``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+
+    Raises
+    ------
+    InputError
+        If the data are others than the study's, or data, streams, model or optimizers cannot be had by now.
+    """
+    jobs, allow_subset = how.get("jobs", 1), how.get("allow_subset", False)
+    root, tell = data_root(how.get("data_dir")), how.get("on_progress", lambda progress: None)
+    if jobs < 1:
+        raise InputError(f"jobs = {jobs}: must be at least 1")
+    data = check_data(scenario, root, allow_subset, seeds=seeds)
+    held = study.results.study.get("data") or study.data
+    if held and held["checksum"] != data.describe()["checksum"]:
+        raise InputError(
+            f"'{study.results.directory}': was trained on other data: {held['checksum'][:8]} there, not those here"
+        )
+    check_parts(scenario, data)
+    record = {"command": how.get("command", ""), "scenario": scenario.dump(), "data": data.describe()}
+    with claim(folder, record):
+        before()
+        cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
+        workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs)
+        tables = train_all(cells, phase, directory=folder / "cells", workers=workers, on_progress=tell)
+        write_results(folder, tables, scenario.protocol.pairs)
+        write_study(folder, record)
+    return load_results(folder)
