@@ -120,7 +120,7 @@ def compare(
 @app.command()
 def confirm(
     directory: StudyFolder,
-    seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds [as many as were reported].")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds [as reported, or as it takes].")] = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     jobs: Jobs = 1,

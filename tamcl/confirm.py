@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
+import pandas as pd
+
 from tamcl.config import MOST_SEEDS, parse
 from tamcl.errors import InputError
 from tamcl.repeat import How, at_rates, repeat
 from tamcl.report.reading import ALPHA, Study, answers, records
 from tamcl.results import Results, load_results, write_atomic
+from tamcl.stats import fewest_seeds
 
 FIRST_SEED = 2 * MOST_SEEDS
 """Fresh seeds are 2000, 2001, ...: neither reported nor tuning seeds can be."""
@@ -29,7 +32,8 @@ def confirm(directory: str | Path, *, seeds: int | None = None, **how: Unpack[Ho
     directory : path
         The study's folder; tables go to its folder ``confirm``. Cells that are finished there are not trained again.
     seeds : int, optional
-        Number of fresh seeds; as many as the study reported, or as were declared, if absent.
+        Number of fresh seeds; as many as were declared, if absent, and at first as many as the study reported, or as it
+        takes at least to show a difference.
     **how
         ``data_dir``, ``allow_subset``, ``jobs``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
 
@@ -51,11 +55,10 @@ def confirm(directory: str | Path, *, seeds: int | None = None, **how: Unpack[Ho
 def declare(study: Study, seeds: int) -> dict[str, Any]:
     """Return the claims of a study with the learning rates and the fresh seeds that they are to be repeated with."""
     strengths = {(answer.arm_a, answer.arm_b): answer.strength for answer in answers(study)}
-    rows = study.comparisons[study.comparisons["metric"] == study.primary]
     names = ["metric", "arm_a", "arm_b", "n_pairs", "diff", "ci_low", "ci_high", "p_value", "p_adjusted"]
     claims = [
         {name: row[name] for name in names} | {"strength": strengths[row["arm_a"], row["arm_b"]]}
-        for row in records(rows)
+        for row in records(_claimed(study))
     ]
     if not claims:
         raise InputError(
@@ -70,12 +73,17 @@ def declare(study: Study, seeds: int) -> dict[str, Any]:
     }
 
 
+def _claimed(study: Study) -> pd.DataFrame:
+    """Return the comparisons that the study's answer is about."""
+    return study.comparisons[study.comparisons["metric"] == study.primary]
+
+
 def _number(path: Path, study: Study, seeds: int | None) -> int:
     """Return the number of fresh seeds, which stays what it was once declared."""
     if seeds is not None and not 1 <= seeds <= MOST_SEEDS:
         raise InputError(f"--seeds {seeds}: must be 1 to {MOST_SEEDS}")
     if not path.is_file():
-        return study.n_seeds if seeds is None else seeds
+        return max(study.n_seeds, fewest_seeds(len(_claimed(study)), alpha=ALPHA)) if seeds is None else seeds
     held = len(_read(path)["seeds"])
     if seeds not in (None, held):
         raise InputError(f"--seeds {seeds}: '{path}' declares {held} seeds, which looking at them must not change")

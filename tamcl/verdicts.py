@@ -147,7 +147,7 @@ def _null_clause(kind: str, nulls: list[tuple[Row, str]], metric: Metric, confid
 
 
 Held = Literal["held", "not again", "none again", "now shown"]
-"""What became of a claim: shown again; not shown again; again no difference shown; a difference where none was
+"""What became of a claim: shown again; not shown, or not again; again no difference shown; a difference where none was
 claimed."""
 
 
@@ -185,7 +185,8 @@ def outcome(
         return "held", f"Held on fresh seeds: {said}"
     if shown:
         return "not again", f"Turned round on fresh seeds: {said}"
-    return "not again", f"Not shown again on fresh seeds: {said}"
+    again = "again on fresh seeds" if claim["strength"] == "shown" else "on fresh seeds either"
+    return "not again", f"Not shown {again}: {said}"
 
 
 def null_verdict(

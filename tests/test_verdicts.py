@@ -187,6 +187,7 @@ OUTCOMES = [
     ("shown", row(), row(diff=0.01), "held", "Held on fresh seeds: tam beats sgdm by 1.0 points"),
     ("hint", row(), row(), "held", "Held on fresh seeds: tam beats sgdm"),
     ("shown", row(), row(p=0.03, adjusted=0.06), "not again", "Not shown again on fresh seeds: tam is ahead of sgdm"),
+    ("hint", row(), row(p=0.03, adjusted=0.06), "not again", "Not shown on fresh seeds either: tam is ahead of sgdm"),
     ("shown", row(), AS_WELL, "not again", "Not shown again on fresh seeds: no evidence of a difference"),
     ("shown", row(), row(diff=-0.02, ci=(-0.03, -0.01)), "not again", "Turned round on fresh seeds: sgdm beats tam"),
     (

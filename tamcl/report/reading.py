@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -426,7 +425,7 @@ def confirmed(study: Study) -> str:
     count = len(kinds)
     parts = [
         ("held", "held"),
-        ("not again", "not shown again"),
+        ("not again", "not shown"),
         ("none again", "again no difference shown"),
         ("now shown", "a difference shown where none was claimed"),
     ]
@@ -456,7 +455,7 @@ def _power(study: Study) -> Iterator[str]:
     least = stats.smallest_p(seeds, comparisons)
     if least <= ALPHA:
         return
-    enough = next(n for n in count(2) if stats.smallest_p(n, comparisons) <= ALPHA)
+    enough = stats.fewest_seeds(comparisons, alpha=ALPHA)
     adjusted = f" and p-values adjusted for {comparisons} comparisons" if comparisons > 1 else ""
     yield (
         f"Too few seeds for p < 0.05: with {seeds} seed{'s' * (seeds != 1)}{adjusted}, even the largest effect gives"

@@ -184,7 +184,7 @@ def _oracle_fields(found: Against, arm: str, digits: int) -> list[Field]:
 CLAIMS = {"shown": "a difference", "hint": "a hint of one", "open": "none shown"}
 HELD = {
     "held": "held",
-    "not again": "not shown again",
+    "not again": "not shown",
     "none again": "again none shown",
     "now shown": "a difference shown",
 }

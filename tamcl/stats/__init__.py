@@ -11,7 +11,7 @@ differ, and ``average_ranks`` over many scenarios.
 from __future__ import annotations
 
 from tamcl.stats.intervals import centers, interval, iqm, iqm_interval, median_interval
-from tamcl.stats.p_values import holm, sign_flip_p, smallest_p
+from tamcl.stats.p_values import fewest_seeds, holm, sign_flip_p, smallest_p
 from tamcl.stats.paired import PAIR, Row, between, compare, differences, probability_better
 from tamcl.stats.power import seeds_for, seeds_needed
 from tamcl.stats.ranks import average_ranks
@@ -31,6 +31,7 @@ __all__ = [
     "compare",
     "compare_unpaired",
     "differences",
+    "fewest_seeds",
     "holm",
     "interval",
     "iqm",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -73,3 +75,14 @@ def smallest_p(n_seeds: int, n_comparisons: int = 1) -> float:
     0.1171875
     """
     return min(1.0, n_comparisons * 2.0 ** (1 - n_seeds))
+
+
+def fewest_seeds(n_comparisons: int = 1, *, alpha: float = 0.05) -> int:
+    """Return how many seeds it takes at least for a p-value of at most ``alpha``, by Holm over so many comparisons.
+
+    Examples
+    --------
+    >>> [fewest_seeds(n) for n in (1, 4, 15)]
+    [6, 8, 10]
+    """
+    return next(n for n in count(2) if smallest_p(n, n_comparisons) <= alpha)
