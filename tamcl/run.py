@@ -9,11 +9,12 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,7 +118,27 @@ def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
     return thinned
 
 
-def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool = False) -> Outcome:
+@dataclass
+class _Training:
+    """A run on its way: all of it that changes, as a checkpoint holds it."""
+
+    strategy: Any
+    collectors: dict[str, list[Any]]
+    """By the table that their rows are for."""
+    position: int = -1
+    """The experience that comes next; -1 for the test of the untrained model."""
+    training_s: float = 0.0
+    testing_s: float = 0.0
+    wall_s: float = 0.0
+
+    def seconds(self, table: str) -> float:
+        """Return the time that a table's collectors took."""
+        return float(sum(collector.seconds for collector in self.collectors[table]))
+
+
+def run_cell(
+    cell: Cell, data_dir: str | Path | None = None, allow_subset: bool = False, checkpoint: Path | None = None
+) -> Outcome:
     """Train and evaluate one cell in this process.
 
     The global generators of torch, NumPy and Python are seeded for the optimizer alone: stream, order and initial
@@ -131,11 +152,16 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
         Where the data set's files are.
     allow_subset : bool
         Whether fewer images than were published will do.
+    checkpoint : Path, optional
+        File that the run goes on from, if it was killed there, and in which it notes after an experience how far it
+        is, as ``tamcl.checkpoint`` says. It is left to the caller to remove. A run that is logged starts anew, since
+        its log would begin in the middle.
 
     Returns
     -------
     Outcome
-        A loss that is not finite ends the run with status ``diverged``; its rows up to there are kept.
+        A loss that is not finite ends the run with status ``diverged``; its rows up to there are kept. Tables and times
+        are those of the whole run, whether it went on or not.
 
     Raises
     ------
@@ -144,61 +170,82 @@ def run_cell(cell: Cell, data_dir: str | Path | None = None, allow_subset: bool 
     """
     import torch
 
-    from tamcl.collectors import ContinualCollector, Diverged, EvaluationCollector, OnlineCollector
+    from tamcl.checkpoint import Checkpoint
+    from tamcl.collectors import Diverged
     from tamcl.streams.benchmark import build_benchmark
 
     torch.set_num_threads(1)  # more would change the last bits, and lose time on small models
     started = time.perf_counter()
-    data = load_data(cell.scenario.stream.dataset, data_root(data_dir), allow_subset)
+    stream, tests = cell.scenario.stream, cell.scenario.evaluation
+    data = load_data(stream.dataset, data_root(data_dir), allow_subset)
     segments = plan(cell.scenario, data, cell.seed)
-    benchmark = build_benchmark(data, segments, cell.scenario.stream.normalization)
-    tests = cell.scenario.evaluation
-    online, evaluation = OnlineCollector(tests.batches), EvaluationCollector()
-    measuring = build_diagnostics(cell.scenario) if cell.phase == "report" else []
-    inside = []
-    if tests.every and cell.phase == "report":
-        inside.append(ContinualCollector(benchmark.test_stream, tests.every, tests.tested_inside))
-    status, error, training, testing = "ok", "", 0.0, 0.0
+    order = (derive_seed(cell.seed, "order"), stream.batch_size, stream.epochs)
+    digest = fingerprint(
+        segments, data.checksum, *order, normalization=stream.normalization, augmentation=stream.augmentation
+    )
+    benchmark = build_benchmark(data, segments, stream.normalization)
+    status, error = "ok", ""
     with ExitStack() as opened:
         log = present()
         reports = opened.enter_context(_evaluator(log, cell)) if log else None
-        strategy = _build(cell, data, segments, [online, evaluation, *measuring, *inside], reports)
+        kept = Checkpoint(None if log else checkpoint, _mark(cell, digest), benchmark)
+        run = kept.load() or _begin(cell, data, segments, benchmark.test_stream, reports)
+        started -= run.wall_s
         try:
-            for position in range(-1, len(segments)):
+            for position in range(run.position, len(segments)):
                 before = time.perf_counter()
                 if position >= 0:
-                    strategy.train(benchmark.train_stream[position], eval_streams=[])
+                    run.strategy.train(benchmark.train_stream[position], eval_streams=[])
                 trained = time.perf_counter()
                 if tested := tests.tested(position, len(segments)):
-                    strategy.eval(benchmark.test_stream, only=tested)
-                training, testing = training + trained - before, testing + time.perf_counter() - trained
+                    run.strategy.eval(benchmark.test_stream, only=tested)
+                run.training_s += trained - before
+                run.testing_s += time.perf_counter() - trained
+                run.position, run.wall_s = position + 1, time.perf_counter() - started
+                kept.save(run)
         except Diverged as diverged:
             status, error = "diverged", str(diverged)
-    aside, within = (sum(part.seconds for part in parts) for parts in (measuring, inside))
-    stream = cell.scenario.stream
-    order = (derive_seed(cell.seed, "order"), stream.batch_size, stream.epochs)
-    run = run_row(
+    aside, within = run.seconds("diagnostics"), run.seconds("continual")
+    row = run_row(
         cell,
         status=status,
         error=error,
-        fingerprint=fingerprint(
-            segments,
-            data.checksum,
-            *order,
-            normalization=stream.normalization,
-            augmentation=stream.augmentation,
-        ),
+        fingerprint=digest,
         data=json.dumps(data.describe()),
         wall_s=time.perf_counter() - started,
-        ms_per_step=1000 * (training - aside - within) / max(1, strategy.clock.train_iterations),
-        evaluation_s=testing + within,
+        ms_per_step=1000 * (run.training_s - aside - within) / max(1, run.strategy.clock.train_iterations),
+        evaluation_s=run.testing_s + within,
     )
-    parts = {"online": [online], "eval": [evaluation], "diagnostics": measuring, "continual": inside}
     tables = {
-        name: pd.concat([empty(name), *(part.rows().assign(**cell.key) for part in collectors)])
-        for name, collectors in parts.items()
+        name: pd.concat([empty(name), *(collector.rows().assign(**cell.key) for collector in collectors)])
+        for name, collectors in run.collectors.items()
     }
-    return Outcome(runs=run, **tables)
+    return Outcome(runs=row, **tables)
+
+
+def _mark(cell: Cell, digest: str) -> dict[str, Any]:
+    """Return what decides a run's tables and how they are computed: a checkpoint holds for this and for no other."""
+    measured = cell.scenario.dump()["diagnostics"] if cell.phase == "report" else None
+    decides = {"phase": cell.phase, "diagnostics": measured, "fingerprint": digest, "versions": versions()}
+    return cell.config | decides
+
+
+def _begin(cell: Cell, data: DataSet, segments: list[Segment], tests: Any, reports: Any) -> _Training:
+    """Build the strategy and what collects the rows."""
+    from tamcl.collectors import ContinualCollector, EvaluationCollector, OnlineCollector
+
+    evaluation = cell.scenario.evaluation
+    collectors: dict[str, list[Any]] = {
+        "online": [OnlineCollector(evaluation.batches)],
+        "eval": [EvaluationCollector()],
+        "diagnostics": [],
+        "continual": [],
+    }
+    if cell.phase == "report":
+        collectors["diagnostics"] = build_diagnostics(cell.scenario)
+        if evaluation.every:
+            collectors["continual"] = [ContinualCollector(tests, evaluation.every, evaluation.tested_inside)]
+    return _Training(_build(cell, data, segments, [*chain(*collectors.values())], reports), collectors)
 
 
 def _evaluator(log: Log, cell: Cell) -> AbstractContextManager[Any]:
@@ -232,7 +279,7 @@ def build_strategy(
     try:
         return lookup(STRATEGIES, config.name)(
             model=model,
-            make_optimizer=lambda parameters: build_optimizer(scenario, arm, lr, parameters),
+            make_optimizer=partial(build_optimizer, scenario, arm, lr),
             optimizer_state=config.optimizer_state,
             batch_size=stream.batch_size,
             epochs=stream.epochs,
@@ -320,7 +367,7 @@ def build_diagnostics(scenario: Scenario) -> list[Any]:
 
 
 def _seed_global_generators(seed: int) -> None:
-    """Seed what an optimizer may draw from; the only place that touches global generators."""
+    """Seed what an optimizer may draw from; only checkpoints touch global generators beside this."""
     import torch
 
     torch.manual_seed(seed)
@@ -360,11 +407,18 @@ def failed(cell: Cell, error: Exception) -> Outcome:
     return Outcome(**{name: empty(name) for name in OF_CELLS} | {"runs": run_row(cell, error=reason)})
 
 
-def write_cell(directory: Path, cell: Cell, outcome: Outcome) -> None:
-    """Write a cell's tables to ``directory/<id>``, all or nothing."""
-    temporary = directory / f".{cell.id}.{os.getpid()}"
+CHECKPOINT = "checkpoint"
+"""Name of a run's checkpoint in its folder, until the tables take its place; that of a run which is asked for no more
+stays, as its tables would."""
+
+
+def write_cell(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> None:
+    """Write a cell's tables to ``directory/<id>``, all or nothing, in place of what is there."""
+    temporary, final = directory / f".{cell.id}.{os.getpid()}", directory / cell.id
     for name, table in outcome.tables.items():
         write_table(temporary, name, table)
-    final = directory / cell.id
+    if keep_checkpoint:
+        with suppress(FileNotFoundError):
+            (final / CHECKPOINT).rename(temporary / CHECKPOINT)
     shutil.rmtree(final, ignore_errors=True)
     temporary.rename(final)

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from tamcl.logs import Log, logged, present
-from tamcl.run import Cell, failed, run_cell, write_cell
+from tamcl.run import CHECKPOINT, Cell, failed, run_cell, write_cell
 
 _spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
 
@@ -50,7 +50,8 @@ def train_cells(
 ) -> Iterator[tuple[Cell, str]]:
     """Train cells in ``jobs`` processes of one thread each, writing each cell's tables to ``directory``.
 
-    They are logged if this is called inside ``tamcl.logs.logged``.
+    They are logged if this is called inside ``tamcl.logs.logged``. A cell that was being trained when everything was
+    killed goes on from its checkpoint, if it was long enough to write one.
 
     Parameters
     ----------
@@ -99,13 +100,14 @@ def train_cells(
 
 
 def _died(worker: _Worker, directory: Path) -> str:
-    """Record the cell of a worker that died, and say so."""
+    """Record the cell of a worker that died, and say so; with its checkpoint, to go on from when it is tried again."""
     assert worker.cell is not None
     worker.process.join()
     code = worker.process.exitcode or 0
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
     worker.connection.close()
-    write_cell(directory, worker.cell, failed(worker.cell, WorkerDied(f"the process {how}")))
+    outcome = failed(worker.cell, WorkerDied(f"the process {how}"))
+    write_cell(directory, worker.cell, outcome, keep_checkpoint=True)
     return "failed"
 
 
@@ -123,7 +125,7 @@ def _serve(connection: Connection, directory: Path, data_dir: Path | None, allow
 
 def _train(cell: Cell, directory: Path, data_dir: Path | None, allow_subset: bool) -> str:
     try:
-        outcome = run_cell(cell, data_dir, allow_subset)
+        outcome = run_cell(cell, data_dir, allow_subset, directory / cell.id / CHECKPOINT)
     except Exception as error:  # one cell's fault is a row of the table and must not end the study
         outcome = failed(cell, error)
     write_cell(directory, cell, outcome)

@@ -31,6 +31,7 @@ ALLOWED = {
     "diagnostics": {"tamcl.errors", "tamcl.registry", "tamcl.avalanche", "tamcl.diagnostics"}
     | {"numpy", "pandas", "torch"},
     "collectors": {"tamcl.avalanche", "numpy", "pandas", "torch"},
+    "checkpoint": {"tamcl.avalanche", "tamcl.results", "tamcl.streams", "numpy", "torch"},
     "folder": {"tamcl.errors", "tamcl.results"},
     "logs": {"tamcl.errors"},
     "loggers": {"tamcl.avalanche", "tamcl.logs", "wandb"},
