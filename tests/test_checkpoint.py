@@ -112,7 +112,8 @@ def broken(cell: Cell, path: Path) -> tuple[Outcome, int]:
 
     kills = 0
     while True:
-        torch.manual_seed(kills)  # as in a new process, what was drawn before is gone
+        for seed in (torch.manual_seed, np.random.seed, random.seed):  # in a new process they are others
+            seed(kills)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Checkpoint, "_write", write_and_die)
             try:
