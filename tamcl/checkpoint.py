@@ -30,8 +30,8 @@ class Checkpoint:
     The run is pickled whole, strategy, optimizer and collectors with everything they have, so that nothing has to say
     what it would need: somebody's own strategy, optimizer or diagnostic goes on as those here do. The data are left
     out: an experience is its place in the benchmark, which is built anew from the seed. A run that cannot be pickled,
-    as when an optimizer holds a lambda, is trained without checkpoints, and so is one for which there is no room. An
-    optimizer that finds its parameters by ``id`` would not find them again; none here does.
+    as when an optimizer holds a lambda, is trained without checkpoints, and so is one for which there is no room, or
+    whose optimizer keeps a table by the ``id`` of parameters, under which it would not find them again.
 
     A file that is damaged, or of another run or other versions, counts as none. As any pickle, it can run code when it
     is read, so train in nobody's folder whom you would not let run code.
@@ -93,10 +93,19 @@ class _Pickler(pickle.Pickler):
         return None
 
     def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, Optimizer) and _keeps_ids(thing):
+            raise pickle.PicklingError(f"{type(thing).__name__} keeps a table by the id of parameters")
         if isinstance(thing, Optimizer) and type(thing).__getstate__ is Optimizer.__getstate__:
             # torch's own way leaves out the attributes of somebody's optimizer, such as a counter
             return object.__new__, (type(thing),), vars(thing)
         return NotImplemented
+
+
+def _keeps_ids(optimizer: Optimizer) -> bool:
+    """Tell whether an optimizer has a table whose keys are addresses of its parameters."""
+    ids = {id(param) for group in optimizer.param_groups for param in group["params"]}
+    tables = (table for table in vars(optimizer).values() if isinstance(table, dict))
+    return any(type(key) is int and key in ids for table in tables for key in table)
 
 
 class _Unpickler(pickle.Unpickler):

@@ -72,6 +72,12 @@ class Unpicklable(torch.optim.SGD):
         self.rate = lambda: lr
 
 
+class ById(torch.optim.SGD):
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, lr=lr)
+        self.updates = {id(param): 0 for group in self.param_groups for param in group["params"]}
+
+
 class Exploding(Noisy):
     def step(self, closure: Any = None) -> Any:
         if self.steps == 14:
@@ -170,8 +176,11 @@ def test_what_draws_or_wraps_goes_on(settings: list[str], arm: str, tmp_path: Pa
     assert_goes_on(make(*settings, arm=arm), tmp_path / "checkpoint")
 
 
-def test_what_cannot_be_pickled_is_trained_without_checkpoints_and_without_a_word(tmp_path: Path, always: None) -> None:
-    outcome = run_cell(make(arm="tests.test_checkpoint:Unpicklable,lr=0.01"), checkpoint=tmp_path / "checkpoint")
+@pytest.mark.parametrize("optimizer", ["Unpicklable", "ById"])
+def test_what_would_not_be_found_again_is_trained_without_checkpoints_and_without_a_word(
+    optimizer: str, tmp_path: Path, always: None
+) -> None:
+    outcome = run_cell(make(arm=f"tests.test_checkpoint:{optimizer},lr=0.01"), checkpoint=tmp_path / "checkpoint")
     assert outcome.runs["status"].item() == "ok"
     assert not [*tmp_path.iterdir()]
 
