@@ -10,6 +10,10 @@ from tamcl.metrics import Metric, find
 from tamcl.metrics.oracles import ORACLES
 from tamcl.stats import Row, smallest_p
 
+MARGIN = 0.01
+"""A null model is said to do as well where the interval leaves its method a gain below this, in fractions. Assumption:
+a point is what nobody would choose an optimizer for; in other units nothing is said to do as well."""
+
 
 def verdict(
     row: Row, metric: Metric | None = None, *, confidence: float = 0.95, alpha: float = 0.05, n_seeds: int | None = None
@@ -51,12 +55,34 @@ def _statement(row: Row, say: _Phrases, alpha: float, apart: str = "") -> str:
         return f"{apart or f'{say.winner} beats {say.loser} by {say.gain}'} ({say.gain_sure})"
     if row["p_value"] <= alpha:
         return f"{ahead} ({say.gain_sure}): with so many comparisons this may be chance"
-    if say.limit and row["prob_a_better"] in (0, 1):
+    if is_hint(row, alpha=alpha):
         return f"{ahead}, on every seed ({say.gain_sure}): a hint, as {say.limit}"
     return (
         f"No evidence of a difference between {row['arm_a']} and {row['arm_b']} in {say.label}: "
         f"{say.difference} ({say.difference_sure}){say.limit and ', and ' + say.limit}"
     )
+
+
+def is_hint(row: Row, *, alpha: float = 0.05) -> bool:
+    """Tell whether a comparison of too few seeds for a small p-value shows all that it could.
+
+    Every seed agrees, and the interval, which is Student's there, leaves out 0.
+
+    Parameters
+    ----------
+    row : mapping or pandas.Series
+        A row of the ``comparisons`` table.
+    alpha : float
+        Level of the test.
+
+    Examples
+    --------
+    >>> row = {"n_pairs": 4, "ci_low": 0.014, "ci_high": 0.028, "prob_a_better": 1.0}
+    >>> is_hint(row), is_hint(row | {"ci_low": -0.001})
+    (True, False)
+    """
+    sure = row["ci_low"] > 0 or row["ci_high"] < 0
+    return bool(smallest_p(int(row["n_pairs"])) > alpha and row["prob_a_better"] in (0, 1) and sure)
 
 
 def full_verdict(
@@ -73,7 +99,8 @@ def full_verdict(
     """Return what a comparison shows, with what the null models of the method do, as one sentence.
 
     Whoever reads that a method beats another one takes it for a merit of the method's idea. So the same sentence says
-    whether the method without that idea does as well.
+    whether the method without that idea does as well: no gain over it is shown, and with the confidence of the interval
+    there is none of ``MARGIN`` or more. Where that is not known it *could* do as well.
 
     Parameters
     ----------
@@ -126,6 +153,13 @@ def _against_null(null: Row, metric: Metric, alpha: float) -> Literal["beaten", 
     return "beaten" if metric.sign * null["diff"] > 0 else "better"
 
 
+def _as_good(null: Row, metric: Metric, alpha: float) -> bool:
+    """Tell whether a method's gain over its null model is not shown, and is below the margin as far as is known."""
+    gain = max(metric.sign * null["ci_low"], metric.sign * null["ci_high"])
+    could_be_shown = smallest_p(int(null["n_pairs"])) <= alpha
+    return bool(could_be_shown and null["p_value"] > alpha and metric.unit == "fraction" and gain < MARGIN)
+
+
 def _null_clause(kind: str, nulls: list[tuple[Row, str]], metric: Metric, confidence: float, alpha: float) -> str:
     """Say what some null models of one method do, all of them the same."""
     many, method = len(nulls) > 1, nulls[0][0]["arm_a"]
@@ -137,7 +171,7 @@ def _null_clause(kind: str, nulls: list[tuple[Row, str]], metric: Metric, confid
         listed.append((f"{null['arm_b']}{text}", numbers))
     names = " and ".join(part for part in (", ".join(name for name, _ in listed[:-1]), listed[-1][0]) if part)
     numbers = "; ".join(numbers for _, numbers in listed)
-    unsure = any(null["p_value"] <= alpha or smallest_p(int(null["n_pairs"])) > alpha for null, _ in nulls)
+    unsure = not all(_as_good(null, metric, alpha) for null, _ in nulls)
     does = {
         "beaten": f"{method} beats {names}",
         "better": f"{names} {'do' if many else 'does'} better than {method}",
@@ -220,7 +254,8 @@ def null_verdict(
         return f"{method} beats {null}, its null model, by {say.gain} ({say.gain_sure}).{say.lost}"
     if row["p_adjusted"] <= alpha:
         return f"{null}, the null model of {method}, beats it by {say.gain} ({say.gain_sure}).{say.lost}"
-    equal = "could do as well: a gain was not shown" if say.limit or row["p_value"] <= alpha else "does as well"
+    good = _as_good(row, metric or find(row["metric"]), alpha)
+    equal = "does as well" if good else "could do as well: a gain was not shown"
     return (
         f"{null}, the null model of {method}, {equal} in {say.label}: "
         f"{say.difference} ({say.difference_sure}){say.limit and ', and ' + say.limit}.{say.lost}"

@@ -31,7 +31,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def scenario(tiny: Path) -> Scenario:
     rates = {"tam": 0.2, "tam_frozen": 0.2, "sgdm": 0.001}
-    return load_scenario(str(tiny), ["protocol.seeds=2", *(f"arms.{arm}.lr=[{lr}]" for arm, lr in rates.items())])
+    return load_scenario(str(tiny), ["protocol.seeds=3", *(f"arms.{arm}.lr=[{lr}]" for arm, lr in rates.items())])
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_neither_seeds_nor_claims_change_once_declared(study: Path, scenario: Sc
     confirm(study, seeds=2)
     with pytest.raises(InputError, match="--seeds 9: .*claims.json' declares 2 seeds, which looking at them must not"):
         confirm(study, seeds=9)
-    more = scenario.model_copy(update={"protocol": scenario.protocol.model_copy(update={"seeds": 3})})
+    more = scenario.model_copy(update={"protocol": scenario.protocol.model_copy(update={"seeds": 4})})
     compare(more, study)
     with pytest.raises(InputError, match="declares claims of other results than the study has now"):
         confirm(study)

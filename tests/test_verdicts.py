@@ -264,3 +264,29 @@ def test_oracle_verdict(given, sentence):
     planned = 10 if comparison["n_pairs"] < 2 else comparison["n_pairs"]
     assert oracle_verdict(comparison, kind, n_seeds=planned) == sentence
     assert oracle_verdict(pd.Series(comparison), kind, n_seeds=planned) == sentence
+
+
+CLOSE = {"p": 0.6, "adjusted": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("null", "words"),
+    [
+        (row(diff=0.001, ci=(-0.004, 0.006), **CLOSE), "tam_frozen, the null model of tam, does as well in online"),
+        (row(diff=-0.03, ci=(-0.06, 0.0), **CLOSE), "tam_frozen, the null model of tam, does as well in online"),
+        (row(diff=0.021, ci=(-0.001, 0.043), p=0.059, adjusted=0.059), "could do as well: a gain was not shown"),
+        (row(diff=0.08, ci=(-0.02, 0.18), p=0.12, adjusted=0.12), "could do as well: a gain was not shown"),
+        (row(diff=0.0, ci=(-0.012, 0.012), **CLOSE), "could do as well: a gain was not shown"),
+    ],
+)
+def test_a_null_model_does_as_well_only_where_no_gain_of_a_point_is_left(null, words):
+    null = null | {"arm_b": "tam_frozen"}
+    assert words in null_verdict(null)
+    does = "could do as well" if words.startswith("could") else "does as well"
+    assert f"tam_frozen {does} (" in full_verdict(row(), [null])
+
+
+def test_agreement_of_a_few_seeds_is_a_hint_only_where_the_interval_leaves_out_no_difference():
+    agreed = row(n=3, ci=(-0.013, 0.035), p=0.25)
+    assert verdict(agreed).startswith("No evidence of a difference")
+    assert "a hint, as 3 seeds cannot" in verdict(row(n=3, ci=(0.013, 0.035), p=0.25))

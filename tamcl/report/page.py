@@ -27,6 +27,12 @@ from tamcl.report.tables import (
     tuning_table,
 )
 from tamcl.results import Results, load_results, write_atomic
+from tamcl.verdicts import MARGIN
+
+WELL = (
+    "A null model is said to do as well where no gain over it is shown and the 95 % interval leaves none of"
+    f" {100 * MARGIN:g} point or more; where it could be larger, the null model could do as well, which is not known."
+)
 
 CONTENTS = [
     ("answer", "Answer"),
@@ -227,8 +233,10 @@ def _notes(study: Study) -> list[str]:
         " interval says what is still possible.",
         "What happens after a shift depends strongly on the learning rate, and each arm is shown at one. Read drop and"
         " recovery over the learning rate, in the part on tuning.",
-        "Seeds needed: how many fresh seeds a paired test would need to show the effect seen here at the 5 % level with"
-        " a probability of 80 %. Effects that were looked for are smaller in truth, so plan for more.",
+        "Seeds needed: how many fresh seeds a paired t-test would need to show the effect seen here with a probability"
+        " of 80 %, at 5 % divided by the number of pairs. Effects that were looked for are smaller in truth, and the"
+        " sign-flip test needs one or two seeds more where few are needed, so plan for more.",
+        *([WELL] if study.nulls else []),
         *([LABELS] if "label" in str(study.scenario.get("stream", {}).get("name", "")) else []),
     ]
 

@@ -173,8 +173,9 @@ class Study:
             found = read_table(folder, "comparisons") if done else self.results.comparisons.iloc[:0]
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"'{folder}' holds damaged claims: {error!r}") from error
-        current = {arm: self.rates.get(arm) for arm in declared.get("rates", {})} == declared.get("rates", {})
-        return Confirmation(str(declared.get("declared", "")), seeds, claims, found, done, current)
+        own = records(self.comparisons[self.comparisons["metric"] == self.primary])
+        was, now = ({(row["arm_a"], row["arm_b"]): row["diff"] for row in rows} for rows in (claims, own))
+        return Confirmation(str(declared.get("declared", "")), seeds, claims, found, done, current=was == now)
 
     @cached_property
     def rates(self) -> dict[str, float]:
@@ -218,7 +219,7 @@ class Confirmation(NamedTuple):
     done: bool
     """Whether they were run to the end."""
     current: bool
-    """Whether the study still has the learning rates of the claims."""
+    """Whether the study still says what was claimed."""
 
 
 class Strip(NamedTuple):
@@ -235,8 +236,8 @@ class Answer(NamedTuple):
     arm_a: str
     arm_b: str
     strength: Literal["shown", "hint", "open", "missing"]
-    """Shown: adjusted p at most 0.05. Hint: the p-value is so only without the adjustment for many pairs, or every
-    seed agrees where their number cannot give a small p-value."""
+    """Shown: adjusted p at most 0.05. Hint: the p-value is so only without the adjustment for many pairs, or all seeds
+    agree and the interval leaves out 0 where their number cannot give a small p-value."""
     sentence: str
     reading: str
     """What the null model means for the answer; empty for other pairs."""
@@ -325,10 +326,11 @@ def _null_words(study: Study, method: str, null: str) -> str:
 def same_lr(study: Study, a: str, b: str) -> str:
     """Say how a pair looks at the shared learning rate where it looks most different, and with each at its own.
 
-    Where the lead at a shared rate is at least twice what is left of it at their own, it is mostly the learning rate.
+    Rates at which a tuning seed is missing are left out: an arm that diverged on it would look better or worse. Where
+    less than half of the lead at a shared rate is left with each at its own, it is mostly the learning rate.
     """
     rows = _rows(study.same_lr, a, b)
-    rows = rows[rows["n_pairs"] > 0]
+    rows = rows[(rows["n_pairs"] > 0) & (rows["n_pairs"] == rows["n_pairs"].max())]
     own, shared = rows[rows["tuned"]], rows[~rows["tuned"]]
     if own.empty or shared.empty:
         return ""
@@ -343,7 +345,8 @@ def same_lr(study: Study, a: str, b: str) -> str:
         f"At the same learning rate {most['lr_a']:g} {ahead} would be ahead of {behind} by {_amount(metric, lead)};"
         f" with each at its own ({a} {tuned['lr_a']:g}, {b} {tuned['lr_b']:g}) {kept}, on the tuning seeds"
     )
-    return f"{words}: that gap goes when each arm takes its best learning rate." if left < lead / 2 else f"{words}."
+    goes = "that gap goes" if left < lead / 10 else "most of that gap goes"
+    return f"{words}: {goes} when each arm takes its best learning rate." if left < lead / 2 else f"{words}."
 
 
 def _amount(metric: Metric, value: float) -> str:
@@ -365,8 +368,7 @@ def _again(study: Study, a: str, b: str) -> tuple[verdicts.Held, str] | None:
 def _strength(row: dict[str, Any]) -> Literal["shown", "hint", "open"]:
     if row["p_adjusted"] <= ALPHA:
         return "shown"
-    agreed = row["prob_a_better"] in (0, 1) and stats.smallest_p(row["n_pairs"]) > ALPHA
-    return "hint" if row["p_value"] <= ALPHA or (agreed and row["n_pairs"] > 1) else "open"
+    return "hint" if row["p_value"] <= ALPHA or verdicts.is_hint(row, alpha=ALPHA) else "open"
 
 
 def _null_reading(row: dict[str, Any], strength: str) -> str:
@@ -376,7 +378,7 @@ def _null_reading(row: dict[str, Any], strength: str) -> str:
         return f"{null} is {method} without its mechanism, so here the mechanism itself does something."
     return (
         f"{null} is {method} without its mechanism. Whatever {method} gains over other arms, this study gives no"
-        " evidence that the mechanism is the reason, rather than the learning rate that it amounts to."
+        " evidence that the mechanism is the reason."
     )
 
 
@@ -396,7 +398,8 @@ def headline(study: Study) -> str:
     if not found:
         return f"One arm alone has nothing to be compared with in {label}."
     shown = [answer for answer in found if answer.strength == "shown"]
-    compared = f"{len(found)} comparison{'s' * (len(found) > 1)} in {label}"
+    known = [answer for answer in found if answer.strength != "missing"] or found
+    compared = f"{len(known)} comparison{'s' * (len(known) > 1)} in {label}"
     if not shown:
         return f"None of {compared} shows a difference at the 5 % level."
     pairs = ", ".join(f"{answer.arm_a} against {answer.arm_b}" for answer in shown)
@@ -440,15 +443,15 @@ def _unconfirmed(study: Study) -> Iterator[str]:
         yield "Claims were declared to be repeated on fresh seeds, and that was not finished: see tamcl confirm."
     if found and not found.current:
         yield (
-            "The claims that were repeated on fresh seeds were declared of an earlier state of this study, with other"
-            " learning rates than are reported now."
+            "The claims that were repeated on fresh seeds were declared of an earlier state of this study: its answers"
+            " are others now."
         )
 
 
 def _power(study: Study) -> Iterator[str]:
     """Warn where so few seeds cannot give a small p-value."""
     rows = study.results.comparisons
-    rows = rows[rows["metric"] == study.primary]
+    rows = rows[(rows["metric"] == study.primary) & rows["p_value"].notna()]
     if rows.empty:
         return
     seeds, comparisons = int(rows["n_pairs"].max()), len(rows)

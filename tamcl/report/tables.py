@@ -11,7 +11,7 @@ from tamcl import stats
 from tamcl.metrics import find
 from tamcl.plots import looks, mean_interval, metric_axis, with_direction
 from tamcl.report.oracles import Against
-from tamcl.report.reading import Study, answers, records
+from tamcl.report.reading import ALPHA, Study, answers, records
 
 
 class Field(NamedTuple):
@@ -76,7 +76,8 @@ def center_table(study: Study) -> Table:
     """Return mean, median and interquartile mean of the paired differences, and the seeds that each needs."""
     label, unit, factor = metric_axis(study.primary)
     own = study.differences[study.differences["metric"] == study.primary]
-    needed = {(row["arm_a"], row["arm_b"]): row["seeds"] for row in records(stats.seeds_for(own))}
+    level = ALPHA / max(1, own.groupby(["arm_a", "arm_b"]).ngroups)  # what Holm asks of the smallest p-value
+    needed = {(row["arm_a"], row["arm_b"]): row["seeds"] for row in records(stats.seeds_for(own, alpha=level))}
     found = {
         (row["arm_a"], row["arm_b"]): row for row in records(stats.centers(own, by=["arm_a", "arm_b"], column="diff"))
     }

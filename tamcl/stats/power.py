@@ -20,7 +20,8 @@ def seeds_needed(differences: ArrayLike, *, power: float = 0.8, alpha: float = 0
     The smallest n at which a paired t-test (two-sided, at level ``alpha``) finds a true effect of
     :math:`\delta = |\bar d| / s_d` with probability ``power``, from the noncentral t distribution with noncentrality
     :math:`\delta \sqrt n`; and not fewer than the sign-flip test needs to reach ``alpha`` at all. Assumption: the
-    differences are normal, for which the two tests differ little.
+    differences are normal. The sign-flip test, which tamcl compares with, is a little weaker where few seeds are
+    needed: at :math:`\delta = 1.5` it finds the effect with 6 seeds in 67 % of the cases and with 7 in more than 80 %.
 
     Effects that were chosen because they looked large are smaller in truth: plan for more. It is a plan for fresh
     seeds, and no reason to add seeds to the present ones until p is small enough.
