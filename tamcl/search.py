@@ -53,7 +53,7 @@ def widened(scores: pd.DataFrame, tune_by: str) -> float:
     """Return the next learning rate of an arm, on the better side of its best one.
 
     Beyond the grid where the best one is its end; else halfway, by ratio, to the better one of its two neighbours, so
-    that an arm whose grid was right gets a trial of the same use. Below the grid where every rate diverged.
+    that an arm whose grid was right gets a trial of the same use. Below the grid where no rate is eligible.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def widened(scores: pd.DataFrame, tune_by: str) -> float:
 
     Examples
     --------
-    >>> scores = pd.DataFrame({"lr": [0.01, 0.04, 0.16], "score": [0.5, 0.7, 0.6], "n_diverged": 0})
+    >>> scores = pd.DataFrame({"lr": [0.01, 0.04, 0.16], "score": [0.5, 0.7, 0.6], "eligible": True})
     >>> widened(scores.assign(chosen=[False, True, False]), "online_accuracy")
     0.08
     >>> widened(scores.assign(chosen=[False, False, True]), "online_accuracy")
@@ -77,15 +77,15 @@ def widened(scores: pd.DataFrame, tune_by: str) -> float:
     place = int(own["chosen"].to_numpy().argmax())
     if place in (0, len(rates) - 1):
         return extended(rates, rates[place])[0]
-    eligible = find(tune_by).sign * own["score"].where(own["n_diverged"] == 0)
+    eligible = find(tune_by).sign * own["score"].where(own["eligible"])
     neighbour = max((place - 1, place + 1), key=lambda i: eligible.fillna(float("-inf")).iloc[i])
     return float(f"{sqrt(rates[place] * rates[neighbour]):.6g}")
 
 
 def _history(scores: pd.DataFrame, arm: str, rates: list[float]) -> list[tuple[float, float]]:
-    """Return each learning rate and its score in the order of trying; nan where it diverged."""
+    """Return each learning rate and its score in the order of trying; nan where it is not eligible."""
     own = scores[scores["arm"] == arm].set_index("lr")
-    known = own["score"].where(own["n_diverged"] == 0)
+    known = own["score"].where(own["eligible"])
     return [(lr, float(known[lr])) for lr in rates]
 
 

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from tamcl.config import Scenario, load_scenario
 from tamcl.errors import InputError
 from tamcl.results import load_results
-from tamcl.search import first_rates, next_rates, widened
+from tamcl.search import _history, first_rates, next_rates, widened
 from tamcl.study import compare
 from tamcl.tuning import select
 from tests.helpers import train_here
@@ -50,6 +50,16 @@ def scores(values: dict[str, dict[float, float]], diverged: tuple[tuple[str, flo
 def test_widened(values: dict[float, float], diverged: tuple[float, ...], expected: float) -> None:
     table = scores({"tam": values}, tuple(("tam", lr) for lr in diverged))
     assert widened(table, "online_accuracy") == pytest.approx(expected, rel=1e-5)
+
+
+def test_widened_not_beside_a_rate_without_a_value_on_one_seed() -> None:
+    cells = pd.DataFrame({"lr": [0.1, 0.2, 0.4]}).merge(pd.DataFrame({"seed": [1000, 1001]}), how="cross")
+    cells = cells.assign(scenario="tiny", arm="tam")
+    metrics = cells.assign(metric="online_accuracy", value=[0.5, 0.5, 0.7, 0.7, 0.6, np.nan])
+    table = select(metrics, cells.assign(phase="tune", status="ok"), "online_accuracy")
+    assert widened(table, "online_accuracy") == pytest.approx(np.sqrt(0.1 * 0.2), rel=1e-5)
+    history = _history(table, "tam", [0.4, 0.1, 0.2])
+    assert [lr for lr, score in history if np.isnan(score)] == [0.4]
 
 
 def test_one_edge_gives_every_arm_one_more_rate_until_the_limit(scenario: Scenario) -> None:
