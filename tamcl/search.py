@@ -92,14 +92,20 @@ def _history(scores: pd.DataFrame, arm: str, rates: list[float]) -> list[tuple[f
 def _drawn(scenario: Scenario, arm: str, history: list[tuple[float, float]]) -> float:
     """Return the next learning rate of a search, by Optuna: the same whenever the history is the same.
 
-    All arms draw from the same seed, so that a random search tries the same places of every arm's range.
+    All arms draw from the same seed, so that a random search tries the same places of every arm's range. The search
+    "tpe" draws at random, too, until a third of the trials, at least 2 and at most 10, ended well: by Optuna's own 10 a
+    search of 10 trials would never look at a score.
     """
     optuna = _optuna()
     protocol = scenario.protocol
     seed = derive_seed(MOST_SEEDS, "resampling") % 2**32
-    samplers: dict[str, Any] = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+    if protocol.search == "tpe":
+        first = max(2, min(10, (protocol.trials or 0) // 3))
+        sampler = optuna.samplers.TPESampler(n_startup_trials=first, seed=seed)
+    else:
+        sampler = optuna.samplers.RandomSampler(seed=seed)
     direction = "maximize" if find(protocol.tune_by).sign > 0 else "minimize"
-    study = optuna.create_study(direction=direction, sampler=samplers[protocol.search](seed=seed))
+    study = optuna.create_study(direction=direction, sampler=sampler)
     rates = scenario.arms[arm].lr
     space = {"lr": optuna.distributions.FloatDistribution(min(rates), max(rates), log=True)}
     for _lr, score in history:  # asked for again, so that the sampler is where it was
