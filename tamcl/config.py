@@ -189,7 +189,7 @@ class Protocol(_Strict):
     grid."""
     search: Literal["grid", "random", "tpe"] = "grid"
     """How learning rates are chosen to be tried: those of the grid, or ``trials`` between its ends, drawn at random or
-    by a tree-structured Parzen estimator."""
+    by a tree-structured Parzen estimator, which draws its first third at random, too (at least 2, at most 10)."""
     trials: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
     """Learning rates an arm, for a search other than "grid"."""
     pairs: tuple[tuple[str, str], ...] = ()

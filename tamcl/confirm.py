@@ -103,7 +103,7 @@ def _keep(path: Path, declared: dict[str, Any]) -> None:
     if path.is_file():
         if json.dumps(_read(path)) != json.dumps(declared):
             raise InputError(
-                f"'{path}': declares claims of other results than the study has now; move its folder away to begin anew"
+                f"'{path}': declares claims of other results than the study has now, and its seeds are no longer fresh"
             )
         return
     dated = {"declared": datetime.now(UTC).isoformat(timespec="seconds")} | declared

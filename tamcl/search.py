@@ -53,7 +53,7 @@ def widened(scores: pd.DataFrame, tune_by: str) -> float:
     """Return the next learning rate of an arm, on the better side of its best one.
 
     Beyond the grid where the best one is its end; else halfway, by ratio, to the better one of its two neighbours, so
-    that an arm whose grid was right gets a trial of the same use. Below the grid where every rate diverged.
+    that an arm whose grid was right gets a trial of the same use. Below the grid where no rate is eligible.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def widened(scores: pd.DataFrame, tune_by: str) -> float:
 
     Examples
     --------
-    >>> scores = pd.DataFrame({"lr": [0.01, 0.04, 0.16], "score": [0.5, 0.7, 0.6], "n_diverged": 0})
+    >>> scores = pd.DataFrame({"lr": [0.01, 0.04, 0.16], "score": [0.5, 0.7, 0.6], "eligible": True})
     >>> widened(scores.assign(chosen=[False, True, False]), "online_accuracy")
     0.08
     >>> widened(scores.assign(chosen=[False, False, True]), "online_accuracy")
@@ -77,29 +77,35 @@ def widened(scores: pd.DataFrame, tune_by: str) -> float:
     place = int(own["chosen"].to_numpy().argmax())
     if place in (0, len(rates) - 1):
         return extended(rates, rates[place])[0]
-    eligible = find(tune_by).sign * own["score"].where(own["n_diverged"] == 0)
+    eligible = find(tune_by).sign * own["score"].where(own["eligible"])
     neighbour = max((place - 1, place + 1), key=lambda i: eligible.fillna(float("-inf")).iloc[i])
     return float(f"{sqrt(rates[place] * rates[neighbour]):.6g}")
 
 
 def _history(scores: pd.DataFrame, arm: str, rates: list[float]) -> list[tuple[float, float]]:
-    """Return each learning rate and its score in the order of trying; nan where it diverged."""
+    """Return each learning rate and its score in the order of trying; nan where it is not eligible."""
     own = scores[scores["arm"] == arm].set_index("lr")
-    known = own["score"].where(own["n_diverged"] == 0)
+    known = own["score"].where(own["eligible"])
     return [(lr, float(known[lr])) for lr in rates]
 
 
 def _drawn(scenario: Scenario, arm: str, history: list[tuple[float, float]]) -> float:
     """Return the next learning rate of a search, by Optuna: the same whenever the history is the same.
 
-    All arms draw from the same seed, so that a random search tries the same places of every arm's range.
+    All arms draw from the same seed, so that a random search tries the same places of every arm's range. The search
+    "tpe" draws at random, too, until a third of the trials, at least 2 and at most 10, ended well: by Optuna's own 10 a
+    search of 10 trials would never look at a score.
     """
     optuna = _optuna()
     protocol = scenario.protocol
     seed = derive_seed(MOST_SEEDS, "resampling") % 2**32
-    samplers: dict[str, Any] = {"random": optuna.samplers.RandomSampler, "tpe": optuna.samplers.TPESampler}
+    if protocol.search == "tpe":
+        first = max(2, min(10, (protocol.trials or 0) // 3))
+        sampler = optuna.samplers.TPESampler(n_startup_trials=first, seed=seed)
+    else:
+        sampler = optuna.samplers.RandomSampler(seed=seed)
     direction = "maximize" if find(protocol.tune_by).sign > 0 else "minimize"
-    study = optuna.create_study(direction=direction, sampler=samplers[protocol.search](seed=seed))
+    study = optuna.create_study(direction=direction, sampler=sampler)
     rates = scenario.arms[arm].lr
     space = {"lr": optuna.distributions.FloatDistribution(min(rates), max(rates), log=True)}
     for _lr, score in history:  # asked for again, so that the sampler is where it was

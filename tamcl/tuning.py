@@ -17,7 +17,7 @@ from tamcl.metrics import find
 
 COLUMNS = {
     **{"scenario": "str", "arm": "str", "lr": "float64", "score": "float64"},
-    **{"n_seeds": "int64", "n_diverged": "int64", "chosen": "bool", "on_edge": "bool"},
+    **{"n_seeds": "int64", "n_diverged": "int64", "eligible": "bool", "chosen": "bool", "on_edge": "bool"},
 }
 
 
@@ -39,8 +39,9 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     -------
     pandas.DataFrame
         A row for each scenario, arm and lr: score (mean over the tuning seeds that have a value, nan if none has),
-        n_seeds (tuning seeds run), n_diverged (those that diverged or failed), chosen, and on_edge: whether it is
-        chosen and the smallest or largest of several rates, so that a better one may lie outside the grid.
+        n_seeds (tuning seeds run), n_diverged (those that diverged or failed), eligible (a value on every one of them),
+        chosen, and on_edge: whether it is chosen and the smallest or largest of several rates, so that a better one may
+        lie outside the grid.
 
     Raises
     ------
@@ -53,10 +54,10 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     >>> runs = cells.assign(phase="tune", status=["ok", "ok", "diverged"])
     >>> metrics = cells[:2].assign(metric="online_accuracy", value=[0.5, 0.75])
     >>> select(metrics, runs, "online_accuracy")
-      scenario  arm    lr  score  n_seeds  n_diverged  chosen  on_edge
-    0    flips  sgd  0.01   0.50        1           0   False    False
-    1    flips  sgd  0.10   0.75        1           0    True    False
-    2    flips  sgd  1.00    NaN        1           1   False    False
+      scenario  arm    lr  score  n_seeds  n_diverged  eligible  chosen  on_edge
+    0    flips  sgd  0.01   0.50        1           0      True   False    False
+    1    flips  sgd  0.10   0.75        1           0      True    True    False
+    2    flips  sgd  1.00    NaN        1           1     False   False    False
     """
     metric = find(tune_by)
     cell = ["scenario", "arm", "lr", "seed"]
@@ -65,7 +66,8 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
         score=("value", "mean"), n_seeds=("seed", "size"), n_diverged=("diverged", "sum"), n_values=("value", "count")
     )
     # Rounded, so that equal scores summed in another order are ties, where a stable sort leaves the smaller lr first.
-    rank = (metric.sign * table["score"].round(12)).where(table["n_values"] == table["n_seeds"])
+    table["eligible"] = table["n_values"] == table["n_seeds"]
+    rank = (metric.sign * table["score"].round(12)).where(table["eligible"])
     best = table.assign(rank=rank).dropna(subset="rank").sort_values(["rank"], ascending=False, kind="stable")
     chosen = best.groupby(["scenario", "arm"]).head(1).index
     grid = table.groupby(["scenario", "arm"])["lr"]
@@ -84,8 +86,8 @@ def expected_best(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
     of n of them, drawn with replacement. It ends below the best score, as n draws miss some rates. Arms are to be
     compared at the same n.
 
-    Assumptions: a trial is a learning rate with all of its tuning seeds. One that diverged counts as a trial with the
-    worst score that any arm of the scenario has.
+    Assumptions: a trial is a learning rate with all of its tuning seeds. One that is not eligible counts as a trial
+    with the worst score that an eligible one of any arm of the scenario has.
 
     Parameters
     ----------
@@ -97,7 +99,7 @@ def expected_best(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, trials (1 to N) and expected; no rows for an arm all of whose rates diverged.
+        Columns scenario, arm, trials (1 to N) and expected; no rows for an arm without an eligible rate.
 
     References
     ----------
@@ -108,7 +110,7 @@ def expected_best(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
     Of two draws of two rates one in four hits the worse rate twice.
 
     >>> tuning = pd.DataFrame({"scenario": "flips", "arm": "tam", "lr": [0.1, 0.2], "score": [0.5, 0.7]})
-    >>> expected_best(tuning.assign(n_diverged=0), "online_accuracy")
+    >>> expected_best(tuning.assign(eligible=True), "online_accuracy")
       scenario  arm  trials  expected
     0    flips  tam       1      0.60
     1    flips  tam       2      0.65
@@ -116,11 +118,11 @@ def expected_best(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
     sign = find(tune_by).sign
     rows = []
     for scenario, all_arms in tuning.groupby("scenario"):
-        worst = (sign * all_arms["score"].where(_eligible(all_arms))).min()
+        worst = (sign * all_arms["score"].where(all_arms["eligible"])).min()
         for arm, own in all_arms.groupby("arm"):
-            if not _eligible(own).any():
+            if not own["eligible"].any():
                 continue
-            values = sorted((sign * own["score"]).where(_eligible(own), worst))
+            values = sorted((sign * own["score"]).where(own["eligible"], worst))
             size = len(values)
             for n in range(1, size + 1):
                 chances = [(i / size) ** n - ((i - 1) / size) ** n for i in range(1, size + 1)]
@@ -133,7 +135,7 @@ def plateau(tuning: pd.DataFrame, tune_by: str, *, share: float = 0.95) -> pd.Da
     """Return the range of learning rates around the chosen one that are nearly as good: how much tuning an arm needs.
 
     Nearly as good is a score of at least ``share`` of the best one, or, where lower is better, of at most the best one
-    divided by ``share``.
+    divided by ``share``. A rate that is not eligible ends the range.
 
     Parameters
     ----------
@@ -153,7 +155,7 @@ def plateau(tuning: pd.DataFrame, tune_by: str, *, share: float = 0.95) -> pd.Da
 
     Examples
     --------
-    >>> tuning = pd.DataFrame({"scenario": "flips", "arm": "tam", "lr": [0.001, 0.01, 0.1, 1.0], "n_diverged": 0})
+    >>> tuning = pd.DataFrame({"scenario": "flips", "arm": "tam", "lr": [0.001, 0.01, 0.1, 1.0], "eligible": True})
     >>> tuning = tuning.assign(score=[0.5, 0.78, 0.8, 0.3], chosen=[False, False, True, False])
     >>> plateau(tuning, "online_accuracy").drop(columns="scenario")
        arm  lr_low  lr_high  n_rates  decades   open
@@ -171,7 +173,7 @@ def plateau(tuning: pd.DataFrame, tune_by: str, *, share: float = 0.95) -> pd.Da
             rows.append((scenario, arm, float("nan"), float("nan"), 0, float("nan"), False))
             continue
         limit = best * share if sign > 0 else best / share
-        good = (_eligible(own) & (sign * own["score"] >= sign * limit)).tolist()
+        good = (own["eligible"] & (sign * own["score"] >= sign * limit)).tolist()
         low = high = place
         while low > 0 and good[low - 1]:
             low -= 1
@@ -294,8 +296,8 @@ def by_lr(
     Returns
     -------
     pandas.DataFrame
-        Column metric, then those of ``select``, with chosen and on_edge by ``tune_by`` in every metric. The rows of one
-        metric are what ``tamcl.plots.lr_sensitivity`` draws.
+        Column metric, then those of ``select``, with eligible, chosen and on_edge by ``tune_by`` in every metric. The
+        rows of one metric are what ``tamcl.plots.lr_sensitivity`` draws.
 
     Examples
     --------
@@ -311,8 +313,8 @@ def by_lr(
     """
     by = select(metrics, runs, tune_by)
     shown = list(dict.fromkeys(metrics["metric"])) if names is None else list(names)
-    marks = by[["chosen", "on_edge"]]
-    tables = [select(metrics, runs, name).assign(chosen=marks["chosen"], on_edge=marks["on_edge"]) for name in shown]
+    marks = {name: by[name] for name in ("eligible", "chosen", "on_edge")}
+    tables = [select(metrics, runs, name).assign(**marks) for name in shown]
     table = pd.concat(tables, keys=shown, names=["metric"]) if tables else by.iloc[:0].assign(metric="")
     return table.reset_index("metric").reset_index(drop=True) if tables else table[["metric", *COLUMNS]]
 
@@ -325,7 +327,3 @@ def _tuned(metrics: pd.DataFrame, runs: pd.DataFrame, metric: str) -> pd.DataFra
     seeds["diverged"] = seeds["status"] != "ok"
     seeds["value"] = seeds["value"].where(~seeds["diverged"])
     return seeds
-
-
-def _eligible(tuning: pd.DataFrame) -> pd.Series[bool]:
-    return (tuning["n_diverged"] == 0) & tuning["score"].notna()

@@ -51,11 +51,12 @@ class Arm(NamedTuple):
     tuned: int
     to_tune: int
     reported: int
+    """At ``lr`` alone: those of a rate that was chosen before do not count."""
     to_report: int
     lr: float
-    """The best learning rate so far; nan before the first score."""
+    """That of the newest reported cell, or, after later tuning, the best so far; nan before the first score."""
     score: float
-    """Its mean score on the tuning seeds so far."""
+    """The best mean score on the tuning seeds so far."""
     accuracy: float
     """Mean online accuracy of the reported cells that are done; before the first, of the tuning cells at ``lr``."""
     bad: dict[str, int]
@@ -199,29 +200,37 @@ def _arm(name: str, study: dict[str, Any], cells: list[Done], better: int) -> Ar
     protocol = study["scenario"]["protocol"]
     grid = study.get("tried", {}).get(name) or study["scenario"]["arms"][name]["lr"]
     tuned = [cell for cell in cells if cell.phase == "tune" and cell.status != "failed"]
-    reported = [cell for cell in cells if cell.phase == "report" and cell.status != "failed"]
     tried = max(protocol.get("trials") or len(grid), len({cell.lr for cell in tuned}))
-    lr, score = _best(tuned, better)
+    best, score = _best([cell for cell in cells if cell.phase == "tune"], better)
+    lr = grid[0] if tried == 1 else _reported_at(cells, best)
+    reported = [cell for cell in cells if cell.phase == "report" and cell.status != "failed" and cell.lr == lr]
     shown = reported or [cell for cell in tuned if cell.lr == lr]
     return Arm(
         tuned=len(tuned),
         to_tune=tried * protocol["tune_seeds"] if tried > 1 else 0,
         reported=len(reported),
         to_report=max(protocol["seeds"], len(reported)),
-        lr=reported[-1].lr if reported else grid[0] if tried == 1 else lr,
+        lr=lr,
         score=score,
         accuracy=_mean(cell.accuracy for cell in shown if cell.status == "ok"),
         bad=dict(Counter(cell.status for cell in cells if cell.status != "ok")),
     )
 
 
+def _reported_at(cells: list[Done], best: float) -> float:
+    """Return the rate that an arm is reported at: of the newest reported cell, or, if it was tuned since, the best."""
+    newest = max((cell for cell in cells if cell.phase == "report"), key=lambda cell: cell.finished, default=None)
+    tuned = max((cell.finished for cell in cells if cell.phase == "tune"), default=float("-inf"))
+    return newest.lr if newest and (newest.finished >= tuned or best != best) else best
+
+
 def _best(tuned: list[Done], better: int) -> tuple[float, float]:
-    """Return the learning rate with the best mean score, of those at which nothing diverged, and that score."""
-    rates = {cell.lr for cell in tuned} - {cell.lr for cell in tuned if cell.status != "ok"}
+    """Return the learning rate with the best mean score, of those with a score on all seeds so far, and that score."""
+    rates = {cell.lr for cell in tuned} - {cell.lr for cell in tuned if cell.status != "ok" or cell.score != cell.score}
     means = {lr: _mean(cell.score for cell in tuned if cell.lr == lr) for lr in sorted(rates)}
-    known = {lr: mean for lr, mean in means.items() if mean == mean}
-    lr = max(known, key=lambda rate: better * known[rate], default=float("nan"))
-    return lr, known.get(lr, float("nan"))
+    # Rounded, as in tamcl.tuning: of equal ones the smaller.
+    lr = max(means, key=lambda rate: round(better * means[rate], 12), default=float("nan"))
+    return lr, means.get(lr, float("nan"))
 
 
 def _speed(cells: list[Done]) -> tuple[float, float]:

@@ -89,7 +89,9 @@ def test_neither_seeds_nor_claims_change_once_declared(study: Path, scenario: Sc
         confirm(study, seeds=9)
     more = scenario.model_copy(update={"protocol": scenario.protocol.model_copy(update={"seeds": 4})})
     compare(more, study)
-    with pytest.raises(InputError, match="declares claims of other results than the study has now"):
+    with pytest.raises(
+        InputError, match="claims of other results than the study has now, and its seeds are no longer fresh$"
+    ):
         confirm(study)
 
 

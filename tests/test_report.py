@@ -22,6 +22,7 @@ from tamcl.metrics import measure
 from tamcl.report import verdicts, write_report
 from tamcl.report.figures import drawings, tuning_drawings
 from tamcl.report.reading import Study
+from tamcl.report.tables import metric_table
 from tamcl.results import load_results
 from tamcl.stats import compare
 from tests.synthetic_study import SCENARIO, write_study
@@ -189,6 +190,17 @@ def test_the_best_mean_is_bold(page: Page, study: Path) -> None:
     bold = [float(str(a["data-value"])) for tag, a in page.tags if tag == "td" and a.get("class") == "best"]
     best = [100 * (means.loc[m].min() if m == "forgetting" else means.loc[m].max()) for m in means.index]
     np.testing.assert_allclose(sorted(bold), sorted(best))
+
+
+def test_an_arm_with_fewer_seeds_is_not_bold(tmp_path: Path) -> None:
+    write_study(tmp_path, arms=("sgdm", "tam", "adam"), tune_seeds=1, experiences=2, steps=20, diverged=[("sgdm", 0)])
+    study = Study(load_results(tmp_path))
+    metrics = pd.read_parquet(tmp_path / "metrics.parquet").query("seed < 1000 and metric == 'online_accuracy'")
+    means = metrics.groupby("arm")["value"].mean()
+    assert means.idxmax() == "sgdm"
+    table = metric_table(study, "metrics", "", ["online_accuracy"])
+    bold = [row.fields[0].text for row in table.rows if row.fields[1].classes == "best"]
+    assert bold == [means.drop("sgdm").idxmax()]
 
 
 def test_the_comparisons_are_those_of_the_table_in_the_order_of_the_scenario(page: Page, study: Path) -> None:

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from tamcl.config import Scenario, load_scenario
 from tamcl.errors import InputError
 from tamcl.results import load_results
-from tamcl.search import first_rates, next_rates, widened
+from tamcl.search import _history, first_rates, next_rates, widened
 from tamcl.study import compare
 from tamcl.tuning import select
 from tests.helpers import train_here
@@ -26,13 +26,15 @@ def scenario(tiny: Path) -> Scenario:
     return load_scenario(str(tiny), ["protocol.extend=2"], ["sgdm", "tam"])
 
 
-def scores(values: dict[str, dict[float, float]], diverged: tuple[tuple[str, float], ...] = ()) -> pd.DataFrame:
+def scores(
+    values: dict[str, dict[float, float]], diverged: tuple[tuple[str, float], ...] = (), metric: str = "online_accuracy"
+) -> pd.DataFrame:
     """The tuning table of one seed an arm and rate."""
     rows = [(arm, lr, value) for arm, own in values.items() for lr, value in own.items()]
     cells = pd.DataFrame(rows, columns=["arm", "lr", "value"]).assign(scenario="tiny", seed=1000)
     status = ["diverged" if key in diverged else "ok" for key in zip(cells["arm"], cells["lr"], strict=True)]
     runs = cells.drop(columns="value").assign(phase="tune", status=status)
-    return select(cells.assign(metric="online_accuracy"), runs, "online_accuracy")
+    return select(cells.assign(metric=metric), runs, metric)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,16 @@ def scores(values: dict[str, dict[float, float]], diverged: tuple[tuple[str, flo
 def test_widened(values: dict[float, float], diverged: tuple[float, ...], expected: float) -> None:
     table = scores({"tam": values}, tuple(("tam", lr) for lr in diverged))
     assert widened(table, "online_accuracy") == pytest.approx(expected, rel=1e-5)
+
+
+def test_widened_not_beside_a_rate_without_a_value_on_one_seed() -> None:
+    cells = pd.DataFrame({"lr": [0.1, 0.2, 0.4]}).merge(pd.DataFrame({"seed": [1000, 1001]}), how="cross")
+    cells = cells.assign(scenario="tiny", arm="tam")
+    metrics = cells.assign(metric="online_accuracy", value=[0.5, 0.5, 0.7, 0.7, 0.6, np.nan])
+    table = select(metrics, cells.assign(phase="tune", status="ok"), "online_accuracy")
+    assert widened(table, "online_accuracy") == pytest.approx(np.sqrt(0.1 * 0.2), rel=1e-5)
+    history = _history(table, "tam", [0.4, 0.1, 0.2])
+    assert [lr for lr, score in history if np.isnan(score)] == [0.4]
 
 
 def test_one_edge_gives_every_arm_one_more_rate_until_the_limit(scenario: Scenario) -> None:
@@ -134,3 +146,24 @@ def test_a_search_depends_on_what_was_found_alone(tiny: Path, kind: str) -> None
     assert {arm: len(set(rates)) for arm, rates in tried.items()} == dict.fromkeys(scenario.arms, 14)
     for arm, config in scenario.arms.items():
         assert min(config.lr) <= min(tried[arm]) < max(tried[arm]) <= max(config.lr)
+
+
+@pytest.mark.parametrize(("metric", "better"), [("online_accuracy", 1), ("online_loss", -1)])
+def test_a_short_tpe_search_follows_the_scores_in_the_direction_of_the_metric(
+    tiny: Path, metric: str, better: int
+) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed")
+    settings = ["protocol.search=tpe", "protocol.trials=8", f"protocol.tune_by={metric}", "arms.tam.lr=[0.001, 1.0]"]
+    scenario = load_scenario(str(tiny), settings, ["tam"])
+
+    def search(slope: int) -> list[float]:
+        tried = first_rates(scenario)
+        for _ in range(7):
+            found = {"tam": {lr: slope * float(np.log10(lr)) for lr in tried["tam"]}}
+            tried = {"tam": [*tried["tam"], *next_rates(scenario, tried, scores(found, metric=metric))["tam"]]}
+        return tried["tam"]
+
+    large, small = search(better), search(-better)
+    assert large[:2] == small[:2]
+    assert set(large[2:]).isdisjoint(small[2:])
+    assert np.mean(np.log10(large[2:])) > np.mean(np.log10(small[2:])) + 0.5

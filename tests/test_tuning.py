@@ -159,6 +159,16 @@ def test_expected_best_of_a_metric_to_be_lowered_and_of_rates_that_diverged():
     assert expected_best(select(metrics.iloc[:0], runs.iloc[:0], "forgetting"), "forgetting").empty
 
 
+def test_a_rate_without_a_value_on_one_seed_is_eligible_nowhere():
+    metrics, runs = tables({("tam", 0.1): [0.5, 0.5], ("tam", 0.3): [0.9, np.nan], ("tam", 1.0): [0.45, 0.45]})
+    table = select(metrics, runs, "online_accuracy")
+    assert table["eligible"].tolist() == [True, False, True]
+    found = expected_best(table, "online_accuracy")
+    draws = [np.mean([max(draw) for draw in product([0.5, 0.45, 0.45], repeat=n)]) for n in (1, 2, 3)]
+    assert found["expected"].tolist() == pytest.approx(draws)
+    assert plateau(table, "online_accuracy")[["lr_low", "lr_high", "n_rates"]].to_numpy().tolist() == [[0.1, 0.1, 1]]
+
+
 def test_plateau_stops_at_the_first_worse_rate():
     scores = [0.76, 0.5, 0.77, 0.8, 0.761, 0.7, 0.79]
     metrics, runs = tables({("tam", 0.1 * 2.0**i): [score] for i, score in enumerate(scores)})

@@ -126,6 +126,45 @@ def test_a_watcher_sees_cells_come_change_and_go(whole: Path, tmp_path: Path) ->
     assert watcher.read().count("tune") == (3, 24)
 
 
+def test_reported_cells_of_a_rate_chosen_before_do_not_count(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    cut(whole, tmp_path, phase="report")
+    best = Watcher(tmp_path).read().arms["tam"].lr
+    reported = [path for path in (tmp_path / "cells").iterdir() if path.name.split("-")[0] == "tam"]
+    reported = sorted(path for path in reported if int(path.name.split("-")[-1]) < 1000)
+    assert len(reported) == 5
+    for path in reported:  # as if another rate had been chosen then, and its accuracy had been 0
+        for name in ("runs", "online", "eval"):
+            table = read_table(path, name).assign(lr=9.0)
+            write_table(path, name, table.assign(correct=0) if name == "online" else table)
+        os.utime(path, (NOW - 100, NOW - 100))
+    state = Watcher(tmp_path).read()
+    assert (state.arms["tam"].lr, state.arms["tam"].reported, state.arms["tam"].to_report) == (best, 0, 5)
+    assert state.arms["tam"].accuracy > 0
+    assert state.seconds_left > 0
+    new = tmp_path / "cells" / "new"
+    shutil.copytree(reported[0], new)
+    online = read_table(whole, "online").query("arm == 'tam' and seed == 0")
+    write_table(new, "runs", read_table(new, "runs").assign(lr=best))
+    write_table(new, "online", online)
+    write_table(new, "eval", read_table(whole, "eval").query("arm == 'tam' and seed == 0"))
+    os.utime(new, (NOW + 999, NOW + 999))
+    state = Watcher(tmp_path).read()
+    assert (state.arms["tam"].lr, state.arms["tam"].reported) == (best, 1)
+    assert state.arms["tam"].accuracy == pytest.approx(online["correct"].sum() / online["n"].sum())
+    assert state.arms["sgdm"].reported == 5
+
+
+def test_repeated_cells_of_another_rate_do_not_count(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, phase="report")
+    study = json.loads((whole / "study.json").read_text())
+    for arm in ARMS:
+        study["scenario"]["arms"][arm]["lr"] = [0.05 if arm == "tam" else 0.1]
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    arms = Watcher(tmp_path).read().arms
+    assert (arms["tam"].lr, arms["tam"].reported, arms["sgdm"].reported) == (0.05, 0, 5)
+
+
 def test_a_finished_study_is_read_from_its_tables_where_the_cells_are_gone(whole: Path) -> None:
     state = Watcher(whole).read()
     assert state.finished

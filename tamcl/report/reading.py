@@ -459,10 +459,13 @@ def _power(study: Study) -> Iterator[str]:
     if least <= ALPHA:
         return
     enough = stats.fewest_seeds(comparisons, alpha=ALPHA)
+    takes = f"It takes at least {enough} seeds (--seeds {enough})."
+    if stats.smallest_p(enough, comparisons) > ALPHA:
+        takes = "No number of seeds gives less than 0.05: it takes fewer pairs."
     adjusted = f" and p-values adjusted for {comparisons} comparisons" if comparisons > 1 else ""
     yield (
         f"Too few seeds for p < 0.05: with {seeds} seed{'s' * (seeds != 1)}{adjusted}, even the largest effect gives"
-        f" p = {least:.2g}. It takes at least {enough} seeds (--seeds {enough}). Read the differences as hints."
+        f" p = {least:.2g}. {takes} Read the differences as hints."
     )
 
 

@@ -44,13 +44,17 @@ class Table(NamedTuple):
 
 
 def metric_table(study: Study, name: str, caption: str, metrics: list[str]) -> Table:
-    """Return the mean of metrics by arm, a row an arm."""
+    """Return the mean of metrics by arm, a row an arm; the best of those with the most seeds is marked.
+
+    An arm with fewer seeds than another is not: where those that it lacks are hard, its mean is too good.
+    """
     means = mean_interval(study.metrics.dropna(subset="value"), ["metric", "arm"], "value")
     found = {(row["metric"], row["arm"]): row for row in records(means)}
     best = {}
     for metric in metrics:
-        scores = [find(metric).sign * row["mean"] for (own, _), row in found.items() if own == metric]
-        best[metric] = max(scores) if max(scores) > min(scores) else None
+        scores = [(row["count"], find(metric).sign * row["mean"]) for (own, _), row in found.items() if own == metric]
+        several = len({score for _, score in scores}) > 1
+        best[metric] = max(scores) if several else None  # the most seeds first, then the best mean
     styles, rows = looks(study.arms), []
     for arm in study.arms:
         fields = [Field(arm, color=styles[arm].color)]
@@ -59,7 +63,7 @@ def metric_table(study: Study, name: str, caption: str, metrics: list[str]) -> T
             if row is None:
                 fields.append(Field("–"))
                 continue
-            is_best = find(metric).sign * row["mean"] == best[metric]
+            is_best = (row["count"], find(metric).sign * row["mean"]) == best[metric]
             text = _plus_minus(factor * row["mean"], factor * (row["high"] - row["mean"]))
             fields.append(Field(text, factor * row["mean"], "best" if is_best else ""))
         rows.append(Row(fields))

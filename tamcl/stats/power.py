@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from tamcl.errors import InputError
-from tamcl.stats.p_values import smallest_p
+from tamcl.stats.p_values import fewest_seeds
 from tamcl.stats.paired import PAIR
 
 
@@ -19,9 +19,9 @@ def seeds_needed(differences: ArrayLike, *, power: float = 0.8, alpha: float = 0
 
     The smallest n at which a paired t-test (two-sided, at level ``alpha``) finds a true effect of
     :math:`\delta = |\bar d| / s_d` with probability ``power``, from the noncentral t distribution with noncentrality
-    :math:`\delta \sqrt n`; and not fewer than the sign-flip test needs to reach ``alpha`` at all. Assumption: the
-    differences are normal. The sign-flip test, which tamcl compares with, is a little weaker where few seeds are
-    needed: at :math:`\delta = 1.5` it finds the effect with 6 seeds in 67 % of the cases and with 7 in more than 80 %.
+    :math:`\delta \sqrt n`; and not fewer than ``fewest_seeds``. Assumption: the differences are normal. The sign-flip
+    test, which tamcl compares with, is a little weaker where few seeds are needed: at :math:`\delta = 1.5` it finds the
+    effect with 6 seeds in 67 % of the cases and with 7 in more than 80 %.
 
     Effects that were chosen because they looked large are smaller in truth: plan for more. It is a plan for fresh
     seeds, and no reason to add seeds to the present ones until p is small enough.
@@ -43,7 +43,7 @@ def seeds_needed(differences: ArrayLike, *, power: float = 0.8, alpha: float = 0
         raise InputError(f"{power=}, {alpha=}: shares between 0 and 1 are needed")
     if len(d) < 2:
         return float("nan")
-    least = next(n for n in count(2) if smallest_p(n) <= alpha)
+    least = fewest_seeds(alpha=alpha)
     spread, mean = d.std(ddof=1), abs(d.mean())
     if mean <= 1e-12 * np.abs(d).max():
         return float("inf")

@@ -22,10 +22,12 @@ def average_ranks(
 
     .. math:: CD = q_\alpha \sqrt{\frac{k (k + 1)}{6 N}}
 
-    In each of the N scenarios the k arms are ranked by their mean over seeds, 1 for the best, equal ones sharing their
-    ranks. Friedman's test asks whether any arm differs. By Nemenyi's test two arms differ if their average ranks lie at
-    least CD apart, with :math:`q_\alpha` from the studentized range, divided by :math:`\sqrt 2`. The scenario is the
-    unit here: many seeds in few scenarios say nothing about scenarios in general, and below 10 scenarios CD is rough.
+    In each of the N scenarios the k arms are ranked by their mean over the seeds on which all of them have a value, 1
+    for the best, equal ones sharing their ranks. A seed that one arm lacks counts for none: an arm that diverged on a
+    hard seed would else be ranked by the easy ones alone. Friedman's test asks whether any arm differs. By Nemenyi's
+    test two arms differ if their average ranks lie at least CD apart, with :math:`q_\alpha` from the studentized range,
+    divided by :math:`\sqrt 2`. The scenario is the unit here: many seeds in few scenarios say nothing about scenarios
+    in general, and below 10 scenarios CD is rough.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def average_ranks(
     Raises
     ------
     InputError
-        If there are fewer than two arms or scenarios, or an arm lacks a value in one.
+        If there are fewer than two arms or scenarios, or no seed of a scenario has a value of every arm.
 
     References
     ----------
@@ -65,15 +67,15 @@ def average_ranks(
     known = find(metric)
     reported, _ = asked(metrics, runs, ())
     rows = reported[reported["metric"] == metric]
-    means = rows.groupby(["scenario", "arm"])["value"].mean().unstack("arm")
-    if min(means.shape) < 2:
-        raise InputError(f"'{metric}' of {means.shape[1]} arms in {means.shape[0]} scenarios: two of each are needed")
-    missing = np.argwhere(means.isna().to_numpy())
-    if len(missing):
-        scenario, arm = means.index[missing[0][0]], means.columns[missing[0][1]]
-        raise InputError(
-            f"arm '{arm}' has no value of '{metric}' in {scenario}: ranks need every arm in every scenario"
-        )
+    seeds = rows.groupby(["scenario", "seed", "arm"])["value"].mean().unstack("arm")
+    counts = seeds.groupby("scenario").count()
+    if min(counts.shape) < 2:
+        raise InputError(f"'{metric}' of {counts.shape[1]} arms in {counts.shape[0]} scenarios: two of each are needed")
+    means = seeds.dropna().groupby("scenario").mean()
+    for scenario in counts.index.difference(means.index):
+        arm, fewest = counts.loc[scenario].idxmin(), counts.loc[scenario].min()
+        where = f"in {scenario} on a seed on which every arm has one" if fewest else f"in {scenario}"
+        raise InputError(f"arm '{arm}' has no value of '{metric}' {where}: ranks need every arm in every scenario")
     ranks = (-known.sign * means.round(12)).rank(axis=1).to_numpy()
     n, k = ranks.shape
     q = stats.studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)

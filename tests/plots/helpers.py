@@ -17,7 +17,8 @@ def tuning_table(results: Results) -> pd.DataFrame:
     table = tuned.groupby(["scenario", "arm", "lr"], as_index=False).agg(
         score=("value", "mean"), n_seeds=("seed", "size")
     )
-    return table.assign(n_diverged=0, chosen=table["score"] == table.groupby("arm")["score"].transform("max"))
+    best = table.groupby("arm")["score"].transform("max")
+    return table.assign(n_diverged=0, eligible=True, chosen=table["score"] == best)
 
 
 def sweep(results: Results) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from tamcl.stats import (
     median_interval,
 )
 from tamcl.stats.resampling import rng as stats_rng
-from tests.stats.helpers import coverage, metrics_of
+from tests.stats.helpers import coverage, enumerated_p, metrics_of
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])
@@ -192,3 +192,9 @@ def test_centers_of_differences():
     single = centers(metrics_of({"a": [0.5, np.nan]}), by=["arm"], column="value").iloc[0]
     assert (single["n"], single["mean"]) == (1, 0.5)
     assert np.isnan([single["median_low"], single["iqm_low"]]).all()
+
+
+def test_the_interval_of_six_can_leave_out_0_while_p_is_above_5_percent():
+    d = [-0.1, 0.4, 0.5, 0.6, 0.7, 0.9]
+    assert interval(d)[0] > 0
+    assert enumerated_p(d) == 4 / 2**6  # of all alike, and of all but the smallest: 0.0625

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from tamcl.stats import compare, holm, sign_flip_p, smallest_p
+from tamcl.stats import compare, fewest_seeds, holm, sign_flip_p, smallest_p
 from tests.stats.helpers import enumerated_p, is_uniform, metrics_of
 
 
@@ -48,6 +48,18 @@ def test_smallest_p_is_reached_and_not_passed():
         assert sign_flip_p(np.arange(1, n + 1)) == smallest_p(n)
     assert min(n for n in range(1, 20) if smallest_p(n) <= 0.05) == 6
     assert min(n for n in range(1, 20) if smallest_p(n, n_comparisons=15) <= 0.05) == 10
+
+
+def test_smallest_p_of_drawn_patterns_is_reached_and_fewest_seeds_ends():
+    for n in (12, 13, 20, 40):  # all of one sign, and so many that no drawn pattern is
+        assert sign_flip_p(np.ones(n)) >= smallest_p(n)
+    assert sign_flip_p(np.ones(40)) == smallest_p(40) == 1 / 10_000
+    assert smallest_p(13) == 2 / 8192
+    assert smallest_p(40, n_comparisons=15) == pytest.approx(holm([sign_flip_p(np.ones(40))] * 15).min())
+    for comparisons in (1, 3, 204, 205, 500, 501, 2000):
+        least = [holm([sign_flip_p(np.ones(n) if n < 14 else np.ones(40))] * comparisons).min() for n in range(1, 20)]
+        enough = [n for n, p in enumerate(least, start=1) if p <= 0.05 + 1e-12]
+        assert fewest_seeds(comparisons) == (enough or [14])[0]
 
 
 def test_p_is_uniform_under_no_difference():

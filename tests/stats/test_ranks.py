@@ -49,6 +49,18 @@ def test_ties_share_their_ranks_and_seeds_are_averaged():
     assert (same["p_value"] == 1).all()
 
 
+def test_a_seed_that_one_arm_lacks_counts_for_none():
+    """Seed 2 is hard: b diverged there, and is worse than a on the two seeds that both finished."""
+    values = {"a": [0.6, 0.7, 0.1], "b": [0.5, 0.6, np.nan], "c": [0.2, 0.3, 0.9]}
+    both = pd.concat(metrics_of(values, scenario=scenario) for scenario in ("x", "y"))
+    for table in (both, both.dropna()):
+        ranks = average_ranks(table, "online_accuracy").set_index("arm")["rank"]
+        assert ranks.to_dict() == dict(zip("abc", scipy_stats.rankdata([-0.65, -0.55, -0.25]), strict=True))
+    apart = both[(both["scenario"] == "x") | ((both["seed"] == 2) == (both["arm"] == "c"))]
+    with pytest.raises(InputError, match="arm 'c' has no value of 'online_accuracy' in y on a seed on which every arm"):
+        average_ranks(apart, "online_accuracy")
+
+
 def test_friedmans_p_is_uniform_under_no_difference():
     rng = np.random.default_rng(0)
     p = np.array([_friedman_p(scipy_stats.rankdata(rng.random((6, 4)), axis=1)) for _ in range(200)])
