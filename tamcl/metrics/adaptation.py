@@ -20,6 +20,10 @@ mini-batches since the shift and :math:`S` the number of them in the experience:
 Beside them stand ``recovery_auc``, the accuracy over the first 50 mini-batches after a shift, and
 ``learning_curve_area``, that over the first 11 of every experience: both need no level before and are never censored.
 
+Steps and windows are mini-batches. Where a row is a block of them (``evaluation.batches`` above 1), the functions
+would count blocks: ``tamcl.metrics.measure`` then gives no value for what is defined here, but for the accuracy and the
+loss over the whole stream.
+
 An experience too short for a window gives half of its mini-batches, at least one, to it. All of this is relative to the
 model's own level before: a model that has learned nothing has nothing to lose and recovers at once, and at a single
 learning rate these numbers say more about that rate than about the optimizer. Read them beside the online accuracy.
