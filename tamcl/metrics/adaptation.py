@@ -66,7 +66,7 @@ class Shifts(NamedTuple):
     censored: NDArray[np.bool_]
     """Whether the experience ended before the model had recovered."""
     area_lost: Array
-    """Accuracy below b, summed over the mini-batches until recovery."""
+    """b minus the smoothed accuracy, summed over the mini-batches until recovery; to the last window where censored."""
 
 
 def after_shifts(
@@ -306,8 +306,10 @@ def area_lost(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     .. math:: \frac{1}{T-1} \sum_{e=1}^{T-1} \sum_{k < r_e} \big( b_e - a_{e,k} \big)
 
     with :math:`b_e` the level before the shift to experience e, :math:`a_{e,k}` the smoothed accuracy k mini-batches
-    after it and :math:`r_e` the steps to recovery. A value of 3 is the loss of three mini-batches answered wrong that
-    would have been answered right; depth and length of the dip are in it together.
+    after it and :math:`r_e` the steps to recovery: the area between the level and the smoothed accuracy until the model
+    has recovered, depth and length of the dip together. It is not the number of answers lost: the window looks ahead,
+    so a loss shorter than a window is spread over it and counts less, for three mini-batches all wrong after a perfect
+    level 0.6 and not 3. Where the model does not recover, the area ends with the last window of the experience.
 
     Parameters
     ----------

@@ -72,6 +72,12 @@ def test_a_rectangular_dip():
     )
 
 
+def test_a_dip_shorter_than_the_window_counts_less_than_it_lasts():
+    correct, n = stream((20, 60), (0, 3), (20, 57))
+    # Windows have 3, 2 and 1 of their 10 mini-batches in the dip; that with none of it is the first within 5 %.
+    assert area_lost(correct, n, np.repeat([0, 1], 60)) == pytest.approx(0.3 + 0.2 + 0.1)
+
+
 def test_no_dip_costs_nothing():
     correct, n = stream((15, 60), (15, 60))
     experience = np.repeat([0, 1], 60)
