@@ -454,8 +454,9 @@ def not_recovered(recovery_steps: ArrayLike, censored: ArrayLike) -> tuple[Array
 
     with :math:`d_i` shifts recovered from after exactly :math:`k_i` mini-batches, of the :math:`m_i` that were neither
     recovered from before nor already over. A shift that was never recovered from leaves when its experience ends, and
-    says nothing of what would have come: where experiences differ in length this is fair, where a plain mean of
-    ``recovery_steps`` is not. It assumes that the length of an experience tells nothing of how hard the shift is.
+    says nothing of what would have come: its ``recovery_steps`` is the first window that was not seen, so that it is
+    already over there. Where experiences differ in length this is fair, where a plain mean of ``recovery_steps`` is
+    not. It assumes that the length of an experience tells nothing of how hard the shift is.
 
     Parameters
     ----------
@@ -485,8 +486,8 @@ def not_recovered(recovery_steps: ArrayLike, censored: ArrayLike) -> tuple[Array
     if steps.ndim != 1 or steps.shape != out.shape:
         raise ValueError(f"recovery_steps, censored have shapes {steps.shape}, {out.shape}: one entry a shift")
     k = np.unique(np.append(steps, 0.0))
-    at_risk = (steps[:, None] >= k).sum(axis=0)
     back = ((steps[:, None] == k) & ~out[:, None]).sum(axis=0)
+    at_risk = (steps[:, None] > k).sum(axis=0) + back
     return k, np.cumprod(1 - back / np.maximum(at_risk, 1))
 
 
