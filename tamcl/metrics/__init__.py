@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tamcl.errors import unknown_name
 from tamcl.metrics.adaptation import (
+    accuracy_at,
     area_lost,
     drop,
     learning_curve_area,
@@ -16,6 +17,7 @@ from tamcl.metrics.adaptation import (
     recovered,
     recovery_auc,
     recovery_steps,
+    restricted_mean,
 )
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.oracles import intransigence, regret
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS",
     "Metric",
+    "accuracy_at",
     "accuracy_matrix",
     "area_lost",
     "average_accuracy",
@@ -84,6 +87,7 @@ __all__ = [
     "recovery_survival",
     "regret",
     "regrets",
+    "restricted_mean",
     "retained",
     "sample_plasticity",
     "shifts",

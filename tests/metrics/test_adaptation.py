@@ -8,6 +8,7 @@ from scipy.stats import CensoredData, ecdf
 from sklearn.metrics import accuracy_score, auc
 
 from tamcl.metrics import (
+    accuracy_at,
     area_lost,
     drop,
     learning_curve_area,
@@ -16,12 +17,11 @@ from tamcl.metrics import (
     recovered,
     recovery_auc,
     recovery_steps,
+    restricted_mean,
 )
 from tamcl.metrics.adaptation import (
-    accuracy_at,
     after_shifts,
     not_recovered,
-    restricted_mean,
     shortened,
     smoothed,
 )
