@@ -29,7 +29,7 @@ from tests.synthetic_study import SCENARIO, write_study
 VOID = {"meta", "img", "source", "br", "link", "input"}
 SECTIONS = ["answer", "pictures", "numbers", "tuning", "setup", "failures", "assumptions", "repeat"]
 FIGURES = ["online_accuracy", "recovery", "summary", "differences", "forgetting", "accuracy_matrix"]
-FIGURES += ["lr_sensitivity", "adaptation_by_lr", "expected_best"]
+FIGURES += ["over_experiences", "lr_sensitivity", "adaptation_by_lr", "expected_best"]
 
 
 class Page(HTMLParser):
