@@ -355,7 +355,7 @@ def _lr_sensitivity(study: Study, layout: str) -> Figure:
 
 def _over_lr(study: Study) -> list[str]:
     """Return the metrics of adaptation that stand over the learning rate beside the score."""
-    names = ["recovery_auc", "drop", "recovery_steps", "end_accuracy"]
+    names = ["recovery_auc", "learning_curve_area", "drop", "area_lost", "recovery_steps", "recovered", "end_accuracy"]
     present = set(study.results.phase(study.results.metrics, "tune").dropna(subset="value")["metric"])
     return [name for name in names if name in present and name != study.primary]
 
