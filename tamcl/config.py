@@ -127,7 +127,8 @@ class Evaluation(_Strict):
     samples: Count | None = None
     """Test images an experience; all there are if absent."""
     batches: Count = 1
-    """Mini-batches that make a row of the online table: more than one for streams of very many."""
+    """Mini-batches that make a row of the online table: more than one for streams of very many. Metrics after a
+    shift count single mini-batches, and have no value then."""
     on: Literal["all", "seen", "current"] = "all"
     """Experiences that the model is tested on after each experience, and what the metrics can then be: all of them, and
     before training too; those trained on so far, which leaves out nothing that is computed from the tables; or the
@@ -259,6 +260,9 @@ class Scenario(_Strict):
             raise _unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
         if self.stream.target == "number" and METRICS[self.protocol.tune_by].on != "loss":
             raise _unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs classes; 'online_loss' does not")
+        if self.evaluation.batches > 1 and METRICS[self.protocol.tune_by].per_batch:
+            why = f"needs evaluation.batches = 1, not {self.evaluation.batches}: it counts single mini-batches"
+            raise _unfit("protocol.tune_by", f"'{self.protocol.tune_by}' {why}")
         self._check_pairs()
         return self
 

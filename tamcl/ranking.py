@@ -57,11 +57,20 @@ def _with_value(table: pd.DataFrame, metric: str) -> set[str]:
     return set(table.loc[(table["metric"] == metric) & table["value"].notna(), "arm"])
 
 
-def write_ranks(ranks: pd.DataFrame, directory: Path) -> Path:
-    """Write ``ranks.parquet`` and the critical-difference diagram, and return where the picture is."""
+def arms_of(directory: str | Path) -> list[str]:
+    """Return the arms of a finished study in the order in which its report draws them."""
+    results = load_results(directory)
+    return list(dict.fromkeys([*results.study.get("scenario", {}).get("arms", {}), *results.runs["arm"]]))
+
+
+def write_ranks(ranks: pd.DataFrame, directory: Path, arms: Sequence[str] | None = None) -> Path:
+    """Write ``ranks.parquet`` and the critical-difference diagram, and return where the picture is.
+
+    ``arms`` are all arms of a study in their order, such as the first: they are drawn as in its report.
+    """
     write_atomic(directory / "ranks.parquet", lambda path: ranks.to_parquet(path, index=False))
     picture = directory / "critical_differences.png"
-    figure = plots.critical_differences(ranks).get_figure(root=True)
+    figure = plots.critical_differences(ranks, arms=arms).get_figure(root=True)
     assert figure is not None
     write_atomic(picture, lambda path: figure.savefig(path, dpi=200, format="png"))
     return picture

@@ -85,6 +85,11 @@ def test_a_scenario_file_reads_as_written(tmp_path: Path) -> None:
         ("lr = [0.2, 2e-2]", "lr = [0.2]", "arms: must have equally many learning rates, not {'sgdm': 2, 'tam': 1}"),
         ("pairs =", "seeds = 0, pairs =", "protocol.seeds = 0: must be greater than or equal to 1"),
         ("pairs =", "seds = 1, pairs =", "protocol.seds: unknown key: did you mean 'seeds'?"),
+        (
+            "protocol = {",
+            "evaluation = { batches = 4 }\nprotocol = { tune_by = 'drop',",
+            "protocol.tune_by: 'drop' needs evaluation.batches = 1, not 4: it counts single mini-batches",
+        ),
         ("pairs =", "tune_by = 'onlin', pairs =", "protocol.tune_by: unknown metric 'onlin'"),
         ('["tam", "sgdm"]', '["tam", "sgd"]', "protocol.pairs: unknown arm 'sgd': did you mean 'sgdm'?"),
         ("title =", "titel =", "titel: unknown key: did you mean 'title'?"),

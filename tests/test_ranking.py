@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from scipy.stats import friedmanchisquare
 
+from tamcl import plots
 from tamcl.cli import main
 from tamcl.errors import InputError
-from tamcl.ranking import rank_studies
+from tamcl.ranking import arms_of, rank_studies
 from tamcl.results import load_results
 from tests.synthetic_study import write_study
 
@@ -51,6 +52,18 @@ def test_the_command_prints_and_draws(folders: list[Path], tmp_path: Path, capsy
     assert lines[3].startswith("3 studies; ranks less than 1.91 apart are not told apart")
     with Image.open(lines[4].removeprefix("picture: ")) as picture:
         assert picture.width > 500
+
+
+def test_the_picture_has_the_arms_in_the_order_of_the_first_study(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [arms_of(folder) for folder in folders] == ARMS
+    given, draw = [], plots.critical_differences
+    monkeypatch.setattr(
+        plots, "critical_differences", lambda ranks, *, arms: [given.append(arms), draw(ranks, arms=arms)][1]
+    )
+    assert main(["ranks", *map(str, folders[1:]), "--out", str(tmp_path)]) == 0
+    assert given == [ARMS[1]]
 
 
 def test_what_is_refused(folders: list[Path], tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 from scipy import stats
 
 from tamcl.errors import InputError
-from tamcl.metrics import measure
+from tamcl.metrics import METRICS, measure
 from tamcl.report import verdicts, write_report
 from tamcl.report.figures import drawings, tuning_drawings
 from tamcl.report.reading import Study
@@ -30,7 +30,7 @@ from tests.synthetic_study import SCENARIO, write_study
 VOID = {"meta", "img", "source", "br", "link", "input"}
 SECTIONS = ["answer", "pictures", "numbers", "tuning", "setup", "failures", "assumptions", "repeat"]
 FIGURES = ["online_accuracy", "recovery", "summary", "differences", "forgetting", "accuracy_matrix"]
-FIGURES += ["lr_sensitivity", "adaptation_by_lr", "expected_best"]
+FIGURES += ["over_experiences", "lr_sensitivity", "adaptation_by_lr", "expected_best"]
 
 
 class Page(HTMLParser):
@@ -595,6 +595,34 @@ def test_where_numbers_are_learnt_the_page_is_about_the_loss(tmp_path: Path, mon
     assert "less online loss" in page.text or "No evidence of a difference" in page.text
     assert "Under label flips" not in page.text
     assert [text for text, _ in page.tables["table-metrics"][0]] == ["Arm", "Online loss"]
+    assert "nan" not in page.text
+
+
+def measured_again(folder: Path, batches: int) -> None:
+    """Give a study all metrics, as of online rows that are so many mini-batches each."""
+    online, evaluated, runs = (pd.read_parquet(folder / f"{name}.parquet") for name in ("online", "eval", "runs"))
+    runs = runs.assign(config=json.dumps({"evaluation": {"batches": batches}}))
+    runs.to_parquet(folder / "runs.parquet")
+    metrics = measure(online, evaluated, runs)
+    metrics.to_parquet(folder / "metrics.parquet")
+    pairs = json.loads((folder / "study.json").read_text())["scenario"]["protocol"]["pairs"]
+    compare(metrics[metrics["seed"] < 1000], runs, pairs=pairs).to_parquet(folder / "comparisons.parquet")
+
+
+@pytest.mark.parametrize("batches", [1, 4])
+def test_every_metric_of_adaptation_that_has_a_value_stands_over_the_learning_rate(
+    tmp_path: Path, batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_study(tmp_path, arms=["sgdm", "tam"], seeds=2, tune_seeds=1, experiences=3, steps=20)
+    measured_again(folder, batches)
+    figure = next(each for each in tuning_drawings(Study(load_results(folder))) if each.name == "adaptation_by_lr")
+    shown = {ax.get_title(loc="left") for ax in figure.draw("wide").axes}
+    of_rows = {metric.label for metric in METRICS.values() if metric.function.__module__.endswith("adaptation")}
+    of_shifts = of_rows - {"Online accuracy", "Online loss"} if batches == 1 else set()
+    assert shown == of_shifts | {"Accuracy at the end of an experience"}
+    page, drawn = without_pictures(folder, monkeypatch)
+    assert {"summary", "differences", "recovery", "over_experiences"} <= drawn
+    assert ("Time to recover" in [text for text, _ in page.tables["table-metrics"][0]]) == (batches == 1)
     assert "nan" not in page.text
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tamcl.errors import unknown_name
 from tamcl.metrics.adaptation import (
+    accuracy_at,
     area_lost,
     drop,
     learning_curve_area,
@@ -16,6 +17,7 @@ from tamcl.metrics.adaptation import (
     recovered,
     recovery_auc,
     recovery_steps,
+    restricted_mean,
 )
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.oracles import intransigence, regret
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "METRICS",
     "Metric",
+    "accuracy_at",
     "accuracy_matrix",
     "area_lost",
     "average_accuracy",
@@ -84,6 +87,7 @@ __all__ = [
     "recovery_survival",
     "regret",
     "regrets",
+    "restricted_mean",
     "retained",
     "sample_plasticity",
     "shifts",
@@ -126,15 +130,15 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "drop", drop, "online", "lower", -1, 1, "fraction", "Drop at a shift",
-            "mean_e (b_e - a_e0)", _OWN + "adaptation", core=True,
+            "mean_e (b_e - a_e0)", _OWN + "adaptation", core=True, per_batch=True,
         ),
         Metric(
             "recovery_steps", recovery_steps, "online", "lower", 0, inf, "mini-batches", "Time to recover",
-            "mean_e min {k: a_ek >= 0.95 b_e}", _OWN + "adaptation", core=True,
+            "mean_e min {k: a_ek >= 0.95 b_e}", _OWN + "adaptation", core=True, per_batch=True,
         ),
         Metric(
             "recovered", recovered, "online", "higher", 0, 1, "fraction", "Shifts recovered from",
-            "mean_e [max_k a_ek >= 0.95 b_e]", _OWN + "adaptation", core=True,
+            "mean_e [max_k a_ek >= 0.95 b_e]", _OWN + "adaptation", core=True, per_batch=True,
         ),
         Metric(
             "end_accuracy", end_accuracy, "online", "higher", 0, 1, "fraction", "Accuracy at the end of an experience",
@@ -154,15 +158,15 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "area_lost", area_lost, "online", "lower", 0, inf, "accuracy-steps", "Area lost after a shift",
-            "mean_e sum_{k < r_e} (b_e - a_ek)", _OWN + "adaptation",
+            "mean_e sum_{k < r_e} (b_e - a_ek)", _OWN + "adaptation", per_batch=True,
         ),
         Metric(
             "recovery_auc", recovery_auc, "online", "higher", 0, 1, "fraction", "Accuracy right after a shift",
-            "mean_e (sum_{k < 50} c_ek / sum_{k < 50} n_ek)", _OWN + "adaptation",
+            "mean_e (sum_{k < 50} c_ek / sum_{k < 50} n_ek)", _OWN + "adaptation", per_batch=True,
         ),
         Metric(
             "learning_curve_area", learning_curve_area, "online", "higher", 0, 1, "fraction", "Learning curve area",
-            "mean_{b <= 10} mean_e (c_eb / n_eb)", _AGEM,
+            "mean_{b <= 10} mean_e (c_eb / n_eb)", _AGEM, per_batch=True,
         ),
         Metric(
             "end_accuracy_slope", end_accuracy_slope, "online", "higher", -1, 1, "per experience",

@@ -20,6 +20,10 @@ mini-batches since the shift and :math:`S` the number of them in the experience:
 Beside them stand ``recovery_auc``, the accuracy over the first 50 mini-batches after a shift, and
 ``learning_curve_area``, that over the first 11 of every experience: both need no level before and are never censored.
 
+Steps and windows are mini-batches. Where a row is a block of them (``evaluation.batches`` above 1), the functions
+would count blocks: ``tamcl.metrics.measure`` then gives no value for what is defined here, but for the accuracy and the
+loss over the whole stream.
+
 An experience too short for a window gives half of its mini-batches, at least one, to it. All of this is relative to the
 model's own level before: a model that has learned nothing has nothing to lose and recovers at once, and at a single
 learning rate these numbers say more about that rate than about the optimizer. Read them beside the online accuracy.
@@ -62,7 +66,7 @@ class Shifts(NamedTuple):
     censored: NDArray[np.bool_]
     """Whether the experience ended before the model had recovered."""
     area_lost: Array
-    """Accuracy below b, summed over the mini-batches until recovery."""
+    """b minus the smoothed accuracy, summed over the mini-batches until recovery; to the last window where censored."""
 
 
 def after_shifts(
@@ -302,8 +306,10 @@ def area_lost(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     .. math:: \frac{1}{T-1} \sum_{e=1}^{T-1} \sum_{k < r_e} \big( b_e - a_{e,k} \big)
 
     with :math:`b_e` the level before the shift to experience e, :math:`a_{e,k}` the smoothed accuracy k mini-batches
-    after it and :math:`r_e` the steps to recovery. A value of 3 is the loss of three mini-batches answered wrong that
-    would have been answered right; depth and length of the dip are in it together.
+    after it and :math:`r_e` the steps to recovery: the area between the level and the smoothed accuracy until the model
+    has recovered, depth and length of the dip together. It is not the number of answers lost: the window looks ahead,
+    so a loss shorter than a window is spread over it and counts less, for three mini-batches all wrong after a perfect
+    level 0.6 and not 3. Where the model does not recover, the area ends with the last window of the experience.
 
     Parameters
     ----------
@@ -448,8 +454,9 @@ def not_recovered(recovery_steps: ArrayLike, censored: ArrayLike) -> tuple[Array
 
     with :math:`d_i` shifts recovered from after exactly :math:`k_i` mini-batches, of the :math:`m_i` that were neither
     recovered from before nor already over. A shift that was never recovered from leaves when its experience ends, and
-    says nothing of what would have come: where experiences differ in length this is fair, where a plain mean of
-    ``recovery_steps`` is not. It assumes that the length of an experience tells nothing of how hard the shift is.
+    says nothing of what would have come: its ``recovery_steps`` is the first window that was not seen, so that it is
+    already over there. Where experiences differ in length this is fair, where a plain mean of ``recovery_steps`` is
+    not. It assumes that the length of an experience tells nothing of how hard the shift is.
 
     Parameters
     ----------
@@ -479,8 +486,8 @@ def not_recovered(recovery_steps: ArrayLike, censored: ArrayLike) -> tuple[Array
     if steps.ndim != 1 or steps.shape != out.shape:
         raise ValueError(f"recovery_steps, censored have shapes {steps.shape}, {out.shape}: one entry a shift")
     k = np.unique(np.append(steps, 0.0))
-    at_risk = (steps[:, None] >= k).sum(axis=0)
     back = ((steps[:, None] == k) & ~out[:, None]).sum(axis=0)
+    at_risk = (steps[:, None] > k).sum(axis=0) + back
     return k, np.cumprod(1 - back / np.maximum(at_risk, 1))
 
 

@@ -37,6 +37,9 @@ class Metric:
         Where the definition comes from: title, year, link; or that it is tamcl's own.
     core : bool
         Whether it belongs to the few that a report shows first; the others say more of the same or of special cases.
+    per_batch : bool
+        Whether it counts single mini-batches, so that it has no value where a row of the online table is a block of
+        them (``evaluation.batches`` above 1).
     """
 
     name: str
@@ -50,6 +53,7 @@ class Metric:
     equation: str
     reference: str
     core: bool = False
+    per_batch: bool = False
 
     @property
     def sign(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -50,7 +51,9 @@ def measure(
         the other only.
     runs : pandas.DataFrame, optional
         Table of ``tamcl.results``. With it only cells whose status is "ok" are measured: one that diverged left only
-        a part of its rows, which without ``runs`` is an error.
+        a part of its rows, which without ``runs`` is an error. Its column ``config`` tells where a row of ``online`` is
+        a block of mini-batches (``evaluation.batches`` above 1): metrics that count single ones have no value there.
+        Without it this cannot be known, and every row counts as one mini-batch.
     continual : pandas.DataFrame, optional
         Table of ``tamcl.results``; cells that have no rows there have no metrics of what happened inside experiences.
     metrics : iterable of Metric, optional
@@ -60,7 +63,8 @@ def measure(
     -------
     pandas.DataFrame
         Columns scenario, arm, lr, seed, metric, value; nan where a metric has no value, as forgetting after a single
-        experience, or where no cell of the scenario has the accuracies that it needs.
+        experience, where no cell of the scenario has the accuracies that it needs, or where it counts mini-batches
+        (``Metric.per_batch``) and rows are blocks of them.
 
     Raises
     ------
@@ -79,6 +83,7 @@ def measure(
     online_accuracy     0.7
     Name: value, dtype: float64
     """
+    in_blocks = set() if runs is None else _cells_in_blocks(runs)
     if runs is not None:
         finished = runs.loc[runs["status"] == "ok", list(CELL)]
         online, eval = online.merge(finished, on=list(CELL)), eval.merge(finished, on=list(CELL))
@@ -92,7 +97,7 @@ def measure(
     inputs["matrix_and_lowest"] = list(lowest_inside(eval, within))
     inputs["matrix"] = [(cell, (R,)) for cell, (R, _) in inputs["matrix_and_start"]]
     values = [
-        (*cell, metric.name, _value(metric, cell, arrays))
+        (*cell, metric.name, np.nan if metric.per_batch and cell in in_blocks else _value(metric, cell, arrays))
         for metric in (METRICS.values() if metrics is None else metrics)
         for cell, arrays in inputs[metric.on]
     ]
@@ -328,6 +333,14 @@ def _same_cells(online: pd.DataFrame, eval: pd.DataFrame) -> None:
     for kind, other in (("online", "eval"), ("eval", "online")):
         if missing := sorted(found[other] - found[kind]):
             raise InputError(f"{name(missing[0])} has {other} rows but no {kind} rows")
+
+
+def _cells_in_blocks(runs: pd.DataFrame) -> set[Cell]:
+    """Return the cells whose online rows are blocks of mini-batches."""
+    if "config" not in runs:
+        return set()
+    batches = [(json.loads(text or "{}").get("evaluation") or {}).get("batches", 1) for text in runs["config"]]
+    return set(runs.loc[np.array(batches) > 1, list(CELL)].itertuples(index=False, name=None))
 
 
 def _value(metric: Metric, cell: Cell, arrays: Arrays) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,13 +14,15 @@ from tamcl.plots.seeds import counted
 from tamcl.plots.style import ink, looks
 
 
-def critical_differences(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def critical_differences(ranks: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
     """Draw average ranks over scenarios; arms that a bar joins are not told apart.
 
     Parameters
     ----------
     ranks : DataFrame
         What ``tamcl.stats.average_ranks`` returns: arm, rank, n_scenarios, critical_difference, p_value.
+    arms : sequence of str, optional
+        All arms of a study in their order, to draw them as its other pictures do; those in the table by name if absent.
     ax : Axes, optional
         Where to draw.
     """
@@ -30,7 +34,7 @@ def critical_differences(ranks: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     size, half = len(rows), -(-len(rows) // 2)
     below = 0.5 + 0.35 * len(bars)
     ax = ax or new_axes(6.2, 1.2 + 0.24 * (below + half))
-    drawn, margin = looks(sorted(rows["arm"])), 0.04 * max(1, size - 1)
+    drawn, margin = looks([*(arms or ()), *sorted(rows["arm"])]), 0.04 * max(1, size - 1)
     for i, (arm, place) in enumerate(zip(rows["arm"], places, strict=True)):
         left = i < half
         depth = -below - (i if left else size - 1 - i)

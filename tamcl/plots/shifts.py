@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from tamcl.errors import InputError
 from tamcl.metrics import recovery_curves
-from tamcl.metrics.adaptation import WINDOW
+from tamcl.metrics.adaptation import WINDOW, shortened
 from tamcl.plots.axes import draw_bands, finish, label_ends, new_axes
 from tamcl.plots.seeds import and_interval, counted, mean_interval, seeds_of
 from tamcl.plots.style import looks_of, rule
@@ -25,6 +25,9 @@ def recovery(
 ) -> Axes:
     """Draw accuracy around a shift, all shifts laid on one another: how deep the drop, how fast the way back.
 
+    Where experiences differ in length, only mini-batches that all shifts of a run have are drawn, so that all of a line
+    is of the same shifts.
+
     Parameters
     ----------
     online : DataFrame
@@ -34,7 +37,7 @@ def recovery(
     before : int
         Mini-batches shown before the shift.
     window : int
-        Mini-batches averaged, counted from each one on, as in the metrics of recovery.
+        Mini-batches averaged, counted from each one on, as in the metrics of recovery; half of a short experience.
     ax : Axes, optional
         Where to draw.
     """
@@ -42,6 +45,7 @@ def recovery(
     curves = recovery_curves(online, before=before, window=window)
     if curves.empty:
         raise InputError("recovery: the stream has a single experience, and so no shift to align at")
+    curves, n_shifts = _of_all_shifts(curves)
     points = curves.rename(columns={"since_shift": "at"}).assign(
         accuracy=100 * curves["accuracy"], part=curves["since_shift"] >= 0
     )
@@ -50,9 +54,11 @@ def recovery(
     draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "accuracy"), drawn)
     ax.set_xlim(points["at"].min(), points["at"].max())
     ax.set_xlabel(f"mini-batches since the shift (of {online['n'].max()} examples)")
-    ax.set_ylabel(f"accuracy over the next {window} (%)")
-    shifts = counted(curves["n_shifts"].iloc[[0]], "shift")
-    finish(ax, f"Mean over {shifts}{and_interval(online)} over {seeds_of(online)}")
+    lengths = online.groupby(["arm", "seed", "experience"]).size()
+    used = [shortened(window, steps) for steps in lengths]
+    following = f"{min(used)} to {max(used)}" if min(used) < max(used) else f"{max(used)}"
+    ax.set_ylabel(f"accuracy over the next {following} (%)")
+    finish(ax, f"Mean over {counted(n_shifts, 'shift')}{and_interval(online)} over {seeds_of(online)}")
     label_ends(ax, drawn)
     return ax
 
@@ -73,8 +79,8 @@ def stability(curves: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Ax
         Where to draw.
     """
     drawn = looks_of(curves, arms, "stability")
-    curves = curves[curves["n_shifts"] == curves.groupby(["arm", "seed"])["n_shifts"].transform("max")]
-    start = curves.groupby(["arm", "seed"], as_index=False)["n_shifts"].max().assign(since_shift=0, change=0.0)
+    curves, n_shifts = _of_all_shifts(curves)
+    start = n_shifts.reset_index().assign(since_shift=0, change=0.0)
     points = pd.concat([start, curves], ignore_index=True)
     points = points.assign(at=points["since_shift"], change=100 * points["change"], part=0)
     ax = ax or new_axes(5.6, 3.7)
@@ -83,7 +89,12 @@ def stability(curves: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Ax
     ax.set_xlim(0, points["at"].max())
     ax.set_xlabel("updates since the shift")
     ax.set_ylabel("change of accuracy on\nearlier experiences (points)")
-    shifts = counted(start["n_shifts"], "shift")
-    finish(ax, f"Mean over {shifts}{and_interval(curves)} over {seeds_of(curves)}")
+    finish(ax, f"Mean over {counted(n_shifts, 'shift')}{and_interval(curves)} over {seeds_of(curves)}")
     label_ends(ax, drawn)
     return ax
+
+
+def _of_all_shifts(curves: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Return the points that all shifts of a run have, and how many shifts each run has."""
+    runs = curves.groupby(["arm", "seed"])["n_shifts"]
+    return curves[curves["n_shifts"] == runs.transform("max")], runs.max()

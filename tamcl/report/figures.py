@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from tamcl import plots, tuning
-from tamcl.metrics import stability_curves
+from tamcl.metrics import by_experience, stability_curves
 from tamcl.report.oracles import Against
 from tamcl.report.reading import Study
 from tamcl.results import write_atomic
@@ -104,6 +104,16 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Recovery after a shift",
             "All shifts laid on one another at 0: how deep accuracy falls, and how fast it comes back.",
             lambda layout: _single(layout, 3.7, plots.recovery, study.online, arms=study.arms),
+        )
+    if study.has_accuracy and study.online["experience"].nunique() > 2:
+        table = by_experience(study.online)
+        yield Drawing(
+            "over_experiences",
+            "Accuracy at the end of each experience",
+            "Accuracy on the last mini-batches of an experience before the model learns from them: is a late experience"
+            " still learnt as well as an early one? Where they are equally hard, a line that falls is a loss of"
+            " plasticity.",
+            lambda layout: _single(layout, 3.7, plots.over_experiences, table, arms=study.arms),
         )
     curves = stability_curves(study.continual, study.evaluated)
     if curves["change"].notna().any():
@@ -345,7 +355,7 @@ def _lr_sensitivity(study: Study, layout: str) -> Figure:
 
 def _over_lr(study: Study) -> list[str]:
     """Return the metrics of adaptation that stand over the learning rate beside the score."""
-    names = ["recovery_auc", "drop", "recovery_steps", "end_accuracy"]
+    names = ["recovery_auc", "learning_curve_area", "drop", "area_lost", "recovery_steps", "recovered", "end_accuracy"]
     present = set(study.results.phase(study.results.metrics, "tune").dropna(subset="value")["metric"])
     return [name for name in names if name in present and name != study.primary]
 

@@ -8,6 +8,7 @@ from scipy.stats import CensoredData, ecdf
 from sklearn.metrics import accuracy_score, auc
 
 from tamcl.metrics import (
+    accuracy_at,
     area_lost,
     drop,
     learning_curve_area,
@@ -16,12 +17,11 @@ from tamcl.metrics import (
     recovered,
     recovery_auc,
     recovery_steps,
+    restricted_mean,
 )
 from tamcl.metrics.adaptation import (
-    accuracy_at,
     after_shifts,
     not_recovered,
-    restricted_mean,
     shortened,
     smoothed,
 )
@@ -70,6 +70,12 @@ def test_a_rectangular_dip():
     assert area_lost(correct, n, experience) == pytest.approx(
         0.8 * (21 + 0.9 + 0.8 + 0.7 + 0.6 + 0.5 + 0.4 + 0.3 + 0.2 + 0.1)
     )
+
+
+def test_a_dip_shorter_than_the_window_counts_less_than_it_lasts():
+    correct, n = stream((20, 60), (0, 3), (20, 57))
+    # Windows have 3, 2 and 1 of their 10 mini-batches in the dip; that with none of it is the first within 5 %.
+    assert area_lost(correct, n, np.repeat([0, 1], 60)) == pytest.approx(0.3 + 0.2 + 0.1)
 
 
 def test_no_dip_costs_nothing():
@@ -198,10 +204,19 @@ def test_not_recovered_equals_scipys_product_limit_estimate(seed):
     rng = np.random.default_rng(seed)
     steps, censored = rng.integers(0, 30, 40).astype(float), rng.random(40) < 0.4
     k, share = not_recovered(steps, censored)
-    reference = ecdf(CensoredData(uncensored=steps[~censored], right=steps[censored])).sf
+    last_seen = np.nextafter(steps[censored], -1)  # a hair below: the window at the censored time was not seen
+    reference = ecdf(CensoredData(uncensored=steps[~censored], right=last_seen)).sf
     np.testing.assert_allclose(share, reference.evaluate(k))
     assert k[0] == 0
     assert (np.diff(share) <= 1e-12).all()
+
+
+def test_a_shift_that_is_over_is_not_at_risk_at_the_window_after_its_last():
+    k, share = not_recovered([31, 31], [True, False])
+    assert (k.tolist(), share.tolist()) == ([0, 31], [1, 0])
+    # 12 windows of the shorter experience were seen: those at 0 to 11, of which none decides what happens at 12.
+    k, share = not_recovered([12, 12, 20], [True, False, False])
+    assert (k.tolist(), share.tolist()) == ([0, 12, 20], [1, 0.5, 0])
 
 
 def test_restricted_mean_without_censoring_is_the_mean():

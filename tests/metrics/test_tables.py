@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import numpy as np
@@ -290,6 +291,19 @@ def test_shifts_table():
             assert values[name][cell] == pytest.approx(mean)
     censored = table.groupby(CELL)["censored"].mean()
     assert (1 - censored).to_numpy() == pytest.approx(values["recovered"].to_numpy())
+
+
+def test_what_counts_mini_batches_has_no_value_where_rows_are_blocks_of_them():
+    online, evaluated = study()
+    cells = online[CELL].drop_duplicates()
+    config = [json.dumps({"evaluation": {"batches": 4 if arm == "tam" else 1}}) for arm in cells["arm"]]
+    runs = cells.assign(status="ok", config=config)
+    found = measure(online, evaluated, runs).set_index(["metric", *CELL])["value"]
+    whole = measure(online, evaluated).set_index(["metric", *CELL])["value"]
+    gone = {(metric, arm) for metric, _, arm, _, _ in found.index[found.isna() & whole.notna()]}
+    counting = {"drop", "recovery_steps", "recovered", "area_lost", "recovery_auc", "learning_curve_area"}
+    assert gone == {(metric, "tam") for metric in counting}
+    pd.testing.assert_series_equal(found[found.notna()], whole[found.notna()])
 
 
 def test_recovery_curve_is_the_mean_over_shifts():

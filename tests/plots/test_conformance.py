@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from tamcl import plots
 from tamcl.errors import InputError
+from tamcl.metrics import by_experience
 from tamcl.results import Results
 from tests.plots.helpers import behind, curves, sweep, tuning_table
 
@@ -24,6 +25,7 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
         "online_loss": (plots.online_loss, results.phase(results.online), {}),
         "regret": (plots.regret, behind(results), {}),
         "recovery": (plots.recovery, results.phase(results.online), {}),
+        "over_experiences": (plots.over_experiences, by_experience(results.phase(results.online)), {}),
         "stability": (plots.stability, curves(results), {}),
         "accuracy_matrix": (plots.accuracy_matrix, results.phase(results.eval), {"arm": "tam"}),
         "summary": (plots.summary, results.phase(results.metrics), {"metric": "forgetting"}),
@@ -35,7 +37,13 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
 
 
 NAMES = ["online_accuracy", "online_loss", "recovery", "regret", "stability", "accuracy_matrix", "summary"]
-NAMES += ["lr_sensitivity", "forgetting_against_learning", "accuracy_by_fraction", "paired_differences"]
+NAMES += [
+    "over_experiences",
+    "lr_sensitivity",
+    "forgetting_against_learning",
+    "accuracy_by_fraction",
+    "paired_differences",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from tamcl import plots
 from tamcl.errors import InputError
@@ -34,3 +35,17 @@ def test_critical_differences_of_overlapping_groups() -> None:
     ax = plots.critical_differences(RANKS.assign(critical_difference=0.1))
     assert not [found for found in ax.lines if found.get_linewidth() == 4]
     assert plt.get_fignums() == []
+
+
+def test_critical_differences_have_the_colours_of_the_other_pictures() -> None:
+    ranks = RANKS.assign(arm=["zeta", "alpha", "tam", "mine", "sgdm"])
+    arms = ["sgdm", "left_out", "zeta", "mine", "tam", "alpha"]
+    expected = {line.get_label(): line.get_color() for line in lines_of(arms)}
+    drawn = {line.get_label(): line.get_color() for line in plots.critical_differences(ranks, arms=arms).lines}
+    assert {arm: drawn[arm] for arm in ranks["arm"]} == {arm: expected[arm] for arm in ranks["arm"]}
+
+
+def lines_of(arms: list[str]) -> list[Line2D]:
+    """What the expected best over trials draws for a study with these arms."""
+    table = pd.DataFrame({"scenario": "s", "arm": arms, "trials": 1, "expected": 0.5})
+    return plots.expected_best(table, arms=arms).get_lines()

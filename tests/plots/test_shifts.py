@@ -23,6 +23,23 @@ def test_recovery_is_the_mean_over_shifts(study: Results) -> None:
     assert "2 shifts" in ax.get_title(loc="left")
 
 
+def test_recovery_shows_what_all_shifts_have(study: Results) -> None:
+    online = study.phase(study.online)
+    short = online[(online["experience"] < 2) | (online["step"] < 92)]  # 40, 40 and 12 mini-batches
+    ax = plots.recovery(short)
+    rows = short[(short["arm"] == "tam")].pivot(index="seed", columns="step", values="correct").to_numpy() / 10
+    points = line(ax, "tam")
+    assert points[:, 0].tolist() == [*range(-30, -9), *range(7)]  # 12 mini-batches have 7 windows of half of them
+    for k in (0, 3, 6):
+        expected = (rows[:, 40 + k : 50 + k].mean(axis=1) + rows[:, 80 + k : 86 + k].mean(axis=1)) / 2
+        np.testing.assert_allclose(points[points[:, 0] == k, 1], 100 * expected.mean())
+    assert ax.get_title(loc="left") == "Mean over 2 shifts and 95 % interval over 4 seeds"
+    assert ax.get_ylabel() == "accuracy over the next 6 to 10 (%)"
+    assert plots.recovery(online).get_ylabel() == "accuracy over the next 10 (%)"
+    all_short = online[online["step"] % 40 < 12].assign(step=lambda rows: rows["step"] // 40 * 12 + rows["step"] % 40)
+    assert plots.recovery(all_short).get_ylabel() == "accuracy over the next 6 (%)"
+
+
 def test_stability_starts_at_no_change_and_is_the_mean_over_seeds(study: Results) -> None:
     table = curves(study)
     ax = plots.stability(table)
