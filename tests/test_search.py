@@ -26,13 +26,17 @@ def scenario(tiny: Path) -> Scenario:
     return load_scenario(str(tiny), ["protocol.extend=2"], ["sgdm", "tam"])
 
 
-def scores(values: dict[str, dict[float, float]], diverged: tuple[tuple[str, float], ...] = ()) -> pd.DataFrame:
+def scores(
+    values: dict[str, dict[float, float]],
+    diverged: tuple[tuple[str, float], ...] = (),
+    metric: str = "online_accuracy",
+) -> pd.DataFrame:
     """The tuning table of one seed an arm and rate."""
     rows = [(arm, lr, value) for arm, own in values.items() for lr, value in own.items()]
     cells = pd.DataFrame(rows, columns=["arm", "lr", "value"]).assign(scenario="tiny", seed=1000)
     status = ["diverged" if key in diverged else "ok" for key in zip(cells["arm"], cells["lr"], strict=True)]
     runs = cells.drop(columns="value").assign(phase="tune", status=status)
-    return select(cells.assign(metric="online_accuracy"), runs, "online_accuracy")
+    return select(cells.assign(metric=metric), runs, metric)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,12 @@ def test_one_edge_gives_every_arm_one_more_rate_until_the_limit(scenario: Scenar
     assert next_rates(scenario, tried, scores({"sgdm": inside, "tam": inside})) == {}
     full = {"sgdm": [0.1, 0.05, 0.2, 0.4], "tam": [0.2, 0.1, 0.05, 0.07]}
     assert next_rates(scenario, full, scores({"sgdm": {0.4: 0.7, 0.2: 0.6}, "tam": inside})) == {}
+
+
+def test_grids_are_widened_for_an_arm_that_diverged_at_every_rate(scenario: Scenario) -> None:
+    inside = {0.2: 0.5, 0.1: 0.7, 0.05: 0.6}
+    table = scores({"sgdm": {0.1: 0.5, 0.05: 0.5}, "tam": inside}, (("sgdm", 0.1), ("sgdm", 0.05)))
+    assert next_rates(scenario, first_rates(scenario), table)["sgdm"] == [0.025]
 
 
 def test_a_study_extended_in_place_or_continued_is_the_one_extended_at_once(
@@ -134,3 +144,18 @@ def test_a_search_depends_on_what_was_found_alone(tiny: Path, kind: str) -> None
     assert {arm: len(set(rates)) for arm, rates in tried.items()} == dict.fromkeys(scenario.arms, 14)
     for arm, config in scenario.arms.items():
         assert min(config.lr) <= min(tried[arm]) < max(tried[arm]) <= max(config.lr)
+
+
+def test_tpe_seeks_the_least_of_a_loss_where_it_seeks_the_most_of_its_negative(tiny: Path) -> None:
+    pytest.importorskip("optuna", reason="Optuna is not installed")
+    found = {}
+    for metric, sign in [("online_accuracy", -1), ("online_loss", 1)]:
+        settings = ["protocol.search=tpe", "protocol.trials=20", f"protocol.tune_by={metric}"]
+        scenario = load_scenario(str(tiny), settings, ["sgdm"])
+        tried = first_rates(scenario)
+        for _ in range(19):
+            far = {lr: sign * abs(np.log(lr / 0.06)) for lr in tried["sgdm"]}
+            more = next_rates(scenario, tried, scores({"sgdm": far}, metric=metric))
+            tried = {"sgdm": [*tried["sgdm"], *more["sgdm"]]}
+        found[metric] = tried["sgdm"]
+    assert found["online_loss"] == found["online_accuracy"]
