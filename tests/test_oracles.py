@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -169,6 +170,10 @@ def test_the_report_has_a_table_and_a_figure_of_what_pandas_computes(held: Path)
         np.testing.assert_allclose(table[f"{column.capitalize()} oracle"], 100 * oracle["correct"] / oracle["n"])
         np.testing.assert_allclose(table["Online accuracy"], 100 * own["correct"] / own["n"])
         np.testing.assert_allclose(table[f"Regret, {column}"], by_hand(held, kind).mean())
+        for arm in ARMS:
+            low, high = stats.ttest_1samp(by_hand(held, kind)[arm], 0).confidence_interval(0.95)
+            places = min(3, max(0, 1 - math.floor(math.log10((high - low) / 2))))
+            assert f"{low:+.{places}f} to {high:+.{places}f}".replace("-", "−") in page.text
     learnt = [
         each[each["trained_on"] == each["evaluated_on"]].groupby("arm")["accuracy"].mean()
         for each in tables(held, "eval", "restart")
