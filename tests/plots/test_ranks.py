@@ -34,3 +34,8 @@ def test_critical_differences_of_overlapping_groups() -> None:
     ax = plots.critical_differences(RANKS.assign(critical_difference=0.1))
     assert not [found for found in ax.lines if found.get_linewidth() == 4]
     assert plt.get_fignums() == []
+
+
+def test_ranks_a_critical_difference_apart_are_not_joined() -> None:
+    ax = plots.critical_differences(RANKS.assign(rank=[1.0, 2.0, 3.0, 4.0, 5.0], critical_difference=1.0))
+    assert not [found for found in ax.lines if found.get_linewidth() == 4]
