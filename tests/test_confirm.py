@@ -15,10 +15,12 @@ from tamcl.cli import main
 from tamcl.config import Scenario, load_scenario
 from tamcl.confirm import confirm
 from tamcl.errors import InputError
+from tamcl.repeat import at_rates
 from tamcl.report import outcomes
 from tamcl.results import load_results
 from tamcl.study import compare
 from tests.helpers import interrupted, refusal, train_here
+from tests.synthetic_study import write_study
 
 
 @pytest.fixture
@@ -148,3 +150,19 @@ def test_the_command_says_what_held_and_the_report_shows_it(
 def test_as_many_fresh_seeds_as_it_takes_to_show_anything(study: Path) -> None:
     confirm(study)  # of 2 reported seeds; the least p of 7 is 2 / 2^7, 0.031 after Holm over two claims
     assert len(json.loads((study / "confirm" / "claims.json").read_text())["seeds"]) == 7
+
+
+def test_as_many_fresh_seeds_as_were_reported_where_fewer_would_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tamcl.confirm.repeat", lambda study, scenario, seeds, folder, **how: seeds)
+    folder = write_study(tmp_path, arms=["sgdm", "tam"], seeds=9, tune_seeds=1, experiences=1, steps=10)
+    assert list(confirm(folder)) == list(range(2000, 2009))  # 6 could show the one claim
+
+
+@pytest.mark.parametrize("search", [["protocol.extend=2"], ["protocol.search=random", "protocol.trials=4"]])
+def test_what_is_repeated_at_a_rate_is_searched_no_more(tiny: Path, search: list[str]) -> None:
+    fixed = at_rates(load_scenario(str(tiny), search), {"tam": 0.3, "sgdm": 0.1}, seeds=5)
+    assert {arm: config.lr for arm, config in fixed.arms.items()} == {"tam": (0.3,), "sgdm": (0.1,)}
+    protocol = fixed.protocol
+    assert (protocol.seeds, protocol.search, protocol.trials, protocol.extend) == (5, "grid", None, 0)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tamcl.errors import InputError
 from tamcl.metrics import METRICS, measure
 from tamcl.report import verdicts, write_report
 from tamcl.report.figures import drawings, tuning_drawings
-from tamcl.report.reading import Study
+from tamcl.report.reading import Study, answers, cautions, same_lr
 from tamcl.report.tables import metric_table
 from tamcl.results import load_results
 from tamcl.stats import compare
@@ -647,3 +648,118 @@ def test_where_not_all_experiences_are_tested_the_page_is_whole(
     assert "accuracy_matrix" in drawn
     assert ("forgetting" in drawn) == (kept == "seen")
     assert "nan" not in page.text
+
+
+def small(folder: Path, **options: Any) -> Study:
+    """A study whose sentences are read without a page."""
+    few = {"seeds": 1, "tune_seeds": 1, "experiences": 2, "steps": 20}
+    return Study(load_results(write_study(folder, **(few | options))))
+
+
+def redeclared(study: Study, **arms: dict[str, Any]) -> Study:
+    """The study with other options of some arms."""
+    study.scenario["arms"].update(arms)
+    return study
+
+
+def test_twice_the_rate_of_sgd_is_a_rule_for_tam_alone(tmp_path: Path) -> None:
+    assert small(tmp_path, arms=["sgdm", "tam", "tam_frozen", "adam"]).rules == {"tam": 0.2, "tam_frozen": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("arms", "change"),
+    [
+        (["sgdm", "tam", "adam"], {"adam": {"optimizer": "sgd", "momentum": 0.5}}),
+        (["sgdm", "tam"], {"sgdm": {"optimizer": "sgd", "momentum": 0.0}}),
+    ],
+    ids=["two with momentum", "none with momentum"],
+)
+def test_without_one_sgd_with_momentum_there_is_no_rule(
+    tmp_path: Path, arms: list[str], change: dict[str, dict[str, Any]]
+) -> None:
+    assert redeclared(small(tmp_path, arms=arms), **change).rules == {}
+
+
+@pytest.mark.parametrize(
+    ("best", "words"),
+    [
+        (0.71, "(tam 0.2, tam_frozen 0.067) by 9.0 points, on the tuning seeds: most of that gap goes when"),
+        (0.69, "(tam 0.2, tam_frozen 0.067) by 11.0 points, on the tuning seeds."),
+        (0.85, "(tam 0.2, tam_frozen 0.067) not at all (−5.0 points), on the tuning seeds: that gap goes when"),
+    ],
+    ids=["less than half is left", "more than half is left", "turned"],
+)
+def test_a_gap_goes_if_less_than_half_of_it_is_left_at_the_own_rates(tmp_path: Path, best: float, words: str) -> None:
+    """At 0.2 tam is 20 points ahead, which is the most; tam_frozen's own rate is 0.067."""
+    study = small(tmp_path, arms=["tam", "tam_frozen"])
+    metrics = study.results.metrics
+    table = metrics[metrics["metric"] == "online_accuracy"]
+    score = {("tam", 0.2): 0.8, ("tam_frozen", 0.067): best}
+    otherwise = {"tam": 0.7, "tam_frozen": 0.6}
+    keys = zip(table["arm"], table["lr"], strict=True)
+    metrics.loc[table.index, "value"] = [score.get(key, otherwise[key[0]]) for key in keys]
+    said = same_lr(study, "tam", "tam_frozen")
+    assert said.startswith("At the same learning rate 0.2 tam would be ahead of tam_frozen by 20.0 points;")
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("row", "strength"),
+    [
+        pytest.param((8, 0.01, 0.02, 0.9, 0.1, 0.3), "shown", id="shown"),
+        pytest.param((8, 0.03, 0.06, 0.9, 0.1, 0.3), "hint", id="not after Holm"),
+        pytest.param((8, 0.10, 0.10, 0.9, -0.1, 0.3), "open", id="open"),
+        pytest.param((4, 0.125, 0.125, 1.0, 0.1, 0.3), "hint", id="all of few seeds"),
+        pytest.param((4, 0.125, 0.125, 0.0, -0.3, -0.1), "hint", id="none of few seeds"),
+        pytest.param((4, 0.125, 0.125, 1.0, -0.1, 0.3), "open", id="all of few seeds that lie far apart"),
+        pytest.param((4, 0.500, 0.500, 0.75, 0.1, 0.3), "open", id="most of few seeds"),
+        pytest.param((1, 1.000, 1.000, 1.0, np.nan, np.nan), "open", id="one seed"),
+    ],
+)
+def test_strength_of_an_answer(tmp_path: Path, row: tuple[float, ...], strength: str) -> None:
+    study = small(tmp_path, arms=["sgdm", "tam"])
+    columns = ["n_pairs", "p_value", "p_adjusted", "prob_a_better", "ci_low", "ci_high"]
+    study.results.comparisons[columns] = row
+    assert [answer.strength for answer in answers(study)] == [strength]
+
+
+def test_a_pair_that_lost_seeds_does_not_make_the_study_too_small(tmp_path: Path) -> None:
+    lost = [("tam_frozen", seed) for seed in range(5)]
+    study = small(tmp_path, arms=["sgdm", "tam", "tam_frozen"], seeds=8, diverged=lost)
+    assert sorted(study.comparisons.query("metric == 'online_accuracy'")["n_pairs"]) == [3, 8]
+    assert not [words for words in cautions(study) if "Too few seeds" in words]
+
+
+@pytest.mark.parametrize(
+    ("since", "done", "expected"),
+    [
+        (0.0, True, []),
+        (0.0, False, ["Claims were declared to be repeated on fresh seeds, and that was not finished"]),
+        (0.01, True, ["The claims that were repeated on fresh seeds were declared of an earlier state"]),
+    ],
+    ids=["as declared", "stopped", "other answers by now"],
+)
+def test_claims_that_are_not_confirmed_as_declared_are_said(
+    tmp_path: Path, since: float, done: bool, expected: list[str]
+) -> None:
+    study = small(tmp_path, arms=["sgdm", "tam"])
+    (tmp_path / "confirm").mkdir()
+    row = study.comparisons.query("metric == 'online_accuracy'").iloc[0]
+    claim = {"arm_a": row["arm_a"], "arm_b": row["arm_b"], "metric": row["metric"], "diff": row["diff"] - since}
+    declared = {"seeds": [2000], "claims": [claim], "rates": {}}
+    (tmp_path / "confirm" / "claims.json").write_text(json.dumps(declared))
+    if done:
+        study.results.comparisons.to_parquet(tmp_path / "confirm" / "comparisons.parquet")
+    found = [words for words in cautions(study) if "fresh seeds" in words]
+    assert [words.startswith(start) for words, start in zip(found, expected, strict=True)] == [True] * len(expected)
+
+
+def test_what_happens_after_a_shift_is_drawn_over_the_learning_rate(tmp_path: Path) -> None:
+    study = small(tmp_path, arms=["sgdm", "tam"])
+    results = study.results
+    measured = Study(replace(results, metrics=measure(results.online, results.eval, results.runs)))
+    drawing = next(found for found in tuning_drawings(measured) if found.name == "adaptation_by_lr")
+    titles = [ax.get_title(loc="left") for ax in drawing.draw("narrow").axes]
+    online = [name for name, metric in METRICS.items() if metric.on == "online"]
+    elsewhere = {"online_accuracy", "end_accuracy_slope"}  # the score itself, and no adaptation
+    assert set(titles) == {METRICS[name].label for name in online if name not in elsewhere}

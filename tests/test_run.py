@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 from tamcl.config import load_scenario
 from tamcl.errors import InputError
 from tamcl.metrics import measure
-from tamcl.run import Cell, Outcome, run_cell
+from tamcl.run import Cell, Outcome, load_data, plan, run_cell
 
 ROWS = ["experience", "step", "n", "loss", "correct"]
 
@@ -76,6 +76,26 @@ def test_tuning_runs_are_not_tested_inside_experiences(tiny: Path) -> None:
 def test_only_the_current_experience_is_tested_inside_it_where_asked(tiny: Path) -> None:
     rows = run(tiny, "evaluation.every=4", "evaluation.on=current").continual
     assert rows["evaluated_on"].tolist() == rows["experience"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_time_of_diagnostics_and_of_tests_is_no_training_time(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = {"diagnostics": 2000.0, "continual": 1000.0}
+    monkeypatch.setattr("tamcl.run._Training.seconds", lambda training, table: seconds[table])
+    row = run(tiny).runs.iloc[0]
+    trained = row["ms_per_step"] * 4 * 8 / 1000 + sum(seconds.values())
+    tested = row["evaluation_s"] - seconds["continual"]
+    assert 0 < trained + tested < row["wall_s"]
+
+
+def test_all_experiences_are_tested_on_the_same_images(tiny: Path) -> None:
+    scenario = load_scenario(str(tiny), ["stream.experiences=3"])
+    tested = [
+        [tuple(segment.test_index) for segment in plan(scenario, load_data("digits", tiny.parent), seed)]
+        for seed in (0, 1)
+    ]
+    assert [len(set(each)) for each in tested] == [1, 1]
+    assert len(set(tested[0][0])) == 50
+    assert tested[0] != tested[1]
 
 
 def test_rows_of_several_mini_batches_are_their_sums_and_means(tiny: Path) -> None:

@@ -77,6 +77,12 @@ def test_one_edge_gives_every_arm_one_more_rate_until_the_limit(scenario: Scenar
     assert next_rates(scenario, full, scores({"sgdm": {0.4: 0.7, 0.2: 0.6}, "tam": inside})) == {}
 
 
+def test_grids_are_widened_for_an_arm_that_diverged_at_every_rate(scenario: Scenario) -> None:
+    inside = {0.2: 0.5, 0.1: 0.7, 0.05: 0.6}
+    table = scores({"sgdm": {0.1: 0.5, 0.05: 0.5}, "tam": inside}, (("sgdm", 0.1), ("sgdm", 0.05)))
+    assert next_rates(scenario, first_rates(scenario), table)["sgdm"] == [0.025]
+
+
 def test_a_study_extended_in_place_or_continued_is_the_one_extended_at_once(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

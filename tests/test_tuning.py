@@ -181,6 +181,12 @@ def test_plateau_stops_at_the_first_worse_rate():
         plateau(select(metrics, runs, "online_accuracy"), "online_accuracy", share=95)
 
 
+def test_a_plateau_of_the_only_rate_is_not_open():
+    metrics, runs = tables({("tam", 0.1): [0.8]})
+    row = plateau(select(metrics, runs, "online_accuracy"), "online_accuracy").iloc[0]
+    assert (row["n_rates"], row["decades"], row["open"]) == (1, 0, False)
+
+
 def test_plateau_of_metrics_to_be_lowered_of_diverged_rates_and_below_zero():
     metrics, runs = tables(
         {("tam", 0.1): [0.41], ("tam", 0.2): [0.40], ("tam", 0.4): ["diverged"], ("tam", 0.8): [0.40]}

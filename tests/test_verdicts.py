@@ -40,6 +40,10 @@ VERDICTS = [
         "tam beats sgdm by 0.210 points of online accuracy (95% interval 0.170 to 0.240, 10 seeds, p = 0.002).",
     ),
     (
+        row(diff=0.021, ci=(0.02099999, 0.02100001)),
+        "tam beats sgdm by 2.1000 points of online accuracy (95% interval 2.1000 to 2.1000, 10 seeds, p = 0.002).",
+    ),
+    (
         row(p=0.02, adjusted=0.3),
         "tam is ahead of sgdm by 2.1 points of online accuracy"
         " (95% interval 1.4 to 2.8, 10 seeds, p = 0.02, 0.3 after Holm): with so many comparisons this may be chance.",

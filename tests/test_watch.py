@@ -84,6 +84,33 @@ def test_speed_and_time_left_are_those_of_the_last_cells(whole: Path, tmp_path: 
     assert line(state).startswith("; online accuracy (%): sgdm ")
 
 
+def test_speed_counts_mini_batches_where_a_row_holds_several(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    study = json.loads((whole / "study.json").read_text())
+    study["scenario"]["evaluation"] = {"batches": 5}
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    assert Watcher(tmp_path).read().steps_per_second == pytest.approx(5 * 20)
+
+
+def test_a_study_is_unfinished_while_a_cell_is_newer_than_its_tables(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=3)
+    last, tables = NOW + 2 * 2, tmp_path / "comparisons.parquet"
+    shutil.copy(whole / "comparisons.parquet", tables)
+    found = []
+    for written in (last - 1, last + 1):
+        os.utime(tables, (written, written))
+        found.append(Watcher(tmp_path).read().finished)
+    assert found == [False, True]
+
+
+def test_more_reported_seeds_than_are_asked_for_are_all_counted(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, "report")
+    study = json.loads((whole / "study.json").read_text())
+    study["scenario"]["protocol"]["seeds"] = 2
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    assert Watcher(tmp_path).read().count("report") == (10, 10)
+
+
 def test_cells_trained_at_once_and_a_pause_are_seen(whole: Path, tmp_path: Path) -> None:
     cut(whole, tmp_path, seconds=4.0)  # every 2 seconds a cell that took 4: two at once
     cells = sorted((tmp_path / "cells").iterdir(), key=lambda path: path.stat().st_mtime)

@@ -199,6 +199,11 @@ def test_accuracy_at_shares_of_an_experience():
             accuracy_at(correct, np.full(100, 10), np.zeros(100), **bad)
 
 
+def test_a_share_of_a_whole_number_of_mini_batches_ends_there_whatever_rounding_does():
+    assert 0.07 * 100 > 7  # in floating point
+    assert accuracy_at(np.arange(100), np.full(100, 100), np.zeros(100), shares=[0.07], window=1).item() == 0.06
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_not_recovered_equals_scipys_product_limit_estimate(seed):
     rng = np.random.default_rng(seed)

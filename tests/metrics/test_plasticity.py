@@ -51,3 +51,7 @@ def test_sample_plasticity_is_clipped_on_every_mini_batch():
     ]:
         with pytest.raises(ValueError, match=message):
             sample_plasticity(before, after)
+
+
+def test_sample_plasticity_of_small_losses_is_that_of_large_ones():
+    assert sample_plasticity([2e-7, 1e-7], [1e-7, 1e-8]) == pytest.approx(sample_plasticity([20, 10], [10, 1]))

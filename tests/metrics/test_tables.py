@@ -28,6 +28,7 @@ from tamcl.metrics import (
     stability_curves,
     windowed,
 )
+from tamcl.metrics.cells import lowest_inside
 from tamcl.results import TABLES, conform, read_table, write_table
 
 CELL = ["scenario", "arm", "lr", "seed"]
@@ -150,6 +151,14 @@ def test_tests_inside_experiences_in_plain_pandas():
     hole = (continual["experience"] == 2) & (continual["evaluated_on"] == 1)
     holed = measure(online, evaluated, continual=continual[~hole])
     assert holed.loc[holed["metric"] == "stability_gap", "value"].isna().all()
+
+
+def test_the_lowest_accuracy_of_an_experience_counts_its_end():
+    _, evaluated = study(arms=["tam"], seeds=[0])
+    above = inside(evaluated).assign(accuracy=1.0)
+    ((_, (R, lowest)),) = lowest_inside(evaluated, above)
+    tested = np.tril(np.ones((3, 3), dtype=bool))
+    np.testing.assert_array_equal(lowest, np.where(tested, R, np.nan))
 
 
 def test_stability_curves_begin_at_the_accuracy_before_the_shift():
@@ -328,6 +337,13 @@ def test_recovery_curve_of_experiences_of_unequal_length():
     assert curve["accuracy"][20] == pytest.approx(0.1)
 
 
+def test_recovery_curve_before_a_shift_has_a_window_that_fits_the_experience_before():
+    rows = {"experience": np.repeat([0, 1], [10, 40]), "step": np.arange(50), "n": 10, "loss": 1.0, "correct": 5}
+    online = pd.DataFrame({"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0} | rows)
+    since = recovery_curves(online, before=20)["since_shift"]
+    assert since[since < 0].tolist() == list(range(-10, -4))  # of 10 mini-batches: a window of 5
+
+
 def test_forward_transfer_in_plain_pandas():
     online, evaluated = study()
     values = measure(online, evaluated).set_index(["metric", *CELL])["value"]["forward_transfer"]
@@ -440,6 +456,14 @@ def test_intransigences_against_an_oracle():
     assert intransigences(unmeasured, oracle)["intransigence"].isna().all()
     with pytest.raises(InputError, match="has 3 experiences and its oracle 2"):
         intransigences(evaluated, study(T=2)[1])
+
+
+@pytest.mark.parametrize("other", [{"scenario": "tasks"}, {"lrs": (0.3,)}], ids=["scenario", "learning rate"])
+def test_an_oracle_is_of_one_learning_rate_and_one_scenario(other):
+    _, evaluated = study()
+    oracle = pd.concat([evaluated, study(**other)[1]])
+    with pytest.raises(InputError, match="oracle: arm 'sgdm' stands there at several learning rates or scenarios"):
+        intransigences(evaluated, oracle)
 
 
 def test_large_study_is_fast():

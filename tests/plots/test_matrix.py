@@ -19,6 +19,11 @@ def test_accuracy_matrix_shows_the_mean_over_seeds(study: Results) -> None:
     assert len(plots.accuracy_matrix(evaluated, arm="adam", numbers=False).figure.axes) == 2  # a scale instead
 
 
+def test_a_shade_is_the_same_accuracy_in_every_matrix(study: Results) -> None:
+    low = study.phase(study.eval).assign(accuracy=lambda table: table["accuracy"] / 5)
+    assert plots.accuracy_matrix(low, arm="adam").images[0].get_clim() == (0, 100)
+
+
 def test_accuracy_matrix_asks_which_arm(study: Results) -> None:
     with pytest.raises(InputError, match="choose one of adam, sgdm, tam"):
         plots.accuracy_matrix(study.phase(study.eval))

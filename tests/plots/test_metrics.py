@@ -54,6 +54,7 @@ def test_accuracy_by_fraction_is_the_mean_at_each_fraction(study: Results) -> No
     points = line(ax, "tam")
     np.testing.assert_allclose(points[:, 1], 100 * rows.groupby("fraction")["value"].mean())
     np.testing.assert_allclose(points[:, 0], [20, 80])  # the second of three arms stands in the middle
+    assert ax.get_xticks().tolist() == [20, 80]
     assert ax.get_xlabel() == "labels changed at a shift (%)"
     assert "4 seeds" in ax.get_title(loc="left")
     with pytest.raises(InputError, match="an arm stands at several learning rates of a fraction"):

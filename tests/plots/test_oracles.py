@@ -25,6 +25,12 @@ def test_regret_adds_up_from_nothing_at_the_end_of_each_experience(study: Result
     assert ax.get_xlim() == (0, 3)
 
 
+def test_regret_starts_at_nothing_where_the_first_experience_brings_some(study: Results) -> None:
+    table = behind(study)
+    ax = plots.regret(table.assign(cumulative=table["cumulative"] + 5), arms=SMALL)
+    np.testing.assert_allclose(line(ax, "sgdm"), [[0, 0], [1, 5], [2, 45], [3, 85]])
+
+
 def test_regret_is_drawn_against_one_oracle_at_one_learning_rate(study: Results) -> None:
     table = behind(study)
     table.loc[0, "lr"] = 17.0

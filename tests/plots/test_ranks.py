@@ -49,3 +49,8 @@ def lines_of(arms: list[str]) -> list[Line2D]:
     """What the expected best over trials draws for a study with these arms."""
     table = pd.DataFrame({"scenario": "s", "arm": arms, "trials": 1, "expected": 0.5})
     return plots.expected_best(table, arms=arms).get_lines()
+
+
+def test_ranks_a_critical_difference_apart_are_not_joined() -> None:
+    ax = plots.critical_differences(RANKS.assign(rank=[1.0, 2.0, 3.0, 4.0, 5.0], critical_difference=1.0))
+    assert not [found for found in ax.lines if found.get_linewidth() == 4]

@@ -51,6 +51,22 @@ def test_stability_starts_at_no_change_and_is_the_mean_over_seeds(study: Results
     assert ax.get_title(loc="left") == "Mean over 2 shifts and 95 % interval over 4 seeds"
 
 
+def test_recovery_ends_where_points_are_of_fewer_shifts(study: Results) -> None:
+    online = study.phase(study.online)
+    ends_early = (online["experience"] == 2) & (online["step"] >= 100)  # 20 mini-batches, 11 windows of 10
+    ax = plots.recovery(online[~ends_early])
+    assert line(ax, "tam")[-1, 0] == 10
+    assert "2 shifts" in ax.get_title(loc="left")
+
+
+def test_stability_ends_with_the_shortest_experience(study: Results) -> None:
+    table = curves(study)
+    later = table["since_shift"] > 25
+    ax = plots.stability(table.assign(n_shifts=table["n_shifts"] - later))
+    assert line(ax, "tam")[-1, 0] == 25
+    assert ax.get_xlim() == (0, 25)
+
+
 def test_recovery_needs_a_shift(study: Results) -> None:
     online = study.phase(study.online)
     with pytest.raises(InputError, match="recovery: the stream has a single experience"):

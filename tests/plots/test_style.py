@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 from tamcl import plots
 from tamcl.results import Results
@@ -14,6 +15,13 @@ def test_looks_differ() -> None:
     found = plots.looks(arms)
     assert len({(look.color, look.line) for look in found.values()}) == len(arms)
     assert plots.looks(["adam", "tam"])["tam"] == found["tam"]
+
+
+def test_colours_are_told_apart_until_one_has_to_come_again() -> None:
+    found = plots.looks([*ARMS, *(f"arm{i}" for i in range(6))])
+    colors = np.array([to_rgb(look.color) for look in found.values()])
+    apart = np.linalg.norm(colors[:, None] - colors[None], axis=2)[np.triu_indices(len(colors), 1)]
+    assert apart.min() > 0.15
 
 
 def test_an_arm_has_the_same_colour_in_every_picture(study: Results) -> None:

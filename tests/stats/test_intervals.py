@@ -52,6 +52,13 @@ def test_interval_shrinks_with_lower_confidence():
     assert interval(d)[0] < low < high < interval(d)[1]
 
 
+@pytest.mark.parametrize(("n", "confidence", "is_students"), [(7, 0.99, True), (8, 0.99, False), (5, 0.9, False)])
+def test_resampling_begins_where_the_smallest_p_reaches_the_level(n, confidence, is_students):
+    d = np.random.default_rng(n).exponential(size=n)
+    students = scipy_stats.t.interval(confidence, n - 1, loc=d.mean(), scale=scipy_stats.sem(d))
+    assert (interval(d, confidence=confidence) == pytest.approx(students)) == is_students
+
+
 def test_intervals_without_spread():
     assert np.isnan(interval([])).all()
     assert np.isnan(interval([0.3])).all()

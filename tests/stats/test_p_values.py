@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from tamcl.stats import compare, fewest_seeds, holm, sign_flip_p, smallest_p
+from tamcl.stats import RESAMPLES, compare, fewest_seeds, holm, sign_flip_p, smallest_p
 from tests.stats.helpers import enumerated_p, is_uniform, metrics_of
 
 
@@ -41,6 +41,10 @@ def test_sign_flip_p_of_many_seeds_is_drawn_and_repeatable():
     d = np.random.default_rng(3).normal(0.4, 1, 30)
     assert sign_flip_p(d) == sign_flip_p(d)
     assert sign_flip_p(d) == pytest.approx(scipy_stats.ttest_1samp(d, 0).pvalue, abs=0.02)
+
+
+def test_a_drawn_p_counts_the_observed_signs_among_the_drawn():
+    assert sign_flip_p(np.ones(40)) == 1 / (RESAMPLES + 1)  # no pattern that is drawn is as far: never 0
 
 
 def test_smallest_p_is_reached_and_not_passed():

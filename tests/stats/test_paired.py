@@ -79,6 +79,14 @@ def test_declared_pairs_keep_their_order_and_are_the_only_ones():
     assert compare(metrics_of(values), pairs=[]).empty
 
 
+def test_a_comparison_turned_round_is_the_comparison_the_other_way():
+    values = {arm: list(np.random.default_rng(i).random(3)) for i, arm in enumerate("ab")}
+    metrics = metrics_of(values, metric="forgetting")  # 3 differences: an interval that no drawing makes lopsided
+    straight, turned = (compare(metrics, pairs=[pair]) for pair in [("a", "b"), ("b", "a")])
+    assert straight["prob_a_better"].item() != 0.5
+    assert_frame_equal(between(turned, "a", "b"), straight)
+
+
 def test_an_arm_that_one_scenario_lacks():
     metrics = pd.concat([metrics_of({"a": [1.0], "b": [0.5]}), metrics_of({"a": [1.0]}, scenario="tasks")])
     assert compare(metrics).set_index("scenario")["n_pairs"].to_dict() == {"flips": 1, "tasks": 0}

@@ -9,7 +9,7 @@ from pandas.testing import assert_frame_equal
 from scipy import stats as scipy_stats
 
 from tamcl.errors import InputError
-from tamcl.stats import average_ranks
+from tamcl.stats import RESAMPLES, average_ranks
 from tamcl.stats.ranks import _friedman_p
 from tests.stats.helpers import metrics_of
 
@@ -66,6 +66,11 @@ def test_friedmans_p_is_uniform_under_no_difference():
     p = np.array([_friedman_p(scipy_stats.rankdata(rng.random((6, 4)), axis=1)) for _ in range(200)])
     for level in (0.05, 0.2, 0.5):
         assert abs(np.mean(p <= level) - level) < 4 * np.sqrt(level * (1 - level) / len(p))
+
+
+def test_friedmans_p_counts_the_observed_ranks_among_the_drawn():
+    agreed = many_scenarios(np.tile(np.arange(5.0), (15, 1)))
+    assert (average_ranks(agreed, "online_accuracy")["p_value"] == 1 / (RESAMPLES + 1)).all()
 
 
 def test_ranks_need_every_arm_in_every_scenario():
