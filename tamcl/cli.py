@@ -80,7 +80,7 @@ def compare(
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results [out/SCENARIO].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; out/SCENARIO if absent.")] = None,
     jobs: Jobs = 1,
     log: LoggerName = None,
 ) -> int:
@@ -120,7 +120,7 @@ def compare(
 @app.command()
 def confirm(
     directory: StudyFolder,
-    seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds [as reported, or as it takes].")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds; as reported, or as it takes.")] = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     jobs: Jobs = 1,
@@ -179,8 +179,8 @@ def run(
     rates = chosen.arms[label].lr
     if len(rates) != 1:
         raise InputError(f"--arm {arm}: has {len(rates)} learning rates; name one, such as {label},lr={rates[0]:g}")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: must be at least 0")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed}: must be at least 0 and below 2^63")
     logs = _log(log, out)
     from tamcl.study import run_one  # as in compare
 
@@ -400,6 +400,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = int(app(_arguments, prog_name="tamcl", standalone_mode=False) or 0)
     except InputError as error:
         print(f"tamcl: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # no right to write there, or no room: what was finished is there, and goes on from there
+        print(f"tamcl: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except _UsageError as error:
         message = error.format_message()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, and getting it.")
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets [$TAMCL_DATA_DIR, else the cache].")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets; else $TAMCL_DATA_DIR, else the cache.")]
 Name = Annotated[str, typer.Argument(help="A data set.")]
 AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer images than were published.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from tamcl.errors import InputError
 from tamcl.folder import claim, write_study
 from tamcl.report.reading import Study
 from tamcl.results import Results, load_results
+from tamcl.run import Cell
 from tamcl.study import Progress, check_data, check_parts, report_cells, train_all, write_results
 from tamcl.workers import train_cells
 
@@ -85,6 +87,8 @@ def repeat(
     """
     jobs, allow_subset = how.get("jobs", 1), how.get("allow_subset", False)
     root, tell = data_root(how.get("data_dir")), how.get("on_progress", lambda progress: None)
+    if (study.results.directory / "claims.json").is_file():
+        raise InputError(f"'{study.results.directory}': repeats the claims of a study; name the study itself")
     if jobs < 1:
         raise InputError(f"jobs = {jobs}: must be at least 1")
     data = check_data(scenario, root, allow_subset, seeds=seeds)
@@ -94,12 +98,22 @@ def repeat(
             f"'{study.results.directory}': was trained on other data: {held['checksum'][:8]} there, not those here"
         )
     check_parts(scenario, data)
+    cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
+    _check_optimizers(study, cells)
     record = {"command": how.get("command", ""), "scenario": scenario.dump(), "data": data.describe()}
     with claim(folder, record):
         before()
-        cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
         workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs)
         tables = train_all(cells, phase, directory=folder / "cells", workers=workers, on_progress=tell)
         write_results(folder, tables, scenario.protocol.pairs)
         write_study(folder, record)
     return load_results(folder)
+
+
+def _check_optimizers(study: Study, cells: Sequence[Cell]) -> None:
+    """Raise an ``InputError`` if the file of somebody's own optimizer is not that of the study."""
+    configs = study.runs.groupby("arm")["config"].last()
+    known = {str(arm): json.loads(text or "{}").get("optimizer", {}) for arm, text in configs.items()}
+    for cell in cells:
+        if known.get(cell.arm, {}).get("source") != cell.config["optimizer"].get("source"):
+            raise InputError(f"arms.{cell.arm}: the optimizer's file is another one by now; run the study again first")

@@ -354,7 +354,7 @@ def _phrases(row: Row, metric: Metric, confidence: float, alpha: float, n_seeds:
 def _format(row: Row, metric: Metric) -> tuple[Callable[..., str], str]:
     """Return how to write values of the metric, precise enough for the interval's width, and their unit."""
     scale, unit = (100, "points") if metric.unit == "fraction" else (1, metric.unit)
-    width = scale * (row["ci_high"] - row["ci_low"])
+    width = scale * (row["ci_high"] - row["ci_low"]) or scale * abs(row["diff"])
     digits = 1 if not width > 0 else min(4, max(1, 1 - floor(log10(width))))
     return lambda value, sign="": f"{round(scale * value, digits) + 0.0:{sign}.{digits}f}", unit
 

@@ -12,6 +12,7 @@ from tamcl.cli import KINDS, main
 from tamcl.config import scenarios
 from tests.data.layouts import write_mnist
 from tests.helpers import refusal
+from tests.synthetic_study import write_study
 
 HEAVY = ("torch", "torchvision", "avalanche", "sklearn", "matplotlib")
 
@@ -247,3 +248,14 @@ def test_a_download_that_fails_says_so(
     (root / "file").write_text("")
     assert main(["data", "fetch", "mnist", "--data-dir", str(root / "file")]) == 2
     assert "tamcl: data set 'mnist': download to" in capsys.readouterr().err
+
+
+def test_where_nothing_can_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    studies = [write_study(tmp_path / name, arms=["sgdm", "tam"], seeds=2, steps=20) for name in ("a", "b")]
+    (tmp_path / "file").write_text("")
+    assert main(["ranks", *map(str, studies), "--out", str(tmp_path / "file")]) == 2
+    errors = capsys.readouterr().err
+    assert errors.startswith(f"tamcl: {tmp_path / 'file'}")
+    assert errors.count("\n") == 1
+    assert main(["run", "label_flip_digits", "--arm", "tam,lr=0.1", "--seed", str(2**70)]) == 2
+    assert "must be at least 0 and below 2^63" in capsys.readouterr().err

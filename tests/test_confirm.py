@@ -18,6 +18,7 @@ from tamcl.errors import InputError
 from tamcl.repeat import at_rates
 from tamcl.report import outcomes
 from tamcl.results import load_results
+from tamcl.run import _digest_of_source
 from tamcl.study import compare
 from tests.helpers import interrupted, refusal, train_here
 from tests.synthetic_study import write_study
@@ -166,3 +167,32 @@ def test_what_is_repeated_at_a_rate_is_searched_no_more(tiny: Path, search: list
     assert {arm: config.lr for arm, config in fixed.arms.items()} == {"tam": (0.3,), "sgdm": (0.1,)}
     protocol = fixed.protocol
     assert (protocol.seeds, protocol.search, protocol.trials, protocol.extend) == (5, "grid", None, 0)
+
+
+def test_a_confirmation_is_not_confirmed_again_on_its_own_seeds(study: Path) -> None:
+    confirm(study, seeds=2)
+    with pytest.raises(InputError, match=r"confirm': repeats the claims of a study; name the study itself$"):
+        confirm(study / "confirm")
+
+
+def test_an_optimizer_that_is_another_one_by_now_confirms_nothing(
+    here: None, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import torch\n\nclass Mine(torch.optim.SGD):\n    pass\n"
+    (tmp_path / "its_own.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    settings = ["protocol.seeds=2", "arms.tam.optimizer=its_own:Mine", "arms.tam.lr=[0.1]", "arms.sgdm.lr=[0.1]"]
+    compare(load_scenario(str(tiny), settings, ["sgdm", "tam"]), tmp_path / "out")
+    (tmp_path / "its_own.py").write_text(f"{text}\n\n# changed\n")
+    _digest_of_source.cache_clear()
+    with pytest.raises(InputError, match=r"^arms.tam: the optimizer's file is another one by now; run the study again"):
+        confirm(tmp_path / "out")
+    assert not (tmp_path / "out" / "confirm").exists()
+
+
+def test_a_table_that_was_not_written_to_its_end_is_no_end(study: Path) -> None:
+    confirm(study, seeds=2)
+    (study / "confirm" / "comparisons.parquet").write_bytes(b"")
+    assert outcomes(load_results(study)) == []
+    confirm(study)
+    assert len(outcomes(load_results(study))) == 2

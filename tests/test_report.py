@@ -308,7 +308,7 @@ def test_diverged_runs_are_named_and_left_out(report: Callable[..., Page], tmp_p
 
 def test_an_arm_without_any_learning_rate_left(report: Callable[..., Page]) -> None:
     page = report(untunable=["tam"])
-    assert "tam has no result: it diverged or failed at every learning rate that was tried." in page.text
+    assert "tam has no result: no learning rate that was tried has a value of online accuracy on every" in page.text
     assert "tam and sgdm cannot be compared in online accuracy: no run of tam was finished." in page.text
     assert page.table("arms").set_index("Arm").loc["tam", "Chosen"] == "none left"
     assert page.table("metrics").set_index("Arm").loc["tam"].unique().tolist() == ["–"]
@@ -763,3 +763,12 @@ def test_what_happens_after_a_shift_is_drawn_over_the_learning_rate(tmp_path: Pa
     online = [name for name, metric in METRICS.items() if metric.on == "online"]
     elsewhere = {"online_accuracy", "end_accuracy_slope"}  # the score itself, and no adaptation
     assert set(titles) == {METRICS[name].label for name in online if name not in elsewhere}
+
+
+def test_a_pair_at_one_rate_has_no_other_rate_to_be_shown_at(tmp_path: Path) -> None:
+    study = small(tmp_path, arms=["tam", "tam_frozen"])
+    metrics = study.results.metrics
+    table = metrics[metrics["metric"] == "online_accuracy"]
+    score = {("tam", 0.2): 0.9, ("tam_frozen", 0.2): 0.7}
+    metrics.loc[table.index, "value"] = [score.get(key, 0.6) for key in zip(table["arm"], table["lr"], strict=True)]
+    assert same_lr(study, "tam", "tam_frozen") == ""

@@ -73,7 +73,7 @@ def test_a_window_of_any_width_holds_the_page_without_errors(
     assert found["page"] <= width  # type: ignore[operator]
     assert found["console"] == []
     assert found["broken"] == 0
-    assert found["images"] == 9
+    assert found["images"] == 10
     assert found["clicked"] == ["descending"] * 9
 
 

@@ -294,3 +294,7 @@ def test_agreement_of_a_few_seeds_is_a_hint_only_where_the_interval_leaves_out_n
     agreed = row(n=3, ci=(-0.013, 0.035), p=0.25)
     assert verdict(agreed).startswith("No evidence of a difference")
     assert "a hint, as 3 seeds cannot" in verdict(row(n=3, ci=(0.013, 0.035), p=0.25))
+
+
+def test_equal_differences_are_not_said_to_be_nothing():
+    assert "by 0.030 points of online accuracy" in verdict(row(diff=0.0003, ci=(0.0003, 0.0003)))

@@ -77,7 +77,8 @@ def _over_stream(
     window = window or max(1, round(steps / 150))
     ax = ax or new_axes(*WIDE)
     shifts = mark_shifts(ax, online)
-    draw_bands(ax, mean_interval(_blocks(online.assign(total=totals), window), ["arm", "part", "at"], "value"), drawn)
+    blocks = _blocks(online.assign(total=totals), window)
+    draw_bands(ax, mean_interval(blocks, ["arm", "part", "at"], "value"), drawn)
     ax.set_xlim(0, steps)
     ax.set_xlabel(f"mini-batches seen (of {online['n'].max()} examples)")
     ax.set_ylabel(label)
@@ -89,11 +90,18 @@ def _over_stream(
 
 
 def _blocks(online: pd.DataFrame, window: int) -> pd.DataFrame:
-    """Return means over blocks of about ``window`` mini-batches, none of which reaches across a shift."""
+    """Return means over blocks of about ``window`` mini-batches, none of which reaches across a shift.
+
+    Experiences may have other lengths with other seeds. Each has the same number of blocks for all seeds, and the n-th
+    ones stand at their mean place, so that every point is of all seeds.
+    """
     cell = ["arm", "seed", "experience"]
     steps = online.groupby(cell)["step"]
-    count = (steps.transform("size") / window).round().clip(lower=1)
+    sizes = steps.transform("size")
+    shortest = sizes.groupby([online["arm"], online["experience"]]).transform("min")
+    count = (shortest / window).round().clip(lower=1)
     block = ((online["step"] - steps.transform("min")) * count // steps.transform("size")).astype(int)
     sums = online.assign(block=block).groupby([*cell, "block"], as_index=False)
     rows = sums.agg(total=("total", "sum"), n=("n", "sum"), at=("step", "mean"))
-    return rows.assign(value=rows["total"] / rows["n"], part=rows["experience"])
+    at = rows.groupby(["arm", "experience", "block"])["at"].transform("mean")
+    return rows.assign(value=rows["total"] / rows["n"], part=rows["experience"], at=at)

@@ -58,7 +58,12 @@ def looks_of(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict
         several = table.groupby("arm")[column].nunique().loc[lambda counts: counts > 1]
         if len(several):
             raise InputError(f"{what}: arm '{several.index[0]}' stands at {several.iloc[0]} {words}; pass rows of one")
-    return looks(arms if arms is not None else table["arm"])
+    drawn = looks(arms if arms is not None else table["arm"])
+    if drawn.keys().isdisjoint(table["arm"]):
+        raise InputError(
+            f"{what}: arms = {', '.join(drawn) or 'none'}: the table has {', '.join(table['arm'].unique())}"
+        )
+    return drawn
 
 
 def theme(dark: bool = False) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -169,13 +170,15 @@ class Study:
         try:
             declared = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
             claims, seeds = list(declared["claims"]), len(declared["seeds"])
-            done = (folder / "comparisons.parquet").is_file()
-            found = read_table(folder, "comparisons") if done else self.results.comparisons.iloc[:0]
+            was = {(row["arm_a"], row["arm_b"]): row["diff"] for row in claims}
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"'{folder}' holds damaged claims: {error!r}") from error
         own = records(self.comparisons[self.comparisons["metric"] == self.primary])
-        was, now = ({(row["arm_a"], row["arm_b"]): row["diff"] for row in rows} for rows in (claims, own))
-        return Confirmation(str(declared.get("declared", "")), seeds, claims, found, done, current=was == now)
+        now = {(row["arm_a"], row["arm_b"]): row["diff"] for row in own}
+        found = _finished(folder)
+        table = self.results.comparisons.iloc[:0] if found is None else found
+        done, declared_on = found is not None, str(declared.get("declared", ""))
+        return Confirmation(declared_on, seeds, claims, table, done, current=was == now)
 
     @cached_property
     def rates(self) -> dict[str, float]:
@@ -205,6 +208,14 @@ class Study:
     def n_seeds(self) -> int:
         """Reported seeds that were planned."""
         return int(self.protocol.get("seeds", self.runs["seed"].nunique()))
+
+
+def _finished(folder: Path) -> pd.DataFrame | None:
+    """Return the comparisons of a confirmation; None if there are none that can be read, as before its end."""
+    try:
+        return read_table(folder, "comparisons")
+    except (OSError, ValueError):
+        return None
 
 
 class Confirmation(NamedTuple):
@@ -338,7 +349,7 @@ def same_lr(study: Study, a: str, b: str) -> str:
     metric = find(study.primary)
     ahead, behind = (a, b) if metric.sign * most["diff"] >= 0 else (b, a)
     lead, left = abs(most["diff"]), tuned["diff"] * (1 if most["diff"] >= 0 else -1)
-    if _amount(metric, lead) == _amount(metric, 0.0):
+    if _amount(metric, lead) == _amount(metric, 0.0) or most["lr_a"] == tuned["lr_a"] == tuned["lr_b"]:
         return ""
     kept = f"by {_amount(metric, left)}" if left > 0 else f"not at all ({_amount(metric, left)})"
     words = (
@@ -471,13 +482,15 @@ def _power(study: Study) -> Iterator[str]:
 
 def edges(study: Study) -> list[str]:
     """Return a warning for every arm whose best learning rate may lie outside its grid."""
-    warnings = []
+    protocol, warnings = study.protocol, []
+    widens = protocol.get("search", "grid") == "grid" and not protocol.get("extend")
+    cure = " (see --extend)" if widens else ""
     for row in records(study.tuning[study.tuning["on_edge"]]):
         rates = study.tuning.loc[study.tuning["arm"] == row["arm"], "lr"]
         side = "largest" if row["lr"] == rates.max() else "smallest"
         warnings.append(
             f"{row['arm']}: the best learning rate, {row['lr']:g}, is the {side} that was tried ({rates.min():g} to"
-            f" {rates.max():g}). A better one may lie outside, so {row['arm']} may be better than shown (see --extend)."
+            f" {rates.max():g}). A better one may lie outside, so {row['arm']} may be better than shown{cure}."
         )
     return warnings
 
@@ -485,7 +498,8 @@ def edges(study: Study) -> list[str]:
 def _unfinished(study: Study) -> Iterator[str]:
     for name in study.arms:
         if name not in study.rates:
-            yield f"{name} has no result: it diverged or failed at every learning rate that was tried."
+            label = find(study.primary).label.lower()
+            yield f"{name} has no result: no learning rate that was tried has a value of {label} on every tuning seed."
     bad = study.runs[study.runs["status"] != "ok"]
     for arm, rows in bad.groupby("arm"):
         total = int((study.runs["arm"] == arm).sum())

@@ -63,3 +63,26 @@ def test_online_loss_is_the_mean_over_examples(study: Results) -> None:
 def test_online_loss_refuses_several_learning_rates_in_its_own_name(study: Results) -> None:
     with pytest.raises(InputError, match="online_loss: arm 'adam' stands at 4 learning rates; pass rows of one"):
         plots.online_loss(study.online)
+
+
+def test_every_point_is_of_all_seeds_where_experiences_have_other_lengths(study: Results) -> None:
+    online = study.phase(study.online)
+    short = (online["seed"] > 1) & (online["step"] % 40 >= 33)  # 33 mini-batches where other seeds have 40
+    online = online[~short & (online["arm"] == "tam")]
+    ax = plots.online_accuracy(online, window=10)
+    points = line(ax, "tam")
+    assert len(points) == 3 * 3  # as many blocks an experience as 33 mini-batches give
+    third = []
+    for _, own in online[online["experience"] == 0].groupby("seed"):
+        blocks = np.arange(len(own)) * 3 // len(own)
+        last = own.sort_values("step")[blocks == 2]
+        third.append((last["correct"].sum() / last["n"].sum(), last["step"].mean()))
+    np.testing.assert_allclose(points[2], [np.mean([at for _, at in third]), 100 * np.mean([v for v, _ in third])])
+    low, high = ax.collections[0].get_datalim(ax.transData).intervaly
+    assert low > 0
+    assert high < 100
+
+
+def test_arms_that_the_table_does_not_have_are_named(study: Results) -> None:
+    with pytest.raises(InputError, match=r"^online_accuracy: arms = nope: the table has adam, sgdm, tam$"):
+        plots.online_accuracy(study.phase(study.online), arms=["nope"])
