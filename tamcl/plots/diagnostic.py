@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from tamcl.diagnostics import FRACTIONS
 from tamcl.plots.axes import WIDE, draw_bands, finish, label_ends, mark_shifts, new_axes
-from tamcl.plots.seeds import and_interval, counted, mean_interval, seeds_of
+from tamcl.plots.seeds import and_interval, counted, mean_interval, of_all_seeds, seeds_of
 from tamcl.plots.style import looks_of
 
 
@@ -77,7 +77,7 @@ def diagnostics_after_shift(
     drawn = looks_of(rows, arms, f"diagnostics_after_shift of {_quoted(diagnostic, tensor)}")
     points = rows.assign(at=rows["since_shift"], part=0)
     ax = ax or new_axes(5.6, 3.7)
-    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
+    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "value")), drawn)
     ax.set_xlim(0, rows["since_shift"].max())
     ax.set_xlabel("mini-batches since the shift")
     ax.set_ylabel(label)

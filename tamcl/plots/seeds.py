@@ -37,6 +37,11 @@ def mean_interval(table: pd.DataFrame, by: list[str], column: str) -> pd.DataFra
     return rows.assign(low=rows["mean"] - half, high=rows["mean"] + half)[[*by, "mean", "low", "high", "count"]]
 
 
+def of_all_seeds(means: pd.DataFrame) -> pd.DataFrame:
+    """Return the points of ``mean_interval`` that all seeds of an arm have: with some, experiences may be shorter."""
+    return means[means["count"] == means.groupby("arm")["count"].transform("max")]
+
+
 def counted(counts: pd.Series, noun: str) -> str:
     """Return how many there are in words: "3 seeds", or "3 to 5 seeds" where arms differ."""
     low, high = int(counts.min()), int(counts.max())

@@ -71,3 +71,9 @@ def test_recovery_needs_a_shift(study: Results) -> None:
     online = study.phase(study.online)
     with pytest.raises(InputError, match="recovery: the stream has a single experience"):
         plots.recovery(online[online["experience"] == 0])
+
+
+def test_lines_end_where_a_seed_ends(study: Results) -> None:
+    table = curves(study)
+    short = (table["seed"] == 3) & (table["since_shift"] > 30)
+    assert line(plots.stability(table[~short]), "tam")[-1, 0] == 30
