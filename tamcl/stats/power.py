@@ -50,10 +50,13 @@ def seeds_needed(differences: ArrayLike, *, power: float = 0.8, alpha: float = 0
     if spread <= 1e-12 * mean:
         return float(least)
     effect = float(mean / spread)
-    rough = ((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / effect) ** 2  # below the answer, by 2 or so
+    rough = ((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / effect) ** 2
     if rough > 1e5:
         return float(np.ceil(rough))
-    return float(next(n for n in count(max(least, int(rough))) if _power(effect, n, alpha) >= power))
+    n = max(least, int(rough))  # a little below the answer, or above it where the tail on the other side counts
+    while n > least and _power(effect, n - 1, alpha) >= power:
+        n -= 1
+    return float(next(m for m in count(n) if _power(effect, m, alpha) >= power))
 
 
 def _power(effect: float, n: int, alpha: float) -> float:

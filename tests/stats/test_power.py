@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats as scipy_stats
 
 from tamcl.errors import InputError
 from tamcl.stats import differences, seeds_for, seeds_needed, sign_flip_p
@@ -22,6 +23,16 @@ def test_seeds_needed_see_the_effect_in_80_of_100_studies():
     n = int(seeds_needed((d - d.mean()) / d.std(ddof=1) + 0.9))
     p = [sign_flip_p(each) for each in np.random.default_rng(1).normal(0.9, 1, size=(1000, n))]
     assert 0.75 < np.mean(np.array(p) <= 0.05) < 0.86
+
+
+@pytest.mark.parametrize(("alpha", "power", "effect"), [(0.05, 0.1, 0.1), (0.5, 0.6, 0.2), (0.05, 0.8, 0.4)])
+def test_seeds_needed_are_the_fewest_also_where_both_tails_count(alpha, power, effect):
+    d = np.array([-1.0, 1.0]) / np.sqrt(2) + effect  # standard deviation 1
+    n = int(seeds_needed(d, alpha=alpha, power=power))
+    reached = [  # the two-sided t-test's power is that of an F-test with one degree of freedom
+        scipy_stats.ncf.sf(scipy_stats.f.isf(alpha, 1, m - 1), 1, m - 1, effect**2 * m) for m in (n - 1, n)
+    ]
+    assert reached[0] < power <= reached[1]
 
 
 def test_seeds_needed_at_the_ends():
