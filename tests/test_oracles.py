@@ -159,6 +159,8 @@ def test_the_report_has_a_table_and_a_figure_of_what_pandas_computes(held: Path)
     assert {"oracles", "figure-regret"} <= page.ids
     assert (held / "figures" / "regret.png").is_file()
     assert "The oracles take the learning rates of the study, which were tuned with the shifts." in page.text
+    assert "With 2 seeds and 2 arms no adjusted p-value can be below 1, however large a regret is" in page.text
+    assert "it takes at least 7 seeds." in page.text
     assert all(sentence in page.text for kind in KINDS for sentence in said(held, kind))
     heads = [text for text, _ in page.tables["table-oracles"][0]]
     assert heads[:5] == ["Arm", "Online accuracy", "Restart oracle", "Regret, restart", "Intransigence"]

@@ -9,11 +9,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from tamcl import stats
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.plots import metric_axis, with_direction
 from tamcl.report.figures import draw_oracle_pictures, draw_pictures, draw_tuning_pictures
 from tamcl.report.oracles import Against, against, sentences
-from tamcl.report.reading import Study, answers, cautions, confirmed, edges, headline, strip_scale, tested_on
+from tamcl.report.reading import ALPHA, Study, answers, cautions, confirmed, edges, headline, strip_scale, tested_on
 from tamcl.report.tables import (
     arm_table,
     center_table,
@@ -249,6 +250,13 @@ def _oracle_notes(study: Study, oracles: list[Against]) -> list[str]:
         " the shifts do to an arm at that rate; an oracle with a rate of its own may be better.",
         "p-values come from the sign-flip test over seeds, adjusted by Holm's method over the arms against one oracle.",
     ]
+    seeds = max((int(each.comparisons["n_pairs"].max()) for each in oracles if len(each.comparisons)), default=0)
+    arms = max((len(each.comparisons) for each in oracles), default=0)
+    if seeds and (least := stats.smallest_p(seeds, arms)) > ALPHA:
+        notes.append(
+            f"With {seeds} seeds and {arms} arms no adjusted p-value can be below {least:.2g}, however large a regret"
+            f" is: it takes at least {stats.fewest_seeds(arms, alpha=ALPHA)} seeds."
+        )
     if "restart" in kinds:
         notes.append(
             "Intransigence is the accuracy that the restart oracle has on an experience's test set right after training"
