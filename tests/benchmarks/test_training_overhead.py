@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from statistics import median
 
 import pytest
 import torch
@@ -55,6 +54,6 @@ def test_training_takes_little_longer_than_a_bare_loop(batch_size: int, online: 
                 strategy.train(experience, eval_streams=[])
             seconds.append(time.perf_counter() - start)
     torch.set_num_threads(threads)
-    ratio = median(tamcl / bare for tamcl, bare in zip(times["tamcl"], times["bare"], strict=True))
+    ratio = min(times["tamcl"]) / min(times["bare"])  # what other work on the machine adds is in neither of the two
     print(f"\nbatch {batch_size}, online rows {'on' if online else 'off'}: {ratio:.2f} x a bare loop (limit {limit})")
     assert ratio < limit
