@@ -229,7 +229,8 @@ def ranks(
     out: Annotated[Path, typer.Option(help="Folder for table and picture.")] = Path("out/ranks"),
 ) -> int:
     """Rank the arms over several studies, and draw which of them are told apart."""
-    from tamcl.ranking import arms_of, rank_studies, write_ranks
+    from tamcl.ranking import rank_studies, write_ranks
+    from tamcl.results import load_results
 
     table = rank_studies(directories, metric)
     width = max(len(arm) for arm in table["arm"])
@@ -240,7 +241,7 @@ def ranks(
         f"{first['n_scenarios']} studies; ranks less than {first['critical_difference']:.2f} apart are not told apart"
         f" (Nemenyi, 5 %); Friedman's test that no arm differs: p = {first['p_value']:.2g}"
     )
-    print(f"picture: {write_ranks(table, out, arms_of(directories[0]))}")
+    print(f"picture: {write_ranks(table, out, load_results(directories[0]).arms)}")
     return 0
 
 

@@ -57,12 +57,6 @@ def _with_value(table: pd.DataFrame, metric: str) -> set[str]:
     return set(table.loc[(table["metric"] == metric) & table["value"].notna(), "arm"])
 
 
-def arms_of(directory: str | Path) -> list[str]:
-    """Return the arms of a finished study in the order in which its report draws them."""
-    results = load_results(directory)
-    return list(dict.fromkeys([*results.study.get("scenario", {}).get("arms", {}), *results.runs["arm"]]))
-
-
 def write_ranks(ranks: pd.DataFrame, directory: Path, arms: Sequence[str] | None = None) -> Path:
     """Write ``ranks.parquet`` and the critical-difference diagram, and return where the picture is.
 

@@ -147,6 +147,11 @@ class Results:
     metrics: pd.DataFrame
     comparisons: pd.DataFrame
 
+    @property
+    def arms(self) -> list[str]:
+        """All arms in the order of the scenario."""
+        return list(dict.fromkeys([*self.study.get("scenario", {}).get("arms", {}), *self.runs["arm"]]))
+
     def phase(self, table: pd.DataFrame, phase: str = "report") -> pd.DataFrame:
         """Return the rows of the cells of one phase, "tune" or "report"."""
         cells = self.runs.loc[self.runs["phase"] == phase, list(_CELL)]

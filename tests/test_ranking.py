@@ -12,7 +12,7 @@ from scipy.stats import friedmanchisquare
 from tamcl import plots
 from tamcl.cli import main
 from tamcl.errors import InputError
-from tamcl.ranking import arms_of, rank_studies
+from tamcl.ranking import rank_studies
 from tamcl.results import load_results
 from tests.synthetic_study import write_study
 
@@ -57,7 +57,7 @@ def test_the_command_prints_and_draws(folders: list[Path], tmp_path: Path, capsy
 def test_the_picture_has_the_arms_in_the_order_of_the_first_study(
     folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert [arms_of(folder) for folder in folders] == ARMS
+    assert [load_results(folder).arms for folder in folders] == ARMS
     given, draw = [], plots.critical_differences
     monkeypatch.setattr(
         plots, "critical_differences", lambda ranks, *, arms: [given.append(arms), draw(ranks, arms=arms)][1]

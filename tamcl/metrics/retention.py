@@ -380,8 +380,7 @@ def worst_case_accuracy(R: ArrayLike) -> float:
     needed = later.copy()
     needed[-1, -1] = True
     require(R, needed)
-    lowest = np.where(later, R, np.inf)[:, :-1].min(axis=0)
-    return float((R[-1, -1] + lowest.sum()) / len(R))
+    return _worst_case(R, R, later)
 
 
 def continual_worst_case_accuracy(R: ArrayLike, lowest: ArrayLike) -> float:
@@ -428,7 +427,7 @@ def continual_worst_case_accuracy(R: ArrayLike, lowest: ArrayLike) -> float:
     last[-1, -1] = True
     require(R, last)
     later = _later(R, L)
-    return float((R[-1, -1] + np.where(later, L, np.inf)[:, :-1].min(axis=0).sum()) / len(R))
+    return _worst_case(R, L, later)
 
 
 def stability_gap(R: ArrayLike, lowest: ArrayLike) -> float:
@@ -554,6 +553,11 @@ def fractions_of(name: str, values: ArrayLike, size: int) -> Array:
         j = outside[0]
         raise ValueError(f"{name}[{j}] = {fractions[j]:g}: accuracies are fractions in [0, 1]")
     return fractions
+
+
+def _worst_case(R: Array, lowest: Array, later: NDArray[np.bool_]) -> float:
+    """Return the mean of the last accuracy on the last experience and of the lowest later one on each other."""
+    return float((R[-1, -1] + np.where(later, lowest, np.inf)[:, :-1].min(axis=0).sum()) / len(R))
 
 
 def _later(R: Array, lowest: Array) -> NDArray[np.bool_]:

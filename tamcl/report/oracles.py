@@ -11,12 +11,11 @@ import pandas as pd
 from tamcl import stats
 from tamcl.errors import InputError
 from tamcl.metrics import intransigences, regrets
+from tamcl.metrics.cells import CELL
 from tamcl.metrics.oracles import ORACLES
 from tamcl.report.reading import Study, records
 from tamcl.results import Results, empty, load_results
 from tamcl.verdicts import oracle_verdict
-
-CELL = ["scenario", "arm", "lr", "seed"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def _against(study: Study, oracle: Results, kind: str) -> Against:
     runs = own.merge(theirs, on=[*CELL, "optimizer"], suffixes=("", "_there"))
     ok = (runs["status"] == "ok") & (runs["status_there"] == "ok")
     strange = ok & (runs["fingerprint"] != runs["fingerprint_there"]) & (kind == "restart")
-    ended = runs.loc[ok & ~strange, CELL]
+    ended = runs.loc[ok & ~strange, list(CELL)]
     cautions = list(_cautions(study, oracle, kind, trained=len(runs), strange=int(strange.sum())))
     try:
         behind = regrets(study.online.merge(ended), oracle.online.merge(ended))

@@ -47,7 +47,7 @@ class Study:
     @cached_property
     def arms(self) -> list[str]:
         """All arms in the order of the scenario."""
-        return list(dict.fromkeys([*self.scenario.get("arms", {}), *self.results.runs["arm"]]))
+        return self.results.arms
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
