@@ -35,18 +35,14 @@ def intransigence(R: ArrayLike, reference: ArrayLike) -> float:
     experience, and reports that of the last; the mean over all of them is tamcl's. The paper's reference is trained on
     the data of all experiences up to j together. Assumption: any reference is allowed, and tamcl's tables take the
     restart oracle, made anew at each shift, which is the only one that is defined where labels contradict each other.
+    The value is in [-1, 1], negative where what was learnt before made the model better than the reference.
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Only the diagonal is used.
+        ``R[i, j]``, the accuracy on experience j after training on experience i; only the diagonal is used.
     reference : array, (T,)
-        Accuracy of the reference on each experience, in [0, 1].
-
-    Returns
-    -------
-    float
-        In [-1, 1], negative where what was learnt before made the model better than the reference.
+        :math:`a^*_j`, the accuracy of the reference on each experience.
 
     References
     ----------
@@ -55,10 +51,8 @@ def intransigence(R: ArrayLike, reference: ArrayLike) -> float:
 
     Examples
     --------
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(intransigence(R, reference=[0.60, 0.85, 0.85]), 4)
+    >>> from tamcl.metrics.retention import EXAMPLE
+    >>> round(intransigence(EXAMPLE, reference=[0.60, 0.85, 0.85]), 4)
     0.05
     """
     R = matrix_of(R)
@@ -77,7 +71,8 @@ def regret(correct: ArrayLike, oracle: ArrayLike, n: ArrayLike, experience: Arra
 
     with :math:`c_t` and :math:`c^*_t` right answers of the model and of the oracle among the :math:`n_t` examples of
     mini-batch t. Against the restart oracle it is negative where what was learnt before helps more than it harms; what
-    is positive is the cost of carrying it. Against the no-shift oracle it is the cost of the shifts.
+    is positive is the cost of carrying it. Against the no-shift oracle it is the cost of the shifts. The value is in
+    [-1, 1].
 
     Parameters
     ----------
@@ -85,11 +80,6 @@ def regret(correct: ArrayLike, oracle: ArrayLike, n: ArrayLike, experience: Arra
         Right answers of the model and of the oracle in each mini-batch, in the order of the stream.
     n, experience : array, (steps,)
         Examples and experience of each mini-batch.
-
-    Returns
-    -------
-    float
-        In [-1, 1].
 
     References
     ----------
@@ -103,9 +93,9 @@ def regret(correct: ArrayLike, oracle: ArrayLike, n: ArrayLike, experience: Arra
     >>> regret(correct=[5, 6], oracle=[6, 7], n=[10, 10], experience=[0, 1])
     0.1
     """
-    own, sizes, _ = rows_of(correct, n, experience)
+    right, sizes, _ = rows_of(correct, n, experience)
     best, _, _ = rows_of(oracle, n, experience)
-    return float((best - own).sum() / sizes.sum())
+    return float((best - right).sum() / sizes.sum())
 
 
 def regrets(online: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:

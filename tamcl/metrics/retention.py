@@ -1,13 +1,17 @@
 r"""What is kept of earlier experiences: metrics of the accuracy matrix.
 
-``R[i, j]`` is the accuracy on experience j after training on experience i, both counted from 0; T is their number. An
-entry that was not measured is nan: a metric that needs it says so, and never takes it for 0.
+``R[i, j]`` is the accuracy on experience j, a fraction in [0, 1], after training on experience i; both are counted
+from 0 and T is their number, so that R is (T, T) and its diagonal is the accuracy on each experience right after
+training on it. Only ``forward_transfer`` looks above the diagonal. An entry that was not measured is nan: a metric that
+needs it raises ``Missing``, which names it, and never takes it for 0. A metric is itself nan where it has no value.
+
+All examples are of one matrix, ``EXAMPLE``: ``[[.60, .30, .10], [.90, .80, .05], [.70, .85, .75]]``.
 
 "Forgetting" has several definitions in the literature and in the libraries, so each one here has its equation, its sign
 and its source. Under label flips the same input has another label in every concept, so that what is learned of a new
 concept must be forgotten of the old ones: retention says there how far a model has moved on, not how good it is.
 
-Three definitions of forgetting on one matrix, ``[[.60, -, -], [.90, .80, -], [.70, .85, .75]]``:
+Three definitions of forgetting, on ``EXAMPLE``:
 
 =====================  =====================================  ======  ==============================================
 name                   taken for what was known of j          value   also in
@@ -27,6 +31,11 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+EXAMPLE = np.array([[0.60, 0.30, 0.10], [0.90, 0.80, 0.05], [0.70, 0.85, 0.75]])
+"""The accuracy matrix of the examples."""
+EXAMPLE_LOWEST = np.array([[0.10, 0.00, 0.00], [0.30, 0.10, 0.00], [0.50, 0.60, 0.10]])
+"""The lowest accuracies inside experiences of the examples."""
+
 
 class Missing(ValueError):
     """An accuracy that a metric needs was not measured."""
@@ -37,15 +46,12 @@ def average_accuracy(R: ArrayLike) -> float:
 
     .. math:: ACC = \frac{1}{T} \sum_{j=0}^{T-1} R_{T-1,j}
 
+    The value is in [0, 1].
+
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1].
-
-    Returns
-    -------
-    float
-        In [0, 1].
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -53,10 +59,7 @@ def average_accuracy(R: ArrayLike) -> float:
 
     Examples
     --------
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(average_accuracy(R), 4)
+    >>> round(average_accuracy(EXAMPLE), 4)
     0.7667
     """
     R = matrix_of(R)
@@ -71,21 +74,14 @@ def forgetting(R: ArrayLike) -> float:
 
     The best is taken over the rows from the one that trained experience j to the last but one, so that F is negative
     where the last experience made earlier ones better than they ever were. (The paper writes :math:`l < T-1` alone, but
-    its matrix has no entries above the diagonal.) Other definitions that go by this name: with the last row inside the
-    maximum F cannot be negative (``forgetting_max``); with :math:`R_{j,j}` for the maximum it is minus
-    ``backward_transfer`` (``forgetting_first``); with the rows before j inside the maximum a lucky accuracy on an
-    experience not yet trained counts as knowledge.
+    its matrix has no entries above the diagonal; with the rows before j inside the maximum a lucky accuracy on an
+    experience not yet trained would count as knowledge.) The module has a table of other definitions of this name. The
+    value is in [-1, 1]; nan for one experience, which leaves nothing to forget.
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
-        are not used.
-
-    Returns
-    -------
-    float
-        In [-1, 1]; nan for one experience, which leaves nothing to forget.
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -96,10 +92,7 @@ def forgetting(R: ArrayLike) -> float:
     --------
     Experience 0 was at best 0.9 and ends at 0.7; experience 1 rose from 0.8 to 0.85: (0.2 - 0.05) / 2.
 
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(forgetting(R), 4)
+    >>> round(forgetting(EXAMPLE), 4)
     0.075
     """
     R = matrix_of(R)
@@ -118,17 +111,12 @@ def forgetting_max(R: ArrayLike) -> float:
     .. math:: F^{\max} = \frac{1}{T-1} \sum_{j=0}^{T-2} \Big( \max_{j \le l \le T-1} R_{l,j} - R_{T-1,j} \Big)
 
     Unlike ``forgetting`` it is never negative: an experience that ends at its best counts as 0, however much it gained.
+    The value is in [0, 1]; nan for one experience.
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
-        are not used.
-
-    Returns
-    -------
-    float
-        In [0, 1]; nan for one experience.
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -139,10 +127,7 @@ def forgetting_max(R: ArrayLike) -> float:
     --------
     Experience 0 fell from 0.9 to 0.7, experience 1 ends at its best: (0.2 + 0) / 2.
 
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(forgetting_max(R), 4)
+    >>> round(forgetting_max(EXAMPLE), 4)
     0.1
     """
     R = matrix_of(R)
@@ -160,18 +145,12 @@ def forgetting_first(R: ArrayLike) -> float:
 
     .. math:: F^{\mathrm{first}} = \frac{1}{T-1} \sum_{j=0}^{T-2} \big( R_{j,j} - R_{T-1,j} \big) = -BWT
 
-    Negative where later training did good.
+    The value is in [-1, 1], negative where later training did good; nan for one experience.
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
-        are not used.
-
-    Returns
-    -------
-    float
-        In [-1, 1]; nan for one experience.
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -182,10 +161,7 @@ def forgetting_first(R: ArrayLike) -> float:
     --------
     Experience 0 rose from 0.6 to 0.7 and experience 1 from 0.8 to 0.85: (-0.1 - 0.05) / 2.
 
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(forgetting_first(R), 4)
+    >>> round(forgetting_first(EXAMPLE), 4)
     -0.075
     """
     return 0.0 - backward_transfer(R)
@@ -196,15 +172,12 @@ def backward_transfer(R: ArrayLike) -> float:
 
     .. math:: BWT = \frac{1}{T-1} \sum_{j=0}^{T-2} \big( R_{T-1,j} - R_{j,j} \big)
 
+    The value is in [-1, 1], negative where later training did harm; nan for one experience.
+
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1].
-
-    Returns
-    -------
-    float
-        In [-1, 1], negative where training on later experiences did harm; nan for one experience.
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -212,10 +185,7 @@ def backward_transfer(R: ArrayLike) -> float:
 
     Examples
     --------
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(backward_transfer(R), 4)
+    >>> round(backward_transfer(EXAMPLE), 4)
     0.075
     """
     R = matrix_of(R)
@@ -232,15 +202,12 @@ def learning_accuracy(R: ArrayLike) -> float:
 
     .. math:: LA = \frac{1}{T} \sum_{j=0}^{T-1} R_{j,j}
 
+    The value is in [0, 1].
+
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1].
-
-    Returns
-    -------
-    float
-        In [0, 1].
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -249,10 +216,7 @@ def learning_accuracy(R: ArrayLike) -> float:
 
     Examples
     --------
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(learning_accuracy(R), 4)
+    >>> round(learning_accuracy(EXAMPLE), 4)
     0.7167
     """
     R = matrix_of(R)
@@ -266,18 +230,12 @@ def average_anytime_accuracy(R: ArrayLike) -> float:
     .. math:: AAA = \frac{1}{T} \sum_{i=0}^{T-1} \frac{1}{i+1} \sum_{j=0}^{i} R_{i,j}
 
     The paper tests after every mini-batch. Assumption: here a model is tested after each experience only, so that the
-    times are the T boundaries; that mean is also known as average incremental accuracy.
+    times are the T boundaries; that mean is also known as average incremental accuracy. The value is in [0, 1].
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
-        are not used.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -287,10 +245,7 @@ def average_anytime_accuracy(R: ArrayLike) -> float:
     --------
     The rows hold 0.6 on average, then 0.85, then 0.7667.
 
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(average_anytime_accuracy(R), 4)
+    >>> round(average_anytime_accuracy(EXAMPLE), 4)
     0.7389
     """
     R = matrix_of(R)
@@ -305,18 +260,12 @@ def retained(R: ArrayLike) -> float:
     .. math:: \frac{1}{T-1} \sum_{j=0}^{T-2} R_{T-1,j}
 
     ``average_accuracy`` without the experience trained last, which every optimizer still knows. (The retained accuracy
-    of the paper that ``learning_accuracy`` is from is ``average_accuracy`` itself.)
+    of the paper that ``learning_accuracy`` is from is ``average_accuracy`` itself.) In [0, 1]; nan for one experience.
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
-        are not used.
-
-    Returns
-    -------
-    float
-        In [0, 1]; nan for one experience.
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -324,10 +273,7 @@ def retained(R: ArrayLike) -> float:
 
     Examples
     --------
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(retained(R), 4)
+    >>> round(retained(EXAMPLE), 4)
     0.775
     """
     R = matrix_of(R)
@@ -347,18 +293,12 @@ def worst_case_accuracy(R: ArrayLike) -> float:
     The paper takes the minimum over every update and so sees the stability gap, the dip right after a shift that is
     over before the experience ends. Assumption: here the minimum is over the ends of experiences, where the model is
     always tested; a dip within an experience is not in it, so this is an upper bound of the paper's WC-ACC, which is
-    ``continual_worst_case_accuracy``.
+    ``continual_worst_case_accuracy``. The value is in [0, 1].
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Entries above the diagonal
-        are not used.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -369,10 +309,7 @@ def worst_case_accuracy(R: ArrayLike) -> float:
     --------
     After training on it, experience 0 is at worst at 0.7 and experience 1 at 0.85: (0.75 + 0.7 + 0.85) / 3.
 
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(worst_case_accuracy(R), 4)
+    >>> round(worst_case_accuracy(EXAMPLE), 4)
     0.7667
     """
     R = matrix_of(R)
@@ -388,21 +325,15 @@ def continual_worst_case_accuracy(R: ArrayLike, lowest: ArrayLike) -> float:
 
     .. math:: WC = \frac{1}{T} \Big( R_{T-1,T-1} + \sum_{j=0}^{T-2} \min_{j < i \le T-1} L_{i,j} \Big)
 
-    with :math:`L_{i,j}` the lowest accuracy on experience j while experience i is trained. It is the paper's WC-ACC
-    where every update is followed by a test (``evaluation.every = 1``), and an upper bound of it where fewer are.
+    It is the paper's WC-ACC where every update is followed by a test (``evaluation.every = 1``), and an upper bound of
+    it where fewer are. The value is in [0, 1].
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Only the last entry is used.
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
     lowest : array, (T, T)
-        ``lowest[i, j]``, lowest accuracy on experience j inside experience i, its end included, in [0, 1]. Only entries
-        below the diagonal are used.
-
-    Returns
-    -------
-    float
-        In [0, 1].
+        ``L[i, j]``, the lowest accuracy on experience j while experience i is trained, its end included.
 
     References
     ----------
@@ -413,13 +344,7 @@ def continual_worst_case_accuracy(R: ArrayLike, lowest: ArrayLike) -> float:
     --------
     Experience 0 fell to 0.3 inside experience 1, experience 1 to 0.6 inside experience 2: (0.75 + 0.3 + 0.6) / 3.
 
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> lowest = [[0.10, 0.00, 0.00],
-    ...           [0.30, 0.10, 0.00],
-    ...           [0.50, 0.60, 0.10]]
-    >>> round(continual_worst_case_accuracy(R, lowest), 4)
+    >>> round(continual_worst_case_accuracy(EXAMPLE, EXAMPLE_LOWEST), 4)
     0.55
     """
     R, L = matrix_of(R), matrix_of(lowest, "lowest")
@@ -436,23 +361,16 @@ def stability_gap(R: ArrayLike, lowest: ArrayLike) -> float:
     .. math:: G = \frac{1}{T-1} \sum_{i=1}^{T-1} \frac{1}{i} \sum_{j < i}
         \big( \min(R_{i-1,j}, R_{i,j}) - \min(R_{i-1,j}, L_{i,j}) \big)
 
-    with :math:`L_{i,j}` the lowest accuracy on experience j while experience i is trained, its end included. What is
-    still lost at the end is forgetting and not counted: the gap is what was lost on the way and came back. Tests after
-    every k-th update may miss the lowest point, which makes it smaller: compare runs of the same ``evaluation.every``.
+    What is still lost at the end is forgetting and not counted: the gap is what was lost on the way and came back.
+    Tests after every k-th update may miss the lowest point, which makes it smaller: compare runs of the same
+    ``evaluation.every``. The value is in [0, 1]; nan for one experience.
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Only the diagonal and entries
-        below it are used.
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
     lowest : array, (T, T)
-        ``lowest[i, j]``, lowest accuracy on experience j inside experience i, its end included, in [0, 1]. Only entries
-        below the diagonal are used.
-
-    Returns
-    -------
-    float
-        In [0, 1]; nan for one experience.
+        ``L[i, j]``, the lowest accuracy on experience j while experience i is trained, its end included.
 
     References
     ----------
@@ -464,13 +382,7 @@ def stability_gap(R: ArrayLike, lowest: ArrayLike) -> float:
     Inside experience 1 experience 0 fell to 0.3, which is 0.3 below the lower of 0.6 before and 0.9 after it; inside
     experience 2 the two earlier ones fell 0.2 below 0.7, and 0.2 below 0.8: (0.3 + (0.2 + 0.2) / 2) / 2.
 
-    >>> R = [[0.60, 0.00, 0.00],
-    ...      [0.90, 0.80, 0.00],
-    ...      [0.70, 0.85, 0.75]]
-    >>> lowest = [[0.10, 0.00, 0.00],
-    ...           [0.30, 0.10, 0.00],
-    ...           [0.50, 0.60, 0.10]]
-    >>> round(stability_gap(R, lowest), 4)
+    >>> round(stability_gap(EXAMPLE, EXAMPLE_LOWEST), 4)
     0.25
     """
     R, L = matrix_of(R), matrix_of(lowest, "lowest")
@@ -489,21 +401,15 @@ def forward_transfer(R: ArrayLike, start: ArrayLike) -> float:
 
     .. math:: FWT = \frac{1}{T-1} \sum_{j=1}^{T-1} \big( R_{j-1,j} - b_j \big)
 
-    with :math:`b_j` the accuracy of the untrained model. Under label flips what was learnt is wrong for the flipped
-    classes, which makes it negative.
+    Under label flips what was learnt is wrong for the flipped classes, which makes it negative. The value is in [-1,
+    1]; nan for one experience.
 
     Parameters
     ----------
     R : array, (T, T)
-        ``R[i, j]``, accuracy on experience j after training on experience i, in [0, 1]. Only the entries right above
-        the diagonal are used.
+        ``R[i, j]``, the accuracy on experience j after training on experience i.
     start : array, (T,)
-        Accuracy of the untrained model on each experience, in [0, 1].
-
-    Returns
-    -------
-    float
-        In [-1, 1]; nan for one experience.
+        :math:`b_j`, the accuracy of the untrained model on each experience.
 
     References
     ----------
@@ -513,10 +419,7 @@ def forward_transfer(R: ArrayLike, start: ArrayLike) -> float:
     --------
     Experience 1 stood at 0.3 instead of 0.1 before its turn, experience 2 at 0.05 instead of 0.15.
 
-    >>> R = [[0.60, 0.30, 0.10],
-    ...      [0.90, 0.80, 0.05],
-    ...      [0.70, 0.85, 0.75]]
-    >>> round(forward_transfer(R, start=[0.10, 0.10, 0.15]), 4)
+    >>> round(forward_transfer(EXAMPLE, start=[0.10, 0.10, 0.15]), 4)
     0.05
     """
     R = matrix_of(R)

@@ -11,6 +11,7 @@ import pytest
 
 import tamcl.metrics
 from tamcl.metrics import METRICS, average_accuracy, forgetting, forward_transfer, online_accuracy
+from tamcl.metrics.retention import EXAMPLE  # noqa: F401 - for the examples in the docstrings that are copied here
 from tamcl.testing import metrics as checks
 from tamcl.testing.metrics import check_metric, yield_checks
 
