@@ -17,7 +17,6 @@ from tamcl.metrics.adaptation import (
     recovered,
     recovery_auc,
     recovery_steps,
-    restricted_mean,
 )
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.oracles import intransigence, regret
@@ -46,10 +45,8 @@ if TYPE_CHECKING:
         diagnostic_curves,
         measure,
         recovery_curves,
-        recovery_survival,
         shifts,
         stability_curves,
-        windowed,
     )
 
 __all__ = [
@@ -84,16 +81,13 @@ __all__ = [
     "recovery_auc",
     "recovery_curves",
     "recovery_steps",
-    "recovery_survival",
     "regret",
     "regrets",
-    "restricted_mean",
     "retained",
     "sample_plasticity",
     "shifts",
     "stability_curves",
     "stability_gap",
-    "windowed",
     "worst_case_accuracy",
 ]
 
@@ -235,8 +229,8 @@ def find(name: str) -> Metric:
 
 
 _TABLES = {
-    **dict.fromkeys(("by_experience", "capacity", "measure", "recovery_curves", "recovery_survival"), "tables"),
-    **dict.fromkeys(("diagnostic_curves", "shifts", "stability_curves", "windowed"), "tables"),
+    **dict.fromkeys(("by_experience", "capacity", "diagnostic_curves", "measure"), "tables"),
+    **dict.fromkeys(("recovery_curves", "shifts", "stability_curves"), "tables"),
     **dict.fromkeys(("intransigences", "regrets"), "oracles"),
     "accuracy_matrix": "cells",
 }

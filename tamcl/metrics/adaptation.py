@@ -413,66 +413,6 @@ def accuracy_at(
     return np.array(rows, dtype=np.float64)
 
 
-def not_recovered(recovery_steps: ArrayLike, censored: ArrayLike) -> tuple[Array, Array]:
-    r"""Return the share of shifts not yet recovered from, by mini-batches since the shift (Kaplan and Meier).
-
-    .. math:: S(k) = \prod_{i:\, k_i \le k} \Big( 1 - \frac{d_i}{m_i} \Big)
-
-    with :math:`d_i` shifts recovered from after exactly :math:`k_i` mini-batches, of the :math:`m_i` that were neither
-    recovered from before nor already over. A shift that was never recovered from leaves when its experience ends, and
-    says nothing of what would have come: its ``recovery_steps`` is the first window that was not seen, so that it is
-    already over there. Where experiences differ in length this is fair, where a plain mean of ``recovery_steps`` is
-    not. It assumes that the length of an experience tells nothing of how hard the shift is.
-
-    Parameters
-    ----------
-    recovery_steps, censored : array, (shifts,)
-        As ``after_shifts`` gives them, of one run or of several together.
-
-    Returns
-    -------
-    k : array, (m,)
-        The mini-batches at which something happened, from 0 on.
-    share : array, (m,)
-        Share of shifts still not recovered from after k mini-batches.
-
-    References
-    ----------
-    Nonparametric estimation from incomplete observations, 1958, https://doi.org/10.2307/2281868
-
-    Examples
-    --------
-    Four shifts: back after 5 and 20 mini-batches; over after 10 and 30, not back.
-
-    >>> k, share = not_recovered([5, 20, 10, 30], [False, False, True, True])
-    >>> k, share
-    (array([ 0.,  5., 10., 20., 30.]), array([1.   , 0.75 , 0.75 , 0.375, 0.375]))
-    """
-    steps, out = np.asarray(recovery_steps, dtype=np.float64), np.asarray(censored, dtype=bool)
-    if steps.ndim != 1 or steps.shape != out.shape:
-        raise ValueError(f"recovery_steps, censored have shapes {steps.shape}, {out.shape}: one entry a shift")
-    k = np.unique(np.append(steps, 0.0))
-    back = ((steps[:, None] == k) & ~out[:, None]).sum(axis=0)
-    at_risk = (steps[:, None] > k).sum(axis=0) + back
-    return k, np.cumprod(1 - back / np.maximum(at_risk, 1))
-
-
-def restricted_mean(k: ArrayLike, share: ArrayLike) -> float:
-    r"""Return the mean time to recover within the time watched, from the curve of ``not_recovered``.
-
-    .. math:: \int_0^{K} S(k)\, dk
-
-    with K the largest time in the curve: the area under it. Compare only curves that were watched equally long.
-
-    Examples
-    --------
-    >>> restricted_mean(*not_recovered([5, 20, 10, 30], [False, False, True, True]))
-    20.0
-    """
-    times, shares = np.asarray(k, dtype=np.float64), np.asarray(share, dtype=np.float64)
-    return float((np.diff(times) * shares[:-1]).sum())
-
-
 def split(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> list[tuple[Array, Array]]:
     """Return ``(correct, n)`` of each experience, in the order of the stream."""
     correct, n, experience = rows_of(correct, n, experience)

@@ -20,7 +20,6 @@ from tamcl.metrics.adaptation import (
     Shifts,
     accuracy_at,
     after_shifts,
-    not_recovered,
     shortened,
     smoothed,
     split,
@@ -234,56 +233,6 @@ def by_experience(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame
             (*cell, e, first, seen.sum(), right.sum() / seen.sum(), end, *points)
             for e, first, (right, seen), end, points in parts
         ]
-    return as_table(rows, columns)
-
-
-def windowed(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame:
-    """Return the online accuracy over blocks of mini-batches, none of which reaches across a shift.
-
-    Parameters
-    ----------
-    online : pandas.DataFrame
-        Table of ``tamcl.results``. A run that broke off counts as far as it came.
-    window : int
-        Mini-batches of a block; the last block of an experience has what is left.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns scenario, arm, lr, seed, experience, step (the first of the block), n (examples), accuracy.
-    """
-    if window < 1:
-        raise InputError(f"{window=}: needed is window >= 1")
-    rows: list[tuple[Any, ...]] = []
-    for cell, (correct, n, experience) in online_cells(online.dropna(subset="correct")):
-        first = np.flatnonzero(np.diff(experience, prepend=-1))
-        since = np.arange(len(n)) - np.repeat(first, np.diff(first, append=len(n)))
-        start = np.flatnonzero(since % window == 0)
-        right, seen = np.add.reduceat(correct, start), np.add.reduceat(n, start)
-        rows += [(*cell, *block) for block in zip(experience[start], start, seen, right / seen, strict=True)]
-    return as_table(rows, CELL | {"experience": "int64", "step": "int64", "n": "int64", "accuracy": "float64"})
-
-
-def recovery_survival(shifts: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of shifts not yet recovered from by mini-batches since, all shifts and seeds of an arm together.
-
-    Parameters
-    ----------
-    shifts : pandas.DataFrame
-        What ``shifts`` returns.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns scenario, arm, lr, since_shift (mini-batches), not_recovered (share) and n_shifts; see
-        ``tamcl.metrics.adaptation.not_recovered``. The shifts of a run are not independent: no interval goes with it.
-    """
-    columns = {column: kind for column, kind in CELL.items() if column != "seed"}
-    columns |= {"since_shift": "int64", "not_recovered": "float64", "n_shifts": "int64"}
-    rows = []
-    for arm, own in shifts.groupby(["scenario", "arm", "lr"]):
-        k, share = not_recovered(own["recovery_steps"], own["censored"])
-        rows += [(*arm, *point, len(own)) for point in zip(k, share, strict=True)]
     return as_table(rows, columns)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import CensoredData, ecdf
 from sklearn.metrics import accuracy_score, auc
 
 from tamcl.metrics import (
@@ -17,11 +16,9 @@ from tamcl.metrics import (
     recovered,
     recovery_auc,
     recovery_steps,
-    restricted_mean,
 )
 from tamcl.metrics.adaptation import (
     after_shifts,
-    not_recovered,
     shortened,
     smoothed,
 )
@@ -202,35 +199,6 @@ def test_accuracy_at_shares_of_an_experience():
 def test_a_share_of_a_whole_number_of_mini_batches_ends_there_whatever_rounding_does():
     assert 0.07 * 100 > 7  # in floating point
     assert accuracy_at(np.arange(100), np.full(100, 100), np.zeros(100), shares=[0.07], window=1).item() == 0.06
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_not_recovered_equals_scipys_product_limit_estimate(seed):
-    rng = np.random.default_rng(seed)
-    steps, censored = rng.integers(0, 30, 40).astype(float), rng.random(40) < 0.4
-    k, share = not_recovered(steps, censored)
-    last_seen = np.nextafter(steps[censored], -1)  # a hair below: the window at the censored time was not seen
-    reference = ecdf(CensoredData(uncensored=steps[~censored], right=last_seen)).sf
-    np.testing.assert_allclose(share, reference.evaluate(k))
-    assert k[0] == 0
-    assert (np.diff(share) <= 1e-12).all()
-
-
-def test_a_shift_that_is_over_is_not_at_risk_at_the_window_after_its_last():
-    k, share = not_recovered([31, 31], [True, False])
-    assert (k.tolist(), share.tolist()) == ([0, 31], [1, 0])
-    # 12 windows of the shorter experience were seen: those at 0 to 11, of which none decides what happens at 12.
-    k, share = not_recovered([12, 12, 20], [True, False, False])
-    assert (k.tolist(), share.tolist()) == ([0, 12, 20], [1, 0.5, 0])
-
-
-def test_restricted_mean_without_censoring_is_the_mean():
-    steps = np.random.default_rng(0).integers(0, 30, 40)
-    assert restricted_mean(*not_recovered(steps, np.zeros(40, bool))) == pytest.approx(steps.mean())
-    equally_long = np.minimum(steps, 20)  # censored all at the same time: the mean of what was watched
-    assert restricted_mean(*not_recovered(equally_long, steps >= 20)) == pytest.approx(equally_long.mean())
-    with pytest.raises(ValueError, match="one entry a shift"):
-        not_recovered([1, 2], [True])
 
 
 def test_smoothed_weighs_examples_not_batches():

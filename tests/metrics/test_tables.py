@@ -21,12 +21,10 @@ from tamcl.metrics import (
     intransigences,
     measure,
     recovery_curves,
-    recovery_survival,
     regret,
     regrets,
     shifts,
     stability_curves,
-    windowed,
 )
 from tamcl.metrics.cells import lowest_inside
 from tamcl.results import TABLES, conform, read_table, write_table
@@ -184,8 +182,6 @@ def test_empty_tables():
     assert set(measure(online, evaluated.iloc[:0])["metric"]) == set(METRICS) - of_matrix - OF_CONTINUAL
     assert set(measure(online.iloc[:0], evaluated)["metric"]) == of_matrix
     assert by_experience(online.iloc[:0]).empty
-    assert windowed(online.iloc[:0]).empty
-    assert recovery_survival(shifts(online.iloc[:0])).empty
 
 
 def test_what_no_cell_was_tested_on_is_not_filled_in():
@@ -376,31 +372,6 @@ def test_by_experience_in_plain_pandas():
     means = by_experience(online).groupby(CELL)[["accuracy", "end_accuracy"]].mean()
     np.testing.assert_allclose(means["accuracy"], whole["online_accuracy"])
     np.testing.assert_allclose(means["end_accuracy"], whole["end_accuracy"])
-
-
-@pytest.mark.parametrize("window", [1, 7, 40, 100])
-def test_windowed_is_recomputed_on_each_block(window):
-    online, _ = study(T=3)
-    table = windowed(online, window=window)
-    rows = online.assign(block=(online["step"] % 40) // window)
-    sums = rows.groupby([*CELL, "experience", "block"])[["correct", "n"]].sum()
-    np.testing.assert_allclose(table["accuracy"], sums["correct"] / sums["n"])
-    assert table["n"].tolist() == sums["n"].tolist()
-    assert set(table["step"] % 40) == set(range(0, 40, window))
-    with pytest.raises(InputError, match="window=0: needed is window >= 1"):
-        windowed(online, window=0)
-
-
-def test_recovery_survival_pools_seeds_and_shifts():
-    cell = {"scenario": "flips", "arm": "tam", "lr": 0.1}
-    rows = [(0, 5, False), (0, 31, True), (1, 5, False), (1, 0, False)]
-    table = pd.DataFrame([cell | {"seed": s, "recovery_steps": k, "censored": out} for s, k, out in rows])
-    found = recovery_survival(table)
-    assert found[["since_shift", "not_recovered", "n_shifts"]].to_numpy().tolist() == [
-        [0, 0.75, 4],
-        [5, 0.25, 4],
-        [31, 0.25, 4],
-    ]
 
 
 def test_capacity_takes_the_last_value_of_an_experience():
