@@ -4,8 +4,9 @@ Two arms that share a seed share the stream, its order and the initial weights, 
 on each seed. The seed is the unit: mini-batches and experiences of one run are not independent observations.
 
 ``compare`` is the comparison that a study reports. Beside it stand ``centers`` (median and interquartile mean beside
-the mean), ``seeds_for`` (how many seeds an effect of this size needs), ``compare_unpaired`` for runs whose streams
-differ, and ``average_ranks`` over many scenarios.
+the mean), ``seeds_for`` (how many seeds an effect of this size needs), and ``average_ranks`` over many scenarios. Runs
+whose streams differ share nothing on a seed and are not paired: ``scipy.stats.ttest_ind(a, b, equal_var=False)`` takes
+two arms as independent samples, and its ``confidence_interval()`` is the one of their difference.
 """
 
 from __future__ import annotations
@@ -17,19 +18,16 @@ from tamcl.stats.power import seeds_for, seeds_needed
 from tamcl.stats.ranks import average_ranks
 from tamcl.stats.reported import Pair
 from tamcl.stats.resampling import RESAMPLES
-from tamcl.stats.unpaired import UNPAIRED, compare_unpaired, permutation_p, welch_interval
 
 __all__ = [
     "PAIR",
     "RESAMPLES",
-    "UNPAIRED",
     "Pair",
     "Row",
     "average_ranks",
     "between",
     "centers",
     "compare",
-    "compare_unpaired",
     "differences",
     "fewest_seeds",
     "holm",
@@ -37,11 +35,9 @@ __all__ = [
     "iqm",
     "iqm_interval",
     "median_interval",
-    "permutation_p",
     "probability_better",
     "seeds_for",
     "seeds_needed",
     "sign_flip_p",
     "smallest_p",
-    "welch_interval",
 ]
