@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from tamcl.metrics.oracles import intransigences, regrets
     from tamcl.metrics.tables import (
         by_experience,
-        capacity,
         diagnostic_curves,
         measure,
         recovery_curves,
@@ -59,7 +58,6 @@ __all__ = [
     "average_anytime_accuracy",
     "backward_transfer",
     "by_experience",
-    "capacity",
     "continual_worst_case_accuracy",
     "diagnostic_curves",
     "drop",
@@ -229,7 +227,7 @@ def find(name: str) -> Metric:
 
 
 _TABLES = {
-    **dict.fromkeys(("by_experience", "capacity", "diagnostic_curves", "measure"), "tables"),
+    **dict.fromkeys(("by_experience", "diagnostic_curves", "measure"), "tables"),
     **dict.fromkeys(("recovery_curves", "shifts", "stability_curves"), "tables"),
     **dict.fromkeys(("intransigences", "regrets"), "oracles"),
     "accuracy_matrix": "cells",

@@ -3,7 +3,7 @@ r"""Whether a model still learns late in a stream as it did early: metrics of th
 Plasticity is lost where each new experience is learnt less well than the one before, though it is no harder. What is
 measured here is that outcome, from online rows (one a mini-batch, before the model learns from it; see
 ``tamcl.metrics.adaptation``). Dead units and ranks, which are often shown for plasticity, are diagnostics of the
-network and no measures of it: ``tamcl.metrics.capacity`` lays them out beside the outcome.
+network and no measures of it.
 
 ``sample_plasticity`` is the share of a mini-batch's loss that one update on it removes. It needs the loss on the same
 mini-batch with the same weights after the update, a second forward pass that the online rows do not hold, and so it is

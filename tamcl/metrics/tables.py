@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -234,31 +234,6 @@ def by_experience(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame
             for e, first, (right, seen), end, points in parts
         ]
     return as_table(rows, columns)
-
-
-def capacity(
-    diagnostics: pd.DataFrame, *, names: Sequence[str] = ("dead_units", "effective_rank", "stable_rank")
-) -> pd.DataFrame:
-    """Return dead units and ranks at the end of each experience, to lay beside ``by_experience``.
-
-    Parameters
-    ----------
-    diagnostics : pandas.DataFrame
-        Table of ``tamcl.results``.
-    names : sequence of str
-        Diagnostics to take.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns scenario, arm, lr, seed, experience, tensor (a layer; empty for all together) and one for each of
-        ``names``: the last finite value measured in the experience, nan where there is none.
-    """
-    rows = diagnostics[diagnostics["diagnostic"].isin(list(names)) & np.isfinite(diagnostics["value"])]
-    keys = [*CELL, "experience", "tensor"]
-    last = rows.sort_values("step").groupby([*keys, "diagnostic"])["value"].last().unstack("diagnostic")
-    table: pd.DataFrame = last.reindex(columns=list(names)).reset_index().rename_axis(columns=None)
-    return table.astype(CELL | {"experience": "int64", "tensor": "str"} | dict.fromkeys(names, "float64"))
 
 
 def _recovery_curve(parts: list[tuple[Array, Array]], before: int, window: int) -> Iterator[tuple[int, float, int]]:

@@ -15,7 +15,6 @@ from tamcl.metrics import (
     METRICS,
     accuracy_matrix,
     by_experience,
-    capacity,
     find,
     intransigence,
     intransigences,
@@ -372,21 +371,6 @@ def test_by_experience_in_plain_pandas():
     means = by_experience(online).groupby(CELL)[["accuracy", "end_accuracy"]].mean()
     np.testing.assert_allclose(means["accuracy"], whole["online_accuracy"])
     np.testing.assert_allclose(means["end_accuracy"], whole["end_accuracy"])
-
-
-def test_capacity_takes_the_last_value_of_an_experience():
-    cell = {"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0}
-    rows = [
-        (0, 10, "dead_units", "", 0.1), (0, 20, "dead_units", "", 0.2), (0, 20, "stable_rank", "fc", 3.0),
-        (1, 30, "dead_units", "", 0.3), (1, 40, "dead_units", "", np.inf), (1, 40, "update_norm", "", 1.0),
-    ]  # fmt: skip
-    columns = ["experience", "step", "diagnostic", "tensor", "value"]
-    diagnostics = pd.DataFrame([cell | dict(zip(columns, row, strict=True)) for row in rows])
-    table = capacity(diagnostics.iloc[::-1]).drop(columns=list(cell))
-    expected = [[0, "", 0.2, np.nan, np.nan], [0, "fc", np.nan, np.nan, 3.0], [1, "", 0.3, np.nan, np.nan]]
-    names = ["experience", "tensor", "dead_units", "effective_rank", "stable_rank"]
-    assert_frame_equal(table, pd.DataFrame(expected, columns=names), check_dtype=False)
-    assert capacity(diagnostics.iloc[:0]).empty
 
 
 def test_regrets_against_an_oracle():
