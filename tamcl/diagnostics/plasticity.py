@@ -15,12 +15,14 @@ SMALLEST_LOSS = 1e-8
 
 
 class SamplePlasticity(Diagnostic):
-    r"""Share of the mini-batch's loss that the update on it removes, in evaluation mode, in [0, 1].
+    r"""Share of the mini-batch's loss that the update on it removes, in [0, 1].
 
     .. math::
         \min \Big( 1, \max \Big( 0, 1 - \frac{L(\theta_{t+1})}{\max(L(\theta_t), \epsilon)} \Big) \Big)
 
-    It follows the learning rate directly: a larger step removes more of one mini-batch's loss.
+    Both losses are taken in evaluation mode, so that dropout and batch statistics do not differ between the two. It
+    follows the learning rate directly, whatever is learnt: a larger step removes more of the loss of one mini-batch.
+    The paper trains on single samples, and reports how far the mean falls from the first part of a stream to the last.
 
     References
     ----------

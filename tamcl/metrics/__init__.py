@@ -20,7 +20,7 @@ from tamcl.metrics.adaptation import (
 )
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.oracles import intransigence, regret
-from tamcl.metrics.plasticity import end_accuracy, end_accuracy_slope, sample_plasticity
+from tamcl.metrics.plasticity import end_accuracy, end_accuracy_slope
 from tamcl.metrics.retention import (
     average_accuracy,
     average_anytime_accuracy,
@@ -82,7 +82,6 @@ __all__ = [
     "regret",
     "regrets",
     "retained",
-    "sample_plasticity",
     "shifts",
     "stability_curves",
     "stability_gap",

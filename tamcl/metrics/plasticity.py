@@ -3,12 +3,8 @@ r"""Whether a model still learns late in a stream as it did early: metrics of th
 Plasticity is lost where each new experience is learnt less well than the one before, though it is no harder. What is
 measured here is that outcome, from online rows (one a mini-batch, before the model learns from it; see
 ``tamcl.metrics.adaptation``). Dead units and ranks, which are often shown for plasticity, are diagnostics of the
-network and no measures of it.
-
-``sample_plasticity`` is the share of a mini-batch's loss that one update on it removes. It needs the loss on the same
-mini-batch with the same weights after the update, a second forward pass that the online rows do not hold, and so it is
-no entry of ``METRICS``: the diagnostic of that name measures it every few updates, in evaluation mode both times, so
-that dropout and batch statistics do not differ between the two.
+network and no measures of it; so is ``sample_plasticity``, the share of a mini-batch's loss that one update on it
+removes, which needs a second forward pass that the online rows do not hold.
 """
 
 from __future__ import annotations
@@ -108,42 +104,3 @@ def end_accuracy_slope(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) 
         return float("nan")
     e = np.arange(len(ends)) - (len(ends) - 1) / 2
     return float(e @ (ends - ends.mean()) / (e @ e))
-
-
-def sample_plasticity(before: ArrayLike, after: ArrayLike, *, epsilon: float = 1e-8) -> float:
-    r"""Return the share of a mini-batch's loss that the update on it removes, mean over mini-batches.
-
-    .. math:: p = \frac{1}{S} \sum_t \min \Big( 1, \max \Big( 0,
-        1 - \frac{L_t(\theta_{t+1})}{\max(L_t(\theta_t), \epsilon)} \Big) \Big)
-
-    It follows the learning rate directly, whatever is learnt: a larger step removes more of the loss of one mini-batch.
-    The paper trains on single samples, and reports how far this mean falls from the first part of a stream to the last.
-    The value is in [0, 1].
-
-    Parameters
-    ----------
-    before, after : array, (steps,)
-        Loss on each mini-batch right before and right after the update on that mini-batch.
-    epsilon : float
-        Loss before the update below which there is nothing to remove.
-
-    References
-    ----------
-    Addressing Loss of Plasticity and Catastrophic Forgetting in Continual Learning, 2024,
-    https://arxiv.org/abs/2404.00781
-
-    Examples
-    --------
-    Half of the loss is removed, then a quarter, then it grows.
-
-    >>> sample_plasticity(before=[2.0, 1.0, 1.0], after=[1.0, 0.75, 1.5])
-    0.25
-    """
-    old, new = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
-    if old.ndim != 1 or old.shape != new.shape or old.size == 0:
-        raise ValueError(f"before, after have shapes {old.shape}, {new.shape}: one loss a mini-batch")
-    wrong = np.flatnonzero(~((old >= 0) & (new >= 0)))
-    if len(wrong):
-        t = wrong[0]
-        raise ValueError(f"mini-batch {t} has losses {old[t]:g} and {new[t]:g}: numbers >= 0 are possible")
-    return float(np.clip(1 - new / np.maximum(old, epsilon), 0, 1).mean())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tamcl.metrics import end_accuracy, end_accuracy_slope, sample_plasticity
+from tamcl.metrics import end_accuracy, end_accuracy_slope
 from tamcl.metrics.plasticity import end_accuracies
 
 
@@ -21,8 +21,8 @@ def test_ends_as_a_loop(seed):
     correct, n, experience = random_stream(seed)
     expected = []
     for e in range(max(experience) + 1):
-        own = [t for t in range(len(n)) if experience[t] == e]
-        last = own[-min(50, max(1, len(own) // 2)) :]
+        steps = [t for t in range(len(n)) if experience[t] == e]
+        last = steps[-min(50, max(1, len(steps) // 2)) :]
         expected.append(sum(correct[t] for t in last) / sum(n[t] for t in last))
     assert end_accuracies(correct, n, experience) == pytest.approx(expected)
     assert end_accuracy(correct, n, experience) == pytest.approx(np.mean(expected))
@@ -38,20 +38,3 @@ def test_one_experience_has_an_end_and_no_slope():
 def test_window_is_checked():
     with pytest.raises(ValueError, match="window=0: needed is window >= 1"):
         end_accuracies([1], [1], [0], window=0)
-
-
-def test_sample_plasticity_is_clipped_on_every_mini_batch():
-    assert sample_plasticity([2, 1, 4], [1, 3, 0]) == pytest.approx((0.5 + 0 + 1) / 3)
-    assert sample_plasticity([0.0], [0.0]) == 1  # as in the paper's code: nothing left of nothing
-    for before, after, message in [
-        ([1, 2], [1], r"before, after have shapes \(2,\), \(1,\)"),
-        ([], [], r"have shapes \(0,\)"),
-        ([1, np.nan], [1, 1], "mini-batch 1 has losses nan and 1"),
-        ([1, 1], [-1, 1], "mini-batch 0 has losses 1 and -1"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            sample_plasticity(before, after)
-
-
-def test_sample_plasticity_of_small_losses_is_that_of_large_ones():
-    assert sample_plasticity([2e-7, 1e-7], [1e-7, 1e-8]) == pytest.approx(sample_plasticity([20, 10], [10, 1]))
