@@ -26,34 +26,34 @@ class Schema(NamedTuple):
         return list(self.columns)[: self.key]
 
 
-_CELL = {"scenario": "str", "arm": "str", "lr": "float64", "seed": "int64"}
+CELL = {"scenario": "str", "arm": "str", "lr": "float64", "seed": "int64"}
+"""Columns that say which run a row is of: one optimizer at one learning rate, on one seed."""
 
 TABLES = {
     "online": Schema(
-        _CELL | {"experience": "int64", "step": "int64", "n": "int64", "loss": "float64", "correct": "float64"}, 6
+        CELL | {"experience": "int64", "step": "int64", "n": "int64", "loss": "float64", "correct": "float64"}, 6
     ),
     "eval": Schema(
-        _CELL
-        | {"trained_on": "int64", "evaluated_on": "int64", "n": "int64", "accuracy": "float64", "loss": "float64"},
+        CELL | {"trained_on": "int64", "evaluated_on": "int64", "n": "int64", "accuracy": "float64", "loss": "float64"},
         6,
     ),
     "runs": Schema(
-        _CELL
+        CELL
         | {"phase": "str", "status": "str", "error": "str", "optimizer_state": "str", "config": "str"}
         | {"fingerprint": "str", "data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"}
         | {"evaluation_s": "float64"},
         5,
     ),
     "diagnostics": Schema(
-        _CELL | {"experience": "int64", "step": "int64", "diagnostic": "str", "tensor": "str", "value": "float64"}, 8
+        CELL | {"experience": "int64", "step": "int64", "diagnostic": "str", "tensor": "str", "value": "float64"}, 8
     ),
     "continual": Schema(
-        _CELL
+        CELL
         | {"experience": "int64", "step": "int64", "evaluated_on": "int64"}
         | {"n": "int64", "accuracy": "float64", "loss": "float64"},
         7,
     ),
-    "metrics": Schema(_CELL | {"metric": "str", "value": "float64"}, 5),
+    "metrics": Schema(CELL | {"metric": "str", "value": "float64"}, 5),
     "comparisons": Schema(
         {"scenario": "str", "metric": "str", "arm_a": "str", "arm_b": "str", "n_pairs": "int64"}
         | {"mean_a": "float64", "mean_b": "float64", "diff": "float64", "ci_low": "float64", "ci_high": "float64"}
@@ -154,8 +154,8 @@ class Results:
 
     def phase(self, table: pd.DataFrame, phase: str = "report") -> pd.DataFrame:
         """Return the rows of the cells of one phase, "tune" or "report"."""
-        cells = self.runs.loc[self.runs["phase"] == phase, list(_CELL)]
-        return table.merge(cells, on=list(_CELL))
+        cells = self.runs.loc[self.runs["phase"] == phase, list(CELL)]
+        return table.merge(cells, on=list(CELL))
 
 
 def load_results(directory: str | Path) -> Results:

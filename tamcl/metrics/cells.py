@@ -10,8 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tamcl.errors import InputError
-
-CELL = {"scenario": "str", "arm": "str", "lr": "float64", "seed": "int64"}
+from tamcl.results import CELL
 
 Array = NDArray[np.float64]
 Cell = tuple[str, str, float, int]

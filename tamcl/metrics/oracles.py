@@ -118,7 +118,8 @@ def regrets(online: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
     InputError
         If an arm has several learning rates, or two runs of a pair differ in their mini-batches.
     """
-    from tamcl.metrics.cells import CELL, as_table, name, online_cells
+    from tamcl.metrics.cells import as_table, name, online_cells
+    from tamcl.results import CELL
 
     known = {(cell[1], cell[3]): arrays for cell, arrays in online_cells(_one_rate(oracle, "oracle"))}
     rows = []
@@ -153,7 +154,8 @@ def intransigences(eval: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
     InputError
         If an arm has several learning rates, or two runs of a pair differ in their number of experiences.
     """
-    from tamcl.metrics.cells import CELL, as_table, matrices, name
+    from tamcl.metrics.cells import as_table, matrices, name
+    from tamcl.results import CELL
 
     known = {(cell[1], cell[3]): R.diagonal() for cell, (R, _) in matrices(_one_rate(oracle, "oracle"))}
     rows = []

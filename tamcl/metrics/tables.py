@@ -24,11 +24,11 @@ from tamcl.metrics.adaptation import (
     smoothed,
     split,
 )
-from tamcl.metrics.cells import CELL, Arrays, Cell, as_table, cells, lowest_inside, matrices, name, online_cells
+from tamcl.metrics.cells import Arrays, Cell, as_table, cells, lowest_inside, matrices, name, online_cells
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.plasticity import end_accuracies
 from tamcl.metrics.retention import Missing
-from tamcl.results import conform, empty
+from tamcl.results import CELL, conform, empty
 
 Array = NDArray[np.float64]
 

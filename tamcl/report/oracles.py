@@ -11,10 +11,9 @@ import pandas as pd
 from tamcl import stats
 from tamcl.errors import InputError
 from tamcl.metrics import intransigences, regrets
-from tamcl.metrics.cells import CELL
 from tamcl.metrics.oracles import ORACLES
 from tamcl.report.reading import Study, records
-from tamcl.results import Results, empty, load_results
+from tamcl.results import CELL, Results, empty, load_results
 from tamcl.verdicts import oracle_verdict
 
 

@@ -8,6 +8,7 @@ from itertools import combinations
 import pandas as pd
 
 from tamcl.errors import InputError, unknown_name
+from tamcl.results import CELL
 
 Pair = tuple[str, str]
 
@@ -26,12 +27,11 @@ def asked(
 
 def _reported(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the values of finished runs of the phase "report", with the fingerprint of their stream."""
-    cell = ["scenario", "arm", "lr", "seed"]
-    known = runs[[*cell, "phase", "status", "fingerprint"]]
-    rows = metrics.merge(known, on=cell, how="left")
+    known = runs[[*CELL, "phase", "status", "fingerprint"]]
+    rows = metrics.merge(known, on=list(CELL), how="left")
     orphans = rows[rows["phase"].isna()]
     if len(orphans):
-        names = ", ".join(f"{name} {value}" for name, value in orphans.iloc[0][cell].items())
+        names = ", ".join(f"{name} {value}" for name, value in orphans.iloc[0][list(CELL)].items())
         raise InputError(f"metrics has values of a run that runs does not have: {names}")
     return rows[(rows["phase"] == "report") & (rows["status"] == "ok")]
 
