@@ -23,6 +23,7 @@ from tamcl.models import HEADS, MODELS
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import Table, load, signature
 from tamcl.strategies import STRATEGIES
+from tamcl.strategies.settings import OptimizerState
 from tamcl.streams import STREAMS, Stream
 from tamcl.streams.base import Count
 
@@ -97,7 +98,7 @@ class Strategy(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "naive"
-    optimizer_state: Literal["keep", "reset"] = "keep"
+    optimizer_state: OptimizerState = "keep"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -107,18 +108,9 @@ class Strategy(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> Self:
         _check_name(STRATEGIES, self.name, "name")
-        _check_options(STRATEGIES.path(self.name), self.options, given=_STRATEGY_ARGUMENTS)
+        given = set(signature(STRATEGIES.path("naive")).parameters or ())
+        _check_options(STRATEGIES.path(self.name), self.options, given=given)
         return self
-
-
-_STRATEGY_ARGUMENTS = {"model", "make_optimizer", "optimizer_state", "batch_size", "epochs", "seed"} | {
-    "plugins",
-    "device",
-    "target",
-    "restart",
-    "augmentation",
-}
-"""Arguments that every strategy is given from other parts of the scenario."""
 
 
 class Evaluation(_Strict):

@@ -273,25 +273,24 @@ def build_strategy(
     """
     import torch
 
-    from tamcl.strategies import STRATEGIES
+    from tamcl.strategies import STRATEGIES, TrainingSettings
 
     stream, config = scenario.stream, scenario.strategy
+    settings = TrainingSettings(
+        optimizer_state=config.optimizer_state,
+        batch_size=stream.batch_size,
+        epochs=stream.epochs,
+        seed=seed,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        target=stream.target,
+        restart=stream.oracle == "restart",
+        augmentation=stream.augmentation,
+        plugins=plugins,
+        evaluator=evaluator,
+    )
+    make = partial(build_optimizer, scenario, arm, lr)
     try:
-        return lookup(STRATEGIES, config.name)(
-            model=model,
-            make_optimizer=partial(build_optimizer, scenario, arm, lr),
-            optimizer_state=config.optimizer_state,
-            batch_size=stream.batch_size,
-            epochs=stream.epochs,
-            seed=seed,
-            plugins=plugins,
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            target=stream.target,
-            restart=stream.oracle == "restart",
-            augmentation=stream.augmentation,
-            evaluator=evaluator,
-            **config.options,
-        )
+        return lookup(STRATEGIES, config.name)(model=model, make_optimizer=make, settings=settings, **config.options)
     except InputError:
         raise
     except (TypeError, ValueError) as error:

@@ -26,7 +26,7 @@ ALLOWED = {
     "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
     | {"tamcl.avalanche", "numpy", "pydantic", "pydantic_core", "torch"},
     "strategies": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "tamcl.streams", "tamcl.strategies"}
-    | {"tamcl.avalanche", "torch"},
+    | {"tamcl.avalanche", "tamcl.errors", "torch"},
     "avalanche": {"avalanche"},
     "diagnostics": {"tamcl.errors", "tamcl.registry", "tamcl.avalanche", "tamcl.diagnostics"}
     | {"numpy", "pandas", "torch"},

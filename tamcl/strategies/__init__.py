@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tamcl.strategies.mas import MAS
     from tamcl.strategies.naive import Naive
     from tamcl.strategies.replay import Replay
+    from tamcl.strategies.settings import TrainingSettings
     from tamcl.strategies.si import SI
 
 STRATEGIES = Table(
@@ -32,5 +33,20 @@ STRATEGIES = Table(
     },
 )
 
-__all__ = ["AGEM", "EWC", "MAS", "SI", "STRATEGIES", "Cumulative", "Joint", "LwF", "Naive", "Replay"]
-__getattr__ = STRATEGIES.exports()
+_OTHERS = {"TrainingSettings": "tamcl.strategies.settings:TrainingSettings"}
+
+__all__ = [
+    "AGEM",
+    "EWC",
+    "MAS",
+    "SI",
+    "STRATEGIES",
+    "Cumulative",
+    "Joint",
+    "LwF",
+    "Naive",
+    "Replay",
+    "TrainingSettings",
+]
+
+__getattr__ = Table("strategy", {**STRATEGIES, **_OTHERS}).exports()

@@ -22,7 +22,7 @@ class Anchored(Naive):
     strength : float
         :math:`\lambda`, at least 0. Papers that write :math:`\lambda / 2` mean half as much.
     **common
-        The arguments of ``Naive``; without ``restart``, which throws away what the weights are pulled back to.
+        The arguments of ``Naive``; without ``settings.restart``, which throws away what the weights are pulled back to.
 
     Attributes
     ----------
@@ -33,11 +33,11 @@ class Anchored(Naive):
     """
 
     def __init__(self, *, strength: float, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
         if not strength >= 0:
             raise ValueError(f"strength = {strength}: must be at least 0")
-        if common.get("restart"):
+        if self.settings.restart:
             raise ValueError(f"restart = True: {type(self).__name__} has nothing to pull new weights back to")
-        super().__init__(**common)
         self.strength = strength
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.importance = [torch.zeros_like(weight) for weight in self.weights]

@@ -36,8 +36,8 @@ class Cumulative(Naive):
 
     def mixed(self, loader: type[Loader]) -> Loader:
         """Return mini-batches of all examples that are in."""
-        place = self.train_mb_size, self.seed, self.experience.current_experience, self.device
-        return loader(self.seen, *place, augmentation=self.augmentation)  # type: ignore[arg-type]
+        place = self.train_mb_size, self.settings.seed, self.experience.current_experience, self.device
+        return loader(self.seen, *place, augmentation=self.settings.augmentation)  # type: ignore[arg-type]
 
     @property
     def mb_task(self) -> Tensor:

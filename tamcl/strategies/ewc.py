@@ -27,7 +27,7 @@ class EWC(Anchored):
         Online EWC: there is one anchor, the end of the last experience, and importance shrinks by this factor in [0, 1]
         before that of the next is added. Every experience has its own anchor if absent.
     **common
-        The arguments of ``Naive``, without ``restart``.
+        The arguments of ``Naive``, without ``settings.restart``.
 
     Notes
     -----

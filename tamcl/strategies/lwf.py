@@ -31,7 +31,7 @@ class LwF(Naive):
     temperature : float
         :math:`T`, above 0.
     **common
-        The arguments of ``Naive``; the target must be a class.
+        The arguments of ``Naive``; ``settings.target`` must be a class.
 
     References
     ----------
@@ -39,13 +39,13 @@ class LwF(Naive):
     """
 
     def __init__(self, *, strength: float = 1.0, temperature: float = 2.0, **common: Unpack[Common]) -> None:
+        super().__init__(**common)
         if not strength >= 0:
             raise ValueError(f"strength = {strength}: must be at least 0")
         if not temperature > 0:
             raise ValueError(f"temperature = {temperature}: must be above 0")
-        if common.get("target", "class") != "class":
+        if self.settings.target != "class":
             raise ValueError("target = 'number': LwF compares what is said about classes")
-        super().__init__(**common)
         self.strength = strength
         self.temperature = temperature
         self.teacher: Classifier | None = None

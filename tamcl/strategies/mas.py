@@ -30,7 +30,7 @@ class MAS(Anchored):
     alpha : float
         :math:`\alpha` in [0, 1]: how much of the older experiences' importance stays.
     **common
-        The arguments of ``Naive``, without ``restart``.
+        The arguments of ``Naive``, without ``settings.restart``.
 
     References
     ----------

@@ -83,7 +83,7 @@ class Rehearsal(Naive):
         """Return a generator for the experience's draws, apart from that of the mini-batches' order."""
         position = self.experience.current_experience
         place = {"store": 1, "draw": 2}[purpose]
-        return torch.Generator().manual_seed(derive_seed(self.seed, "order", position, 0, place))
+        return torch.Generator().manual_seed(derive_seed(self.settings.seed, "order", position, 0, place))
 
 
 class _WithOld:

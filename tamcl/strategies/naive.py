@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Required, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -14,27 +14,18 @@ from tamcl.avalanche import EvaluationPlugin, SupervisedPlugin, SupervisedTempla
 from tamcl.models import Classifier
 from tamcl.strategies.evaluation import Evaluation, evaluate
 from tamcl.strategies.loader import BatchLoader
-from tamcl.streams.base import Augmentation
+from tamcl.strategies.settings import TrainingSettings
 from tamcl.streams.benchmark import ExperienceStream
 
 Hook = Callable[..., Any]
 
 
-class Common(TypedDict, total=False):
+class Common(TypedDict):
     """The arguments of ``Naive``, which every strategy takes beside its own."""
 
-    model: Required[Classifier]
-    make_optimizer: Required[Callable[[Any], torch.optim.Optimizer]]
-    optimizer_state: str
-    batch_size: int
-    epochs: int
-    seed: int
-    plugins: Sequence[SupervisedPlugin]
-    device: torch.device | str
-    target: str
-    restart: bool
-    augmentation: Augmentation
-    evaluator: EvaluationPlugin | None
+    model: Classifier
+    make_optimizer: Callable[[Any], torch.optim.Optimizer]
+    settings: NotRequired[TrainingSettings | None]
 
 
 class Naive(SupervisedTemplate):  # type: ignore[misc]
@@ -61,23 +52,8 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     model : Classifier
     make_optimizer : callable
         Takes the parameters, returns the optimizer.
-    optimizer_state : {"keep", "reset"}
-        What happens to the optimizer at a boundary: it goes on, or is made anew.
-    batch_size, epochs : int
-    seed : int
-        Seed of the run; decides the order of mini-batches.
-    plugins : sequence of SupervisedPlugin
-    device : torch.device or str
-    target : {"class", "number"}
-        What is learnt: to choose a class, by cross entropy, or to give a number, by the mean squared error of the first
-        output.
-    restart : bool
-        Whether model and optimizer are made anew at each boundary, with the weights of the start.
-    augmentation : {"none", "crop_flip"}
-        What is done to training images on the batch.
-    evaluator : EvaluationPlugin, optional
-        Avalanche's metrics and loggers, called at every event that the template has, and for each experience that
-        ``eval`` tests as if it were tested by itself. None, and no calls, if absent.
+    settings : TrainingSettings, optional
+        How it trains; by their defaults if absent.
 
     Attributes
     ----------
@@ -85,6 +61,20 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         What the last ``eval`` found.
     evaluation : Evaluation
         The one of them that the evaluator is told of.
+
+    Examples
+    --------
+    A strategy of your own is a subclass with its own options, which are keys of the table ``strategy`` in a scenario:
+
+    >>> from typing import Unpack
+    >>> from tamcl.strategies.naive import Common, Naive
+    >>> class SmallLogits(Naive):
+    ...     def __init__(self, *, strength: float = 0.01, **common: Unpack[Common]) -> None:
+    ...         super().__init__(**common)
+    ...         self.strength = strength
+    ...
+    ...     def objective(self):
+    ...         return super().objective() + self.strength * self.mb_output.square().mean()
     """
 
     dataloader: Iterable[list[Tensor]]
@@ -95,36 +85,23 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         *,
         model: Classifier,
         make_optimizer: Callable[[Any], torch.optim.Optimizer],
-        optimizer_state: str = "keep",
-        batch_size: int = 10,
-        epochs: int = 1,
-        seed: int = 0,
-        plugins: Sequence[SupervisedPlugin] = (),
-        device: torch.device | str = "cpu",
-        target: str = "class",
-        restart: bool = False,
-        augmentation: Augmentation = "none",
-        evaluator: EvaluationPlugin | None = None,
+        settings: TrainingSettings | None = None,
     ) -> None:
-        if target not in ("class", "number"):
-            raise ValueError(f"target = '{target}': must be 'class' or 'number'")
-        model = model.to(device)
+        settings = settings or TrainingSettings()
+        model = model.to(settings.device)
         super().__init__(
             model=model,
             optimizer=make_optimizer(model.parameters()),
-            criterion=nn.CrossEntropyLoss() if target == "class" else _SquaredError(),
-            train_mb_size=batch_size,
-            train_epochs=epochs,
-            device=device,
-            plugins=list(plugins),
-            evaluator=evaluator or _no_metrics,
+            criterion=nn.CrossEntropyLoss() if settings.target == "class" else _SquaredError(),
+            train_mb_size=settings.batch_size,
+            train_epochs=settings.epochs,
+            device=settings.device,
+            plugins=list(settings.plugins),
+            evaluator=settings.evaluator or _no_metrics,
         )
+        self.settings = settings
         self.new_optimizer = make_optimizer
-        self.optimizer_state = optimizer_state
-        self.seed = seed
-        self.target = target
-        self.augmentation = augmentation
-        self.initial = {name: value.clone() for name, value in model.state_dict().items()} if restart else None
+        self.initial = {name: value.clone() for name, value in model.state_dict().items()} if settings.restart else None
         self.evaluations: list[Evaluation] = []
 
     def train_dataset_adaptation(self, **kwargs: Any) -> None:
@@ -133,8 +110,8 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Take mini-batches straight from the experience's tensors."""
         position = self.experience.current_experience
-        batches = self.train_mb_size, self.seed, position, self.device
-        self.dataloader = BatchLoader(self.experience, *batches, augmentation=self.augmentation)
+        batches = self.train_mb_size, self.settings.seed, position, self.device
+        self.dataloader = BatchLoader(self.experience, *batches, augmentation=self.settings.augmentation)
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
         """Leave model and optimizer as they are, or make anew at a boundary what is to be made anew."""
@@ -142,7 +119,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             return
         if self.initial is not None:
             self.model.load_state_dict(self.initial)
-        if self.initial is not None or self.optimizer_state == "reset":
+        if self.initial is not None or self.settings.optimizer_state == "reset":
             self.optimizer = self.new_optimizer(self.model.parameters())
 
     @property

@@ -29,7 +29,7 @@ class SI(Anchored):
     damping : float
         :math:`\xi`, above 0.
     **common
-        The arguments of ``Naive``, without ``restart``.
+        The arguments of ``Naive``, without ``settings.restart``.
 
     Notes
     -----

@@ -27,6 +27,7 @@ Labels = NDArray[np.int64] | NDArray[np.float32]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Normalization = Literal["channel", "task", "none"]
 Augmentation = Literal["none", "crop_flip"]
+Target = Literal["class", "number"]
 
 
 class Transform(ABC):
@@ -119,7 +120,7 @@ class Stream(BaseModel, ABC):
     augmentation: Augmentation = "none"
     oracle: Literal["none", "no_shift", "restart"] = "none"
 
-    target: ClassVar[Literal["class", "number"]] = "class"
+    target: ClassVar[Target] = "class"
     """What is learnt: to choose a class, by cross entropy, or to give a number, by mean squared error."""
 
     repeats: ClassVar[bool] = False

@@ -10,7 +10,7 @@ from torch import nn
 
 from tamcl.collectors import OnlineCollector
 from tamcl.models.classifier import build_classifier
-from tamcl.strategies import Naive
+from tamcl.strategies import Naive, TrainingSettings
 from tamcl.streams.benchmark import build_benchmark
 from tests.helpers import noise_data, noise_segments
 
@@ -47,8 +47,7 @@ def test_training_takes_little_longer_than_a_bare_loop(batch_size: int, online: 
                 strategy = Naive(
                     model=model,
                     make_optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.01, momentum=0.9),
-                    batch_size=batch_size,
-                    plugins=[OnlineCollector()] if online else [],
+                    settings=TrainingSettings(batch_size=batch_size, plugins=[OnlineCollector()] if online else []),
                 )
                 start = time.perf_counter()
                 strategy.train(experience, eval_streams=[])

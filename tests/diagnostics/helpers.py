@@ -18,7 +18,7 @@ from tamcl.models import Classifier
 from tamcl.models.classifier import build_classifier
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import lookup
-from tamcl.strategies import Naive
+from tamcl.strategies import Naive, TrainingSettings
 from tamcl.streams.benchmark import build_benchmark
 from tests.helpers import noise_data, noise_segments
 
@@ -70,8 +70,7 @@ def train(
     strategy = Naive(
         model=network or model(),
         make_optimizer=lambda parameters: lookup(OPTIMIZERS, optimizer)(parameters, **options),
-        optimizer_state=optimizer_state,
-        plugins=list(plugins),
+        settings=TrainingSettings(optimizer_state=optimizer_state, plugins=plugins),
     )
     for experience in build_benchmark(DATA, noise_segments(DATA, experiences)).train_stream:
         strategy.train(experience, eval_streams=[])

@@ -20,7 +20,7 @@ from tamcl.models import Classifier
 from tamcl.models.classifier import build_classifier
 from tamcl.optim import TAM
 from tamcl.registry import lookup, signature
-from tamcl.strategies import Naive
+from tamcl.strategies import Naive, TrainingSettings
 from tamcl.streams import TaskShift
 from tamcl.streams.benchmark import build_benchmark
 from tests.diagnostics.helpers import DATA, measured, model, train, values
@@ -132,7 +132,7 @@ def test_every_diagnostic_is_seen_in_some_arm_above() -> None:
 
 def test_an_optimizer_nobody_knows_has_what_needs_no_knowledge() -> None:
     collector = DiagnosticsCollector(list(DIAGNOSTICS), every=5)
-    strategy = Naive(model=model(), make_optimizer=_Own, plugins=[collector])
+    strategy = Naive(model=model(), make_optimizer=_Own, settings=TrainingSettings(plugins=[collector]))
     _train_on(strategy)
     assert set(collector.rows()["diagnostic"]) == ANY
 
@@ -229,7 +229,7 @@ def test_heads_that_know_tasks_are_measured_on_their_task(head: str) -> None:
     strategy = Naive(
         model=network,
         make_optimizer=lambda parameters: TAM(parameters, lr=0.05, granularity="tensor"),
-        plugins=[collector],
+        settings=TrainingSettings(plugins=[collector]),
     )
     for experience in build_benchmark(DATA, parts).train_stream:
         strategy.train(experience, eval_streams=[])

@@ -12,7 +12,7 @@ from tamcl.collectors import OnlineCollector
 from tamcl.diagnostics import DIAGNOSTICS, DiagnosticsCollector
 from tamcl.models.classifier import build_classifier
 from tamcl.optim import AdamCM
-from tamcl.strategies import Naive
+from tamcl.strategies import Naive, TrainingSettings
 from tamcl.streams.benchmark import build_benchmark
 from tests.helpers import noise_data, noise_segments
 
@@ -38,7 +38,9 @@ def test_training_takes_little_longer(names: list[str], every: int, limit: float
             strategy = Naive(
                 model=build_classifier("mlp", "single", {}, shape=(1, 28, 28), classes=10, tasks=tasks, seed=seed),
                 make_optimizer=lambda parameters: AdamCM(parameters, lr=1e-3),
-                plugins=[OnlineCollector(), *([DiagnosticsCollector(names, every=every)] if on else [])],
+                settings=TrainingSettings(
+                    plugins=[OnlineCollector(), *([DiagnosticsCollector(names, every=every)] if on else [])]
+                ),
             )
             start = time.process_time()
             strategy.train(experience, eval_streams=[])

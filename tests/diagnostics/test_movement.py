@@ -8,7 +8,7 @@ import torch
 
 from tamcl.diagnostics import DiagnosticsCollector
 from tamcl.optim import TAM
-from tamcl.strategies import Naive
+from tamcl.strategies import Naive, TrainingSettings
 from tamcl.streams.benchmark import build_benchmark
 from tests.diagnostics.helpers import DATA, measured, model, values, whole
 from tests.helpers import noise_segments
@@ -69,7 +69,7 @@ def test_groups_and_tensors_with_learning_rates_of_their_own() -> None:
         first, *others = parameters
         return TAM([{"params": [first], "lr": torch.tensor(0.4)}, {"params": others, "lr": 0.1}], damping=0.5)
 
-    strategy = Naive(model=model(), make_optimizer=make, plugins=[collector])
+    strategy = Naive(model=model(), make_optimizer=make, settings=TrainingSettings(plugins=[collector]))
     for experience in build_benchmark(DATA, noise_segments(DATA, 1)).train_stream:
         strategy.train(experience, eval_streams=[])
     first, *others = [name for name, _ in strategy.model.named_parameters()]
@@ -83,7 +83,9 @@ def test_groups_and_tensors_with_learning_rates_of_their_own() -> None:
 def test_a_parameter_that_the_optimizer_does_not_have_is_left_out() -> None:
     collector = DiagnosticsCollector(["gradient_norm", "update_norm"])
     strategy = Naive(
-        model=model(), make_optimizer=lambda ps: torch.optim.SGD(list(ps)[:2], lr=0.1), plugins=[collector]
+        model=model(),
+        make_optimizer=lambda ps: torch.optim.SGD(list(ps)[:2], lr=0.1),
+        settings=TrainingSettings(plugins=[collector]),
     )
     for experience in build_benchmark(DATA, noise_segments(DATA, 1)).train_stream:
         strategy.train(experience, eval_streams=[])

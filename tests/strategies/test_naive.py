@@ -24,6 +24,7 @@ from tamcl.streams import LabelFlip, TaskShift
 from tamcl.streams.base import Segment
 from tamcl.streams.benchmark import Experience, build_benchmark
 from tests.helpers import noise_data, noise_segments
+from tests.strategies.helpers import build
 
 DATA = noise_data(samples=95)
 TASKS = TaskShift(name="task_shift", dataset="noise", experiences=2, setting="task_incremental")
@@ -51,7 +52,7 @@ def train(
     parts: list[Segment], *, evaluate: bool = False, optimizer: Callable[[Any], Any] = adam, **options: Any
 ) -> Naive:
     benchmark = build_benchmark(DATA, parts)
-    strategy = Naive(model=model(), make_optimizer=optimizer, **options)
+    strategy = build(Naive, model(), optimizer, **options)
     for experience in benchmark.train_stream:
         strategy.train(experience, eval_streams=[])
         if evaluate:
@@ -258,7 +259,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_rows_before() -> N
 def test_weights_that_the_last_update_made_nan_are_found_in_evaluation() -> None:
     evaluation = EvaluationCollector()
     benchmark = build_benchmark(DATA, segments(FLIPS))
-    strategy = Naive(model=model(), make_optimizer=adam, plugins=[evaluation])
+    strategy = build(Naive, model(), adam, plugins=[evaluation])
     strategy.train(benchmark.train_stream[0], eval_streams=[])
     with torch.no_grad():
         next(strategy.model.parameters()).fill_(torch.nan)
@@ -270,7 +271,7 @@ def test_weights_that_the_last_update_made_nan_are_found_in_evaluation() -> None
 def test_evaluation_rows_start_with_the_untrained_model() -> None:
     evaluation = EvaluationCollector()
     benchmark = build_benchmark(DATA, segments(FLIPS))
-    strategy = Naive(model=model(), make_optimizer=adam, plugins=[evaluation])
+    strategy = build(Naive, model(), adam, plugins=[evaluation])
     strategy.eval(benchmark.test_stream)
     for experience in benchmark.train_stream:
         strategy.train(experience, eval_streams=[])

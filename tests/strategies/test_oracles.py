@@ -29,6 +29,7 @@ from tamcl.strategies.loader import BatchLoader
 from tamcl.streams import LabelFlip
 from tamcl.streams.benchmark import build_benchmark
 from tests.helpers import noise_data
+from tests.strategies.helpers import build
 
 DATA = noise_data(samples=40)
 BATCH = 8
@@ -84,7 +85,7 @@ def in_order_and_in_double(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def ours(strategy: type[Naive], experiences: int, **options: Any) -> Naive:
-    training = strategy(model=model(), make_optimizer=sgd, batch_size=BATCH, **options)
+    training = build(strategy, model(), sgd, batch_size=BATCH, **options)
     for experience in stream(experiences):
         training.train(experience, eval_streams=[])
     return training

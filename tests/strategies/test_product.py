@@ -19,6 +19,7 @@ from tamcl.strategies import STRATEGIES, Naive
 from tamcl.streams import TaskShift
 from tamcl.streams.benchmark import build_benchmark
 from tests.helpers import noise_data
+from tests.strategies.helpers import build
 
 DATA = noise_data(samples=60)
 TASKS = TaskShift(name="task_shift", dataset="noise", experiences=2, setting="task_incremental")
@@ -54,12 +55,13 @@ def train(strategy: str, head: str = "masked", optimizer: str = "sgd", **options
     tasks = {segment.task: segment.classes for segment in SEGMENTS}
     model = build_classifier("mlp", head, {"hidden": [6]}, shape=(1, 4, 4), classes=10, tasks=tasks, seed=0)
     settings = {"lr": 0.01} | ({"at": 3} if optimizer == "switch" else {})
-    training: Naive = lookup(STRATEGIES, strategy)(
-        model=model,
-        make_optimizer=lambda parameters: lookup(OPTIMIZERS, optimizer)(parameters, **settings),
+    training = build(
+        lookup(STRATEGIES, strategy),
+        model,
+        lambda parameters: lookup(OPTIMIZERS, optimizer)(parameters, **settings),
         **{"batch_size": 10, "seed": 1} | options,
     )
-    for experience in (NUMBERS if training.target == "number" else BENCHMARK).train_stream:
+    for experience in (NUMBERS if training.settings.target == "number" else BENCHMARK).train_stream:
         training.train(experience, eval_streams=[])
     return training
 

@@ -27,6 +27,7 @@ from tamcl.streams import LabelFlip, TaskShift
 from tamcl.streams.base import Segment
 from tamcl.streams.benchmark import Experience, build_benchmark
 from tests.helpers import noise_data
+from tests.strategies.helpers import build
 
 DATA = noise_data(samples=97)
 FLIPS = LabelFlip(name="label_flip", dataset="noise", experiences=3, fraction=0.8)
@@ -54,7 +55,7 @@ def train(
     segments = parts(stream)
     benchmark = build_benchmark(DATA, segments)
     arguments = {"model": model(head, segments), "make_optimizer": sgd, "seed": 3} | options
-    training: Naive = lookup(STRATEGIES, strategy)(**arguments)
+    training = build(lookup(STRATEGIES, strategy), **arguments)
     for experience in benchmark.train_stream:
         training.train(experience, eval_streams=[])
         if evaluate:
@@ -182,7 +183,7 @@ def test_strength_zero_is_naive_and_more_holds_the_weights_back(strategy: str) -
 
 
 def one_experience() -> Naive:
-    training = Naive(model=model("single", parts(FLIPS)), make_optimizer=sgd, seed=3)
+    training = build(Naive, model("single", parts(FLIPS)), sgd, seed=3)
     training.train(build_benchmark(DATA, parts(FLIPS)).train_stream[0], eval_streams=[])
     return training
 
@@ -205,7 +206,7 @@ def test_measuring_importance_leaves_batch_norm_and_gradients_alone(strategy: st
         with torch.no_grad():
             network.head.linear.weight.fill_(0.1)
             network.head.linear.bias.zero_()
-        training = lookup(STRATEGIES, name)(model=network, make_optimizer=sgd, seed=3)
+        training = build(lookup(STRATEGIES, name), network, sgd, seed=3)
         training.train(build_benchmark(DATA, parts(FLIPS)).train_stream[0], eval_streams=[])
         assert network.training
         states[name] = [*network.state_dict().values(), *(p.grad for p in network.parameters())]
@@ -271,9 +272,7 @@ def test_joint_training_knows_the_old_classes_that_naive_training_forgets() -> N
         network = build_classifier(
             "mlp", "single", {"hidden": [32]}, shape=(1, 8, 8), classes=10, tasks={0: tuple(range(10))}, seed=0
         )
-        training = lookup(STRATEGIES, name)(
-            model=network, make_optimizer=lambda p: torch.optim.SGD(p, lr=0.1), epochs=2, seed=0
-        )
+        training = build(lookup(STRATEGIES, name), network, lambda p: torch.optim.SGD(p, lr=0.1), epochs=2, seed=0)
         for experience in benchmark.train_stream:
             training.train(experience, eval_streams=[])
         accuracy[name] = training.eval(benchmark.test_stream)[0].accuracy
@@ -314,7 +313,7 @@ def test_restart_is_training_from_scratch_on_each_experience() -> None:
     def adam(parameters: Any) -> torch.optim.Optimizer:
         return torch.optim.Adam(parameters, lr=0.01)
 
-    fresh = Naive(model=model("single", parts(FLIPS)), make_optimizer=adam, seed=3)
+    fresh = build(Naive, model("single", parts(FLIPS)), adam, seed=3)
     fresh.train(stream[2], eval_streams=[])
     restarted = train("naive", make_optimizer=adam, restart=True)
     assert torch.equal(weights(restarted), weights(fresh))
@@ -333,9 +332,8 @@ def test_the_loss_of_a_number_is_the_squared_error_of_the_first_output() -> None
     (w1, b1), (w2, b2) = ([p.detach().numpy().copy() for p in layer] for layer in (body, head))
     online = OnlineCollector()
     network.float()
-    Naive(model=network, make_optimizer=sgd, target="number", seed=1, batch_size=20, plugins=[online]).train(
-        benchmark.train_stream[0], eval_streams=[]
-    )
+    training = build(Naive, network, sgd, target="number", seed=1, batch_size=20, plugins=[online])
+    training.train(benchmark.train_stream[0], eval_streams=[])
     x = benchmark.train_stream[0].batch(torch.arange(20)).flatten(1).double().numpy()
     output = np.maximum(x @ w1.T + b1, 0) @ w2.T + b2
     expected = ((output[:, 0] - segment.train_labels) ** 2).mean()
@@ -345,7 +343,6 @@ def test_the_loss_of_a_number_is_the_squared_error_of_the_first_output() -> None
 @pytest.mark.parametrize(
     ("strategy", "options", "message"),
     [
-        ("naive", {"target": "word"}, "target = 'word': must be 'class' or 'number'"),
         ("replay", {"memory": 0}, "memory = 0: must be at least 1"),
         ("a_gem", {"memory_batch": -1}, "memory_batch = -1: must be at least 1"),
         ("ewc", {"strength": -1.0}, "strength = -1.0: must be at least 0"),

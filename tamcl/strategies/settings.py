@@ -1,0 +1,83 @@
+"""How a strategy trains: what each of them is told beside the model, the optimizer and its own options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING, Literal, get_args
+
+from tamcl.errors import InputError
+from tamcl.streams.base import Augmentation, Target
+
+if TYPE_CHECKING:
+    import torch
+
+    from tamcl.avalanche import EvaluationPlugin, SupervisedPlugin
+
+OptimizerState = Literal["keep", "reset"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How a strategy trains, the same for all of them.
+
+    Attributes
+    ----------
+    optimizer_state : {"keep", "reset"}
+        What happens to the optimizer at a boundary: it goes on, or is made anew.
+    batch_size, epochs : int
+        At least 1.
+    seed : int
+        Seed of the run; decides the order of mini-batches.
+    device : torch.device or str
+    target : {"class", "number"}
+        What is learnt: to choose a class, by cross entropy, or to give a number, by the mean squared error of the first
+        output.
+    restart : bool
+        Whether model and optimizer are made anew at each boundary, with the weights of the start.
+    augmentation : {"none", "crop_flip"}
+        What is done to training images on the batch.
+    plugins : sequence of SupervisedPlugin
+    evaluator : EvaluationPlugin, optional
+        Avalanche's metrics and loggers, called at every event that the template has, and for each experience that
+        ``eval`` tests as if it were tested by itself. None, and no calls, if absent.
+
+    Raises
+    ------
+    InputError
+        If a value is none of those allowed.
+
+    Examples
+    --------
+    >>> TrainingSettings(optimizer_state="rest")
+    Traceback (most recent call last):
+    tamcl.errors.InputError: optimizer_state = 'rest': must be 'keep' or 'reset'
+    """
+
+    optimizer_state: OptimizerState = "keep"
+    batch_size: int = 10
+    epochs: int = 1
+    seed: int = 0
+    device: torch.device | str = "cpu"
+    target: Target = "class"
+    restart: bool = False
+    augmentation: Augmentation = "none"
+    plugins: Sequence[SupervisedPlugin] = ()
+    evaluator: EvaluationPlugin | None = None
+
+    def __post_init__(self) -> None:
+        choices = {"optimizer_state": OptimizerState, "target": Target, "augmentation": Augmentation}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in get_args(allowed):
+                raise _wrong(name, getattr(self, name), " or ".join(map(repr, get_args(allowed))))
+        for name, least in {"batch_size": 1, "epochs": 1, "seed": 0}.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+                raise _wrong(name, value, f"a whole number, at least {least}")
+        if not isinstance(self.restart, bool):
+            raise _wrong("restart", self.restart, "True or False")
+
+
+def _wrong(name: str, value: object, allowed: str) -> InputError:
+    return InputError(f"{name} = {value!r}: must be {allowed}")
