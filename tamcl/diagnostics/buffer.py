@@ -24,7 +24,7 @@ class BufferOccupancy(Diagnostic):
     def measure(self, update: Update) -> Iterable[Row]:
         """Return the share."""
         capacity = update.optimizer.param_groups[0].get("capacity")
-        ages = table(update.optimizer, "ages")
+        ages = filled_slots(update.optimizer, "ages")
         return [("", len(ages) / capacity)] if ages is not None and capacity else []
 
 
@@ -77,7 +77,7 @@ class BufferCosine(Diagnostic):
 
     def prepare(self, update: Update) -> None:
         """Take the mean: the update may put something in."""
-        ages = table(update.optimizer, "ages")
+        ages = filled_slots(update.optimizer, "ages")
         filled = 0 if ages is None else len(ages)
         buffers = update.tensors("buffer") if filled else {}
         self._means = {name: buffer[:filled].mean(0, dtype=torch.float64) for name, buffer in buffers.items()}
@@ -88,7 +88,7 @@ class BufferCosine(Diagnostic):
         return cosines({name: (mean, momenta[name]) for name, mean in self._means.items() if name in momenta}).items()
 
 
-def table(optimizer: Any, key: str) -> Tensor | None:
+def filled_slots(optimizer: Any, key: str) -> Tensor | None:
     """Return a number for each filled slot, or None for an optimizer without a buffer; a slot of age 0 is empty."""
     found, ages = _entry(optimizer, key), _entry(optimizer, "ages")
     if found is None or ages is None:
@@ -97,7 +97,7 @@ def table(optimizer: Any, key: str) -> Tensor | None:
 
 
 def _mean(update: Update, key: str) -> Iterable[Row]:
-    numbers = table(update.optimizer, key)
+    numbers = filled_slots(update.optimizer, key)
     return [("", numbers.mean())] if numbers is not None and len(numbers) else []
 
 

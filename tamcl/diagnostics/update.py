@@ -56,8 +56,8 @@ class Update:
         self.samples = samples
         self.model: nn.Module = strategy.model
         self.optimizer: Optimizer = strategy.optimizer
-        own = set(parameters(self.optimizer))
-        self.names = {param: name for name, param in self.model.named_parameters() if param in own}
+        optimized = set(parameters(self.optimizer))
+        self.names = {param: name for name, param in self.model.named_parameters() if param in optimized}
         self.weights = {name: param.detach().clone() for param, name in self.names.items()}
         self.gradients = {
             name: param.grad.detach().clone() for param, name in self.names.items() if param.grad is not None

@@ -106,7 +106,7 @@ _GAP = (
     "https://arxiv.org/abs/2205.13452"
 )
 _AGEM = "Efficient Lifelong Learning with A-GEM, 2018, eq. 5, https://arxiv.org/abs/1812.00420"
-_OWN = "tamcl's own definition: see tamcl.metrics."
+_OURS = "tamcl's own definition: see tamcl.metrics."
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -121,19 +121,19 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "drop", drop, "online", "lower", -1, 1, "fraction", "Drop at a shift",
-            "mean_e (b_e - a_e0)", _OWN + "adaptation", core=True, per_batch=True,
+            "mean_e (b_e - a_e0)", _OURS + "adaptation", core=True, per_batch=True,
         ),
         Metric(
             "recovery_steps", recovery_steps, "online", "lower", 0, inf, "mini-batches", "Time to recover",
-            "mean_e min {k: a_ek >= 0.95 b_e}", _OWN + "adaptation", core=True, per_batch=True,
+            "mean_e min {k: a_ek >= 0.95 b_e}", _OURS + "adaptation", core=True, per_batch=True,
         ),
         Metric(
             "recovered", recovered, "online", "higher", 0, 1, "fraction", "Shifts recovered from",
-            "mean_e [max_k a_ek >= 0.95 b_e]", _OWN + "adaptation", core=True, per_batch=True,
+            "mean_e [max_k a_ek >= 0.95 b_e]", _OURS + "adaptation", core=True, per_batch=True,
         ),
         Metric(
             "end_accuracy", end_accuracy, "online", "higher", 0, 1, "fraction", "Accuracy at the end of an experience",
-            "mean_e b_e", _OWN + "plasticity", core=True,
+            "mean_e b_e", _OURS + "plasticity", core=True,
         ),
         Metric(
             "average_accuracy", average_accuracy, "matrix", "higher", 0, 1, "fraction", "Average accuracy",
@@ -149,11 +149,11 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "area_lost", area_lost, "online", "lower", 0, inf, "accuracy-steps", "Area lost after a shift",
-            "mean_e sum_{k < r_e} (b_e - a_ek)", _OWN + "adaptation", per_batch=True,
+            "mean_e sum_{k < r_e} (b_e - a_ek)", _OURS + "adaptation", per_batch=True,
         ),
         Metric(
             "recovery_auc", recovery_auc, "online", "higher", 0, 1, "fraction", "Accuracy right after a shift",
-            "mean_e (sum_{k < 50} c_ek / sum_{k < 50} n_ek)", _OWN + "adaptation", per_batch=True,
+            "mean_e (sum_{k < 50} c_ek / sum_{k < 50} n_ek)", _OURS + "adaptation", per_batch=True,
         ),
         Metric(
             "learning_curve_area", learning_curve_area, "online", "higher", 0, 1, "fraction", "Learning curve area",
@@ -161,7 +161,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "end_accuracy_slope", end_accuracy_slope, "online", "higher", -1, 1, "per experience",
-            "Trend of the accuracy at the end", "slope of b_e over e, least squares", _OWN + "plasticity",
+            "Trend of the accuracy at the end", "slope of b_e over e, least squares", _OURS + "plasticity",
         ),
         Metric(
             "backward_transfer", backward_transfer, "matrix", "higher", -1, 1, "fraction", "Backward transfer",
@@ -181,7 +181,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "retained", retained, "matrix", "higher", 0, 1, "fraction", "Accuracy on earlier experiences",
-            "mean_{j < T-1} R[T-1, j]", _OWN + "retention",
+            "mean_{j < T-1} R[T-1, j]", _OURS + "retention",
         ),
         Metric(
             "average_anytime_accuracy", average_anytime_accuracy, "matrix", "higher", 0, 1, "fraction",
@@ -198,7 +198,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric(
             "stability_gap", stability_gap, "matrix_and_lowest", "lower", 0, 1, "fraction", "Stability gap",
-            "mean_{i > 0} mean_{j < i} (min(R[i-1, j], R[i, j]) - min(R[i-1, j], L[i, j]))", _OWN + "retention",
+            "mean_{i > 0} mean_{j < i} (min(R[i-1, j], R[i, j]) - min(R[i-1, j], L[i, j]))", _OURS + "retention",
         ),
     )
 }  # fmt: skip

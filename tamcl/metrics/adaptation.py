@@ -168,7 +168,7 @@ def online_accuracy(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> 
     >>> online_accuracy(correct=[2, 7, 9, 4], n=[10, 10, 10, 5], experience=[0, 0, 1, 1])
     0.6285714285714286
     """
-    correct, n, _ = rows_of(correct, n, experience)
+    correct, n, _ = checked_rows(correct, n, experience)
     return float(correct.sum() / n.sum())
 
 
@@ -198,7 +198,7 @@ def online_loss(loss: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     if len(wrong):
         t = wrong[0]
         raise ValueError(f"mini-batch {t} has a loss of {losses[t]:g}: a number >= 0 is possible")
-    _, sizes, _ = rows_of(np.zeros_like(sizes), sizes, experience)
+    _, sizes, _ = checked_rows(np.zeros_like(sizes), sizes, experience)
     return float((losses * sizes).sum() / sizes.sum())
 
 
@@ -224,7 +224,7 @@ def drop(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     >>> round(drop(*EXAMPLE), 4)
     0.6
     """
-    return mean_of(after_shifts(correct, n, experience).drop)
+    return mean_or_nan(after_shifts(correct, n, experience).drop)
 
 
 def recovery_steps(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
@@ -252,7 +252,7 @@ def recovery_steps(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> f
     >>> recovery_steps(*EXAMPLE)
     35.5
     """
-    return mean_of(after_shifts(correct, n, experience).recovery_steps)
+    return mean_or_nan(after_shifts(correct, n, experience).recovery_steps)
 
 
 def recovered(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
@@ -277,7 +277,7 @@ def recovered(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     >>> recovered(*EXAMPLE)
     0.5
     """
-    return mean_of(~after_shifts(correct, n, experience).censored)
+    return mean_or_nan(~after_shifts(correct, n, experience).censored)
 
 
 def area_lost(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
@@ -307,7 +307,7 @@ def area_lost(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     >>> round(area_lost(*EXAMPLE), 4)
     19.95
     """
-    return mean_of(after_shifts(correct, n, experience).area_lost)
+    return mean_or_nan(after_shifts(correct, n, experience).area_lost)
 
 
 def recovery_auc(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
@@ -338,7 +338,7 @@ def recovery_auc(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> flo
     0.48
     """
     parts = split(correct, n, experience)[1:]
-    return mean_of(np.array([right[:FIRST].sum() / seen[:FIRST].sum() for right, seen in parts]))
+    return mean_or_nan(np.array([right[:FIRST].sum() / seen[:FIRST].sum() for right, seen in parts]))
 
 
 def learning_curve_area(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
@@ -369,7 +369,7 @@ def learning_curve_area(correct: ArrayLike, n: ArrayLike, experience: ArrayLike)
     0.5
     """
     parts = split(correct, n, experience)
-    return mean_of(np.array([(right[: BETA + 1] / seen[: BETA + 1]).mean() for right, seen in parts]))
+    return mean_or_nan(np.array([(right[: BETA + 1] / seen[: BETA + 1]).mean() for right, seen in parts]))
 
 
 def accuracy_at(
@@ -415,12 +415,12 @@ def accuracy_at(
 
 def split(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> list[tuple[Array, Array]]:
     """Return ``(correct, n)`` of each experience, in the order of the stream."""
-    correct, n, experience = rows_of(correct, n, experience)
+    correct, n, experience = checked_rows(correct, n, experience)
     shifts = np.flatnonzero(np.diff(experience)) + 1
     return list(zip(np.split(correct, shifts), np.split(n, shifts), strict=True))
 
 
-def rows_of(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> tuple[Array, Array, Array]:
+def checked_rows(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> tuple[Array, Array, Array]:
     """Return the three arrays, after checking that they are online rows in the order of the stream."""
     c, m, e = (np.asarray(values, dtype=np.float64) for values in (correct, n, experience))
     if c.ndim != 1 or not c.shape == m.shape == e.shape or c.size == 0:
@@ -438,6 +438,6 @@ def rows_of(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> tuple[Ar
     return c, m, e
 
 
-def mean_of(values: NDArray[np.bool_] | Array) -> float:
+def mean_or_nan(values: NDArray[np.bool_] | Array) -> float:
     """Return the mean over shifts or experiences, nan of none."""
     return float(values.mean()) if len(values) else float("nan")

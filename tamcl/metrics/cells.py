@@ -50,7 +50,7 @@ def accuracy_matrix(eval: pd.DataFrame, experiences: int | None = None) -> Array
     return R
 
 
-def untrained(eval: pd.DataFrame, experiences: int) -> Array:
+def untrained_accuracies(eval: pd.DataFrame, experiences: int) -> Array:
     """Return the accuracy of the untrained model (``trained_on = -1``) on each experience, nan where not measured."""
     rows = eval[eval["trained_on"] == -1]
     start = np.full(experiences, np.nan)
@@ -73,7 +73,7 @@ def online_cells(
         times = np.bincount(step, minlength=longest[cell[0], cell[3]] if complete else 0)
         if (times != 1).any():
             t = np.flatnonzero(times != 1)[0]
-            raise InputError(f"online rows of {name(cell)}: step {t} stands there {times[t]} times, not once")
+            raise InputError(f"online rows of {describe(cell)}: step {t} stands there {times[t]} times, not once")
         order = np.argsort(step)
         yield cell, (values[order], n[order], experience[order])
 
@@ -82,7 +82,10 @@ def matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
     """Yield each cell's ``(R, start)``; what one cell of a scenario has, the others must have too."""
     sizes = eval.groupby("scenario")[["trained_on", "evaluated_on"]].max().max(axis=1) + 1
     rows = [(cell, eval.iloc[where], sizes[cell[0]]) for cell, where in cells(eval)]
-    found = [(cell, np.vstack([accuracy_matrix(own, size), untrained(own, size)])) for cell, own, size in rows]
+    found = [
+        (cell, np.vstack([accuracy_matrix(table, size), untrained_accuracies(table, size)]))
+        for cell, table, size in rows
+    ]
     planned: dict[str, NDArray[np.bool_]] = {}
     for cell, R in found:
         planned[cell[0]] = planned.get(cell[0], False) | ~np.isnan(R)
@@ -91,7 +94,7 @@ def matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
         if len(missing):
             i, j = missing[0]
             entry = f"R[{i}, {j}]" if i < len(R) - 1 else f"the accuracy of the untrained model on experience {j}"
-            raise InputError(f"eval rows of {name(cell)}: {entry} is missing, which other cells have")
+            raise InputError(f"eval rows of {describe(cell)}: {entry} is missing, which other cells have")
         yield cell, (R[:-1], R[-1])
 
 
@@ -118,7 +121,7 @@ def cells(table: pd.DataFrame) -> list[tuple[Cell, NDArray[np.intp]]]:
     return sorted(table.groupby(list(CELL)).indices.items())  # type: ignore[arg-type]
 
 
-def name(cell: Cell) -> str:
+def describe(cell: Cell) -> str:
     """Return how an error calls a cell."""
     scenario, arm, lr, seed = cell
     return f"{scenario}, {arm}, lr {lr:g}, seed {seed}"

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tamcl.errors import InputError
-from tamcl.metrics.adaptation import rows_of
-from tamcl.metrics.retention import Missing, fractions_of, matrix_of, require
+from tamcl.metrics.adaptation import checked_rows
+from tamcl.metrics.retention import Missing, checked_fractions, checked_matrix, require_measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,9 +55,9 @@ def intransigence(R: ArrayLike, reference: ArrayLike) -> float:
     >>> round(intransigence(EXAMPLE, reference=[0.60, 0.85, 0.85]), 4)
     0.05
     """
-    R = matrix_of(R)
-    best = fractions_of("reference", reference, len(R))
-    require(R, np.eye(len(R), dtype=bool))
+    R = checked_matrix(R)
+    best = checked_fractions("reference", reference, len(R))
+    require_measured(R, np.eye(len(R), dtype=bool))
     missing = np.flatnonzero(np.isnan(best))
     if len(missing):
         raise Missing(f"reference[{missing[0]}] is missing: the accuracy of the reference on experience {missing[0]}")
@@ -93,8 +93,8 @@ def regret(correct: ArrayLike, oracle: ArrayLike, n: ArrayLike, experience: Arra
     >>> regret(correct=[5, 6], oracle=[6, 7], n=[10, 10], experience=[0, 1])
     0.1
     """
-    right, sizes, _ = rows_of(correct, n, experience)
-    best, _, _ = rows_of(oracle, n, experience)
+    right, sizes, _ = checked_rows(correct, n, experience)
+    best, _, _ = checked_rows(oracle, n, experience)
     return float((best - right).sum() / sizes.sum())
 
 
@@ -118,7 +118,7 @@ def regrets(online: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
     InputError
         If an arm has several learning rates, or two runs of a pair differ in their mini-batches.
     """
-    from tamcl.metrics.cells import as_table, name, online_cells
+    from tamcl.metrics.cells import as_table, describe, online_cells
     from tamcl.results import CELL
 
     known = {(cell[1], cell[3]): arrays for cell, arrays in online_cells(_one_rate(oracle, "oracle"))}
@@ -128,7 +128,9 @@ def regrets(online: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
             continue
         best, sizes, parts = known[cell[1], cell[3]]
         if not (np.array_equal(n, sizes) and np.array_equal(experience, parts)):
-            raise InputError(f"{name(cell)} and its oracle differ in their mini-batches: they cannot be held together")
+            raise InputError(
+                f"{describe(cell)} and its oracle differ in their mini-batches: they cannot be held together"
+            )
         behind, seen = (np.bincount(experience, weights=values) for values in (best - correct, n))
         rows += [(*cell, *row) for row in zip(range(len(seen)), behind / seen, np.cumsum(behind), strict=True)]
     return as_table(rows, CELL | {"experience": "int64", "regret": "float64", "cumulative": "float64"})
@@ -154,7 +156,7 @@ def intransigences(eval: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
     InputError
         If an arm has several learning rates, or two runs of a pair differ in their number of experiences.
     """
-    from tamcl.metrics.cells import as_table, matrices, name
+    from tamcl.metrics.cells import as_table, describe, matrices
     from tamcl.results import CELL
 
     known = {(cell[1], cell[3]): R.diagonal() for cell, (R, _) in matrices(_one_rate(oracle, "oracle"))}
@@ -164,7 +166,7 @@ def intransigences(eval: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
             continue
         reference = known[cell[1], cell[3]]
         if len(reference) != len(R):
-            raise InputError(f"{name(cell)} has {len(R)} experiences and its oracle {len(reference)}")
+            raise InputError(f"{describe(cell)} has {len(R)} experiences and its oracle {len(reference)}")
         try:
             rows.append((*cell, intransigence(R, reference)))
         except Missing:

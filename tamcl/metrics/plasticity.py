@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tamcl.metrics.adaptation import BEFORE, mean_of, shortened, split
+from tamcl.metrics.adaptation import BEFORE, mean_or_nan, shortened, split
 
 Array = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def end_accuracy(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> flo
     >>> round(end_accuracy(*EXAMPLE), 4)
     0.7
     """
-    return mean_of(end_accuracies(correct, n, experience))
+    return mean_or_nan(end_accuracies(correct, n, experience))
 
 
 def end_accuracy_slope(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:

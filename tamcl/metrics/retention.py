@@ -62,8 +62,8 @@ def average_accuracy(R: ArrayLike) -> float:
     >>> round(average_accuracy(EXAMPLE), 4)
     0.7667
     """
-    R = matrix_of(R)
-    require(R, _last_row(R))
+    R = checked_matrix(R)
+    require_measured(R, _last_row(R))
     return float(R[-1].mean())
 
 
@@ -95,12 +95,12 @@ def forgetting(R: ArrayLike) -> float:
     >>> round(forgetting(EXAMPLE), 4)
     0.075
     """
-    R = matrix_of(R)
+    R = checked_matrix(R)
     if len(R) == 1:
         return float("nan")
     trained = np.tri(len(R), dtype=bool)
     trained[-1, -1] = False
-    require(R, trained)
+    require_measured(R, trained)
     earlier = np.where(trained, R, -np.inf)[:-1, :-1]
     return float((earlier.max(axis=0) - R[-1, :-1]).mean())
 
@@ -130,12 +130,12 @@ def forgetting_max(R: ArrayLike) -> float:
     >>> round(forgetting_max(EXAMPLE), 4)
     0.1
     """
-    R = matrix_of(R)
+    R = checked_matrix(R)
     if len(R) == 1:
         return float("nan")
     trained = np.tri(len(R), dtype=bool)
     trained[-1, -1] = False
-    require(R, trained)
+    require_measured(R, trained)
     best = np.where(trained, R, -np.inf)[:, :-1].max(axis=0)
     return float((best - R[-1, :-1]).mean())
 
@@ -188,12 +188,12 @@ def backward_transfer(R: ArrayLike) -> float:
     >>> round(backward_transfer(EXAMPLE), 4)
     0.075
     """
-    R = matrix_of(R)
+    R = checked_matrix(R)
     if len(R) == 1:
         return float("nan")
     needed = np.eye(len(R), dtype=bool) | _last_row(R)
     needed[-1, -1] = False
-    require(R, needed)
+    require_measured(R, needed)
     return float((R[-1, :-1] - R.diagonal()[:-1]).mean())
 
 
@@ -219,8 +219,8 @@ def learning_accuracy(R: ArrayLike) -> float:
     >>> round(learning_accuracy(EXAMPLE), 4)
     0.7167
     """
-    R = matrix_of(R)
-    require(R, np.eye(len(R), dtype=bool))
+    R = checked_matrix(R)
+    require_measured(R, np.eye(len(R), dtype=bool))
     return float(R.diagonal().mean())
 
 
@@ -248,9 +248,9 @@ def average_anytime_accuracy(R: ArrayLike) -> float:
     >>> round(average_anytime_accuracy(EXAMPLE), 4)
     0.7389
     """
-    R = matrix_of(R)
+    R = checked_matrix(R)
     seen = np.tri(len(R), dtype=bool)
-    require(R, seen)
+    require_measured(R, seen)
     return float((np.where(seen, R, 0.0).sum(axis=1) / seen.sum(axis=1)).mean())
 
 
@@ -276,12 +276,12 @@ def retained(R: ArrayLike) -> float:
     >>> round(retained(EXAMPLE), 4)
     0.775
     """
-    R = matrix_of(R)
+    R = checked_matrix(R)
     if len(R) == 1:
         return float("nan")
     needed = _last_row(R).copy()
     needed[-1, -1] = False
-    require(R, needed)
+    require_measured(R, needed)
     return float(R[-1, :-1].mean())
 
 
@@ -312,11 +312,11 @@ def worst_case_accuracy(R: ArrayLike) -> float:
     >>> round(worst_case_accuracy(EXAMPLE), 4)
     0.7667
     """
-    R = matrix_of(R)
+    R = checked_matrix(R)
     later = np.tri(len(R), k=-1, dtype=bool)
     needed = later.copy()
     needed[-1, -1] = True
-    require(R, needed)
+    require_measured(R, needed)
     return _worst_case(R, R, later)
 
 
@@ -347,10 +347,10 @@ def continual_worst_case_accuracy(R: ArrayLike, lowest: ArrayLike) -> float:
     >>> round(continual_worst_case_accuracy(EXAMPLE, EXAMPLE_LOWEST), 4)
     0.55
     """
-    R, L = matrix_of(R), matrix_of(lowest, "lowest")
+    R, L = checked_matrix(R), checked_matrix(lowest, "lowest")
     last = np.zeros(R.shape, dtype=bool)
     last[-1, -1] = True
-    require(R, last)
+    require_measured(R, last)
     later = _later(R, L)
     return _worst_case(R, L, later)
 
@@ -385,12 +385,12 @@ def stability_gap(R: ArrayLike, lowest: ArrayLike) -> float:
     >>> round(stability_gap(EXAMPLE, EXAMPLE_LOWEST), 4)
     0.25
     """
-    R, L = matrix_of(R), matrix_of(lowest, "lowest")
+    R, L = checked_matrix(R), checked_matrix(lowest, "lowest")
     if len(R) == 1:
         return float("nan")
     needed = np.tri(len(R), dtype=bool)
     needed[-1, -1] = False
-    require(R, needed)
+    require_measured(R, needed)
     _later(R, L)
     dip = np.minimum(R[:-1], R[1:]) - np.minimum(R[:-1], L[1:])
     return float(np.mean([dip[i, : i + 1].mean() for i in range(len(dip))]))
@@ -422,11 +422,11 @@ def forward_transfer(R: ArrayLike, start: ArrayLike) -> float:
     >>> round(forward_transfer(EXAMPLE, start=[0.10, 0.10, 0.15]), 4)
     0.05
     """
-    R = matrix_of(R)
-    b = fractions_of("start", start, len(R))
+    R = checked_matrix(R)
+    b = checked_fractions("start", start, len(R))
     if len(R) == 1:
         return float("nan")
-    require(R, np.eye(len(R), k=1, dtype=bool))
+    require_measured(R, np.eye(len(R), k=1, dtype=bool))
     missing = np.flatnonzero(np.isnan(b[1:])) + 1
     if len(missing):
         j = missing[0]
@@ -434,7 +434,7 @@ def forward_transfer(R: ArrayLike, start: ArrayLike) -> float:
     return float((R.diagonal(1) - b[1:]).mean())
 
 
-def matrix_of(R: ArrayLike, name: str = "R") -> Array:
+def checked_matrix(R: ArrayLike, name: str = "R") -> Array:
     """Return R as an array, after checking that it is square and holds fractions or nan."""
     matrix = np.asarray(R, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
@@ -446,7 +446,7 @@ def matrix_of(R: ArrayLike, name: str = "R") -> Array:
     return matrix
 
 
-def fractions_of(name: str, values: ArrayLike, size: int) -> Array:
+def checked_fractions(name: str, values: ArrayLike, size: int) -> Array:
     """Return one accuracy an experience as an array, after checking that they are fractions or nan."""
     fractions = np.asarray(values, dtype=np.float64)
     if fractions.shape != (size,):
@@ -479,7 +479,7 @@ def _last_row(R: Array) -> NDArray[np.bool_]:
     return np.broadcast_to(np.arange(len(R))[:, None] == len(R) - 1, R.shape)
 
 
-def require(R: Array, needed: NDArray[np.bool_]) -> None:
+def require_measured(R: Array, needed: NDArray[np.bool_]) -> None:
     """Raise ``Missing`` for the first entry that is needed and nan."""
     missing = np.argwhere(needed & np.isnan(R))
     if len(missing):

@@ -24,7 +24,7 @@ from tamcl.metrics.adaptation import (
     smoothed,
     split,
 )
-from tamcl.metrics.cells import Arrays, Cell, as_table, cells, lowest_inside, matrices, name, online_cells
+from tamcl.metrics.cells import Arrays, Cell, as_table, cells, describe, lowest_inside, matrices, online_cells
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.plasticity import end_accuracies
 from tamcl.metrics.retention import Missing
@@ -256,7 +256,7 @@ def _same_cells(online: pd.DataFrame, eval: pd.DataFrame) -> None:
     found = {kind: {cell for cell, _ in cells(table) if cell[0] in scenarios} for kind, table in tables.items()}
     for kind, other in (("online", "eval"), ("eval", "online")):
         if missing := sorted(found[other] - found[kind]):
-            raise InputError(f"{name(missing[0])} has {other} rows but no {kind} rows")
+            raise InputError(f"{describe(missing[0])} has {other} rows but no {kind} rows")
 
 
 def _cells_in_blocks(runs: pd.DataFrame) -> set[Cell]:
@@ -275,4 +275,4 @@ def _value(metric: Metric, cell: Cell, arrays: Arrays) -> float:
     except Missing:
         return float("nan")  # not measured in any cell
     except ValueError as error:
-        raise InputError(f"{metric.name} of {name(cell)}: {error}") from error
+        raise InputError(f"{metric.name} of {describe(cell)}: {error}") from error

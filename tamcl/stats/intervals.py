@@ -97,8 +97,8 @@ def centers(table: pd.DataFrame, *, by: list[str], column: str, confidence: floa
     0  8  0.489   0.525  0.525
     """
     rows = []
-    for group, own in table.dropna(subset=column).groupby(by):
-        values = own[column].to_numpy(dtype=np.float64)
+    for group, seeds in table.dropna(subset=column).groupby(by):
+        values = seeds[column].to_numpy(dtype=np.float64)
         found = [
             (float(values.mean()), *interval(values, confidence=confidence)),
             (float(np.median(values)), *median_interval(values, confidence=confidence)),

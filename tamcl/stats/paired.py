@@ -13,7 +13,7 @@ from tamcl.metrics import Metric, find
 from tamcl.results import conform, empty
 from tamcl.stats.intervals import interval
 from tamcl.stats.p_values import holm, sign_flip_p
-from tamcl.stats.reported import Pair, asked, same_streams
+from tamcl.stats.reported import Pair, require_same_streams, values_and_pairs
 
 Row: TypeAlias = "Mapping[str, Any] | pd.Series[Any]"
 
@@ -66,9 +66,9 @@ def compare(
        n_pairs  diff  p_value  prob_a_better
     0        8  0.02   0.0078            1.0
     """
-    reported, chosen = asked(metrics, runs, pairs, confidence)
+    reported, chosen = values_and_pairs(metrics, runs, pairs, confidence)
     if runs is not None:
-        same_streams(reported, chosen)
+        require_same_streams(reported, chosen)
     if reported.empty or not chosen:
         return empty("comparisons")
     families = []
@@ -152,12 +152,12 @@ def differences(
     0   tam  sgdm     0  0.25
     1   tam  sgdm     1  0.25
     """
-    reported, chosen = asked(metrics, runs, pairs)
+    reported, chosen = values_and_pairs(metrics, runs, pairs)
     if runs is not None:
-        same_streams(reported, chosen)
+        require_same_streams(reported, chosen)
     rows = []
-    for (scenario, metric), own in reported.groupby(["scenario", "metric"]):
-        values = own.pivot(index="seed", columns="arm", values="value")
+    for (scenario, metric), of_metric in reported.groupby(["scenario", "metric"]):
+        values = of_metric.pivot(index="seed", columns="arm", values="value")
         for a, b in chosen:
             both = values.reindex(columns=[a, b]).dropna()
             rows += [(scenario, metric, a, b, *row) for row in (both[a] - both[b]).items()]

@@ -81,8 +81,8 @@ def seeds_for(differences: pd.DataFrame, *, power: float = 0.8, alpha: float = 0
         Columns scenario, metric, arm_a, arm_b, n_pairs, diff, sd (of the differences) and seeds.
     """
     rows = []
-    for pair, own in differences.groupby(PAIR):
-        d = own["diff"].to_numpy(dtype=np.float64)
+    for pair, seeds in differences.groupby(PAIR):
+        d = seeds["diff"].to_numpy(dtype=np.float64)
         sd = float(d.std(ddof=1)) if len(d) > 1 else float("nan")
         rows.append((*pair, len(d), float(d.mean()), sd, seeds_needed(d, power=power, alpha=alpha)))
     return pd.DataFrame(rows, columns=[*PAIR, "n_pairs", "diff", "sd", "seeds"])

@@ -9,7 +9,7 @@ from scipy import stats
 
 from tamcl.errors import InputError
 from tamcl.metrics import find
-from tamcl.stats.reported import asked
+from tamcl.stats.reported import values_and_pairs
 from tamcl.stats.resampling import RESAMPLES, rng
 
 Array = NDArray[np.float64]
@@ -65,7 +65,7 @@ def average_ranks(
     1  sgdm  1.667                1.132
     """
     known = find(metric)
-    reported, _ = asked(metrics, runs, ())
+    reported, _ = values_and_pairs(metrics, runs, ())
     rows = reported[reported["metric"] == metric]
     seeds = rows.groupby(["scenario", "seed", "arm"])["value"].mean().unstack("arm")
     counts = seeds.groupby("scenario").count()

@@ -13,7 +13,7 @@ from tamcl.results import CELL
 Pair = tuple[str, str]
 
 
-def asked(
+def values_and_pairs(
     metrics: pd.DataFrame, runs: pd.DataFrame | None, pairs: Iterable[Pair] | None, confidence: float = 0.95
 ) -> tuple[pd.DataFrame, list[Pair]]:
     """Return the values to compare and the pairs, after checking what was asked for."""
@@ -55,7 +55,7 @@ def _checked(pairs: Iterable[Pair], arms: set[str]) -> list[Pair]:
     return chosen
 
 
-def same_streams(rows: pd.DataFrame, pairs: list[Pair]) -> None:
+def require_same_streams(rows: pd.DataFrame, pairs: list[Pair]) -> None:
     """Refuse pairs of runs of one seed that saw different streams."""
     for scenario, of_scenario in rows.drop_duplicates(["scenario", "arm", "seed"]).groupby("scenario"):
         prints = of_scenario.pivot(index="seed", columns="arm", values="fingerprint")
