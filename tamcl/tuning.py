@@ -119,10 +119,10 @@ def expected_best(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
     rows = []
     for scenario, all_arms in tuning.groupby("scenario"):
         worst = (sign * all_arms["score"].where(all_arms["eligible"])).min()
-        for arm, own in all_arms.groupby("arm"):
-            if not own["eligible"].any():
+        for arm, rates in all_arms.groupby("arm"):
+            if not rates["eligible"].any():
                 continue
-            values = sorted((sign * own["score"]).where(own["eligible"], worst))
+            values = sorted((sign * rates["score"]).where(rates["eligible"], worst))
             size = len(values)
             for n in range(1, size + 1):
                 chances = [(i / size) ** n - ((i - 1) / size) ** n for i in range(1, size + 1)]
@@ -165,21 +165,21 @@ def plateau(tuning: pd.DataFrame, tune_by: str, *, share: float = 0.95) -> pd.Da
         raise ValueError(f"{share=}: needed is 0 < share <= 1")
     sign = find(tune_by).sign
     rows = []
-    for (scenario, arm), own in tuning.sort_values("lr").groupby(["scenario", "arm"]):
-        if not own["chosen"].any():
+    for (scenario, arm), tried in tuning.sort_values("lr").groupby(["scenario", "arm"]):
+        if not tried["chosen"].any():
             continue
-        best, place = float(own.loc[own["chosen"], "score"].iloc[0]), int(own["chosen"].to_numpy().argmax())
+        best, place = float(tried.loc[tried["chosen"], "score"].iloc[0]), int(tried["chosen"].to_numpy().argmax())
         if best <= 0:
             rows.append((scenario, arm, float("nan"), float("nan"), 0, float("nan"), False))
             continue
         limit = best * share if sign > 0 else best / share
-        good = (own["eligible"] & (sign * own["score"] >= sign * limit)).tolist()
+        good = (tried["eligible"] & (sign * tried["score"] >= sign * limit)).tolist()
         low = high = place
         while low > 0 and good[low - 1]:
             low -= 1
         while high < len(good) - 1 and good[high + 1]:
             high += 1
-        rates = own["lr"].iloc[[low, high]].tolist()
+        rates = tried["lr"].iloc[[low, high]].tolist()
         reaches = len(good) > 1 and (low == 0 or high == len(good) - 1)
         rows.append((scenario, arm, *rates, high - low + 1, log10(rates[1] / rates[0]), reaches))
     return pd.DataFrame(rows, columns=["scenario", "arm", "lr_low", "lr_high", "n_rates", "decades", "open"])
@@ -259,10 +259,10 @@ def same_lr(
     table = select(metrics, runs, tune_by)
     chosen = table[table["chosen"]].set_index(["scenario", "arm"])["lr"].to_dict()
     seeds = _tuned(metrics, runs, tune_by).dropna(subset="value")
-    values = {key: own.set_index("seed")["value"] for key, own in seeds.groupby(["scenario", "arm", "lr"])}
+    values = {key: of_rate.set_index("seed")["value"] for key, of_rate in seeds.groupby(["scenario", "arm", "lr"])}
     rows = []
-    for scenario, own in table.groupby("scenario"):
-        grids: dict[str, set[float]] = own.groupby("arm")["lr"].apply(set).to_dict()  # type: ignore[assignment]
+    for scenario, of_scenario in table.groupby("scenario"):
+        grids: dict[str, set[float]] = of_scenario.groupby("arm")["lr"].apply(set).to_dict()  # type: ignore[assignment]
         for a, b in combinations(sorted(grids), 2) if pairs is None else pairs:
             shared = sorted(grids.get(a, set()) & grids.get(b, set()))
             tuned = (

@@ -86,8 +86,8 @@ def measured(optimizer: str, *names: str, every: int = 1, **options: Any) -> tup
 
 def values(rows: pd.DataFrame, diagnostic: str, tensor: str = "") -> pd.Series[float]:
     """Values of a diagnostic by step."""
-    own = rows[(rows["diagnostic"] == diagnostic) & (rows["tensor"] == tensor)]
-    return own.set_index("step")["value"]
+    found = rows[(rows["diagnostic"] == diagnostic) & (rows["tensor"] == tensor)]
+    return found.set_index("step")["value"]
 
 
 def update(network: nn.Module, x: Tensor, y: Tensor, *, samples: int = 1000, task: int = 0) -> Update:

@@ -132,12 +132,12 @@ def test_every_diagnostic_is_seen_in_some_arm_above() -> None:
 
 def test_an_optimizer_nobody_knows_has_what_needs_no_knowledge() -> None:
     collector = DiagnosticsCollector(list(DIAGNOSTICS), every=5)
-    strategy = Naive(model=model(), make_optimizer=_Own, settings=TrainingSettings(plugins=[collector]))
+    strategy = Naive(model=model(), make_optimizer=_Odd, settings=TrainingSettings(plugins=[collector]))
     _train_on(strategy)
     assert set(collector.rows()["diagnostic"]) == ANY
 
 
-class _Own(torch.optim.Optimizer):
+class _Odd(torch.optim.Optimizer):
     """Keeps nothing, or things of any kind under names of its own."""
 
     def __init__(self, parameters: Any) -> None:
@@ -237,10 +237,10 @@ def test_heads_that_know_tasks_are_measured_on_their_task(head: str) -> None:
     assert np.isfinite(rows["value"]).all()
     if head == "multi":
         for name, absent in (("head.linears.0.weight", 1), ("head.linears.1.weight", 0)):
-            own = rows[rows["tensor"] == name]
+            of_tensor = rows[rows["tensor"] == name]
             for diagnostic in ("gradient_norm", "damping", "momentum_gradient_cosine"):
-                assert set(own[own["diagnostic"] == diagnostic]["experience"]) == {1 - absent}
-            assert set(own[own["diagnostic"] == "update_norm"]["experience"]) == {0, 1}
+                assert set(of_tensor[of_tensor["diagnostic"] == diagnostic]["experience"]) == {1 - absent}
+            assert set(of_tensor[of_tensor["diagnostic"] == "update_norm"]["experience"]) == {0, 1}
 
 
 def test_an_optimizer_made_anew_at_a_boundary_is_followed() -> None:

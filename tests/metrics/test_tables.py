@@ -81,10 +81,10 @@ def test_values_in_plain_pandas():
     for cell, expected in (sums["correct"] / sums["n"]).items():
         assert table["online_accuracy"][cell] == pytest.approx(expected)
     last = evaluated[evaluated["trained_on"] == 2].groupby(CELL)["accuracy"].mean()
-    own = evaluated[evaluated["trained_on"] == evaluated["evaluated_on"]].groupby(CELL)["accuracy"].mean()
+    right_after = evaluated[evaluated["trained_on"] == evaluated["evaluated_on"]].groupby(CELL)["accuracy"].mean()
     for cell in last.index:
         assert table["average_accuracy"][cell] == pytest.approx(last[cell])
-        assert table["learning_accuracy"][cell] == pytest.approx(own[cell])
+        assert table["learning_accuracy"][cell] == pytest.approx(right_after[cell])
 
 
 def test_order_of_rows_and_a_stored_table_change_nothing(tmp_path):
@@ -138,10 +138,10 @@ def test_tests_inside_experiences_in_plain_pandas():
     R = evaluated.set_index([*CELL, "trained_on", "evaluated_on"])["accuracy"]
     lowest = continual.groupby([*CELL, "experience", "evaluated_on"])["accuracy"].min()
     for cell in R.index.droplevel(["trained_on", "evaluated_on"]).unique():
-        own, low = R[cell], lowest[cell]
-        gaps = [[min(own[i - 1, j], own[i, j]) - min(own[i - 1, j], low[i, j]) for j in range(i)] for i in (1, 2)]
+        after, low = R[cell], lowest[cell]
+        gaps = [[min(after[i - 1, j], after[i, j]) - min(after[i - 1, j], low[i, j]) for j in range(i)] for i in (1, 2)]
         assert values["stability_gap"][cell] == pytest.approx(np.mean([np.mean(each) for each in gaps]))
-        worst = (own[2, 2] + min(low[1, 0], low[2, 0]) + low[2, 1]) / 3
+        worst = (after[2, 2] + min(low[1, 0], low[2, 0]) + low[2, 1]) / 3
         assert values["continual_worst_case_accuracy"][cell] == pytest.approx(worst)
         assert values["continual_worst_case_accuracy"][cell] <= values["worst_case_accuracy"][cell]
     assert measure(online, evaluated, continual=one(continual, "tam", 1))["metric"].isin(OF_CONTINUAL).sum() == 2
@@ -197,8 +197,8 @@ def test_what_no_cell_was_tested_on_is_not_filled_in():
     pd.testing.assert_series_equal(
         no_start.drop("forward_transfer", level="metric"), full.drop("forward_transfer", level="metric")
     )
-    own = evaluated["evaluated_on"] == evaluated["trained_on"]
-    current = measure(online, evaluated[own | (evaluated["trained_on"] == 2)])
+    just_trained = evaluated["evaluated_on"] == evaluated["trained_on"]
+    current = measure(online, evaluated[just_trained | (evaluated["trained_on"] == 2)])
     current = current.set_index(["metric", *CELL])["value"]
     assert current["forgetting"].isna().all()  # the best of the rows between was not measured
     for name in ("average_accuracy", "learning_accuracy", "backward_transfer"):
@@ -380,11 +380,11 @@ def test_regrets_against_an_oracle():
     table = regrets(online, oracle)
     assert len(table) == 2 * 3 * 3
     for arm, seed in [("tam", 0), ("sgdm", 2)]:
-        own, best, rows = (one(each, arm, seed) for each in (online, oracle, table))
-        behind = best.groupby("experience")["correct"].sum() - own.groupby("experience")["correct"].sum()
+        study_rows, best, rows = (one(each, arm, seed) for each in (online, oracle, table))
+        behind = best.groupby("experience")["correct"].sum() - study_rows.groupby("experience")["correct"].sum()
         np.testing.assert_allclose(rows["regret"], behind / 400)
         np.testing.assert_allclose(rows["cumulative"], behind.cumsum())
-        arrays = [own.sort_values("step")[name] for name in ("correct", "n", "experience")]
+        arrays = [study_rows.sort_values("step")[name] for name in ("correct", "n", "experience")]
         whole = regret(arrays[0], best.sort_values("step")["correct"], *arrays[1:])
         assert whole == pytest.approx(rows["regret"].mean())
     assert (regrets(online, online)["regret"] == 0).all()
@@ -400,9 +400,9 @@ def test_intransigences_against_an_oracle():
     _, oracle = study(T=3, lrs=(0.3,))
     oracle["accuracy"] = oracle["accuracy"] / 2
     table = intransigences(evaluated, oracle).set_index(["arm", "seed"])["intransigence"]
-    own = evaluated[evaluated["trained_on"] == evaluated["evaluated_on"]].groupby(["arm", "seed"])["accuracy"].mean()
+    fresh = evaluated[evaluated["trained_on"] == evaluated["evaluated_on"]].groupby(["arm", "seed"])["accuracy"].mean()
     best = oracle[oracle["trained_on"] == oracle["evaluated_on"]].groupby(["arm", "seed"])["accuracy"].mean()
-    pd.testing.assert_series_equal(table, best - own, check_names=False)
+    pd.testing.assert_series_equal(table, best - fresh, check_names=False)
     cell = one(evaluated, "tam", 1)
     assert intransigence(accuracy_matrix(cell), accuracy_matrix(one(oracle, "tam", 1)).diagonal()) == pytest.approx(
         table["tam", 1]

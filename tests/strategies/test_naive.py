@@ -167,8 +167,8 @@ def test_one_pass_evaluation_equals_one_experience_at_a_time(head: str) -> None:
     for result, segment in zip(results, parts, strict=True):
         x = benchmark.test_stream.images.batch(torch.from_numpy(segment.test_index))
         logits = network(x, segment.task).detach().double().numpy()
-        own = logits[:, list(segment.classes)] if head != "single" else logits
-        answers = np.array(segment.classes)[own.argmax(1)] if head != "single" else own.argmax(1)
+        of_task = logits[:, list(segment.classes)] if head != "single" else logits
+        answers = np.array(segment.classes)[of_task.argmax(1)] if head != "single" else of_task.argmax(1)
         assert result.accuracy == pytest.approx((answers == segment.test_labels).mean())
         shifted = logits - logits.max(1, keepdims=True)
         right = shifted[np.arange(len(logits)), segment.test_labels] - np.log(np.exp(shifted).sum(1))
@@ -286,9 +286,9 @@ def test_evaluation_rows_start_with_the_untrained_model() -> None:
 def test_collectors_use_hooks_that_exist_and_change_no_weight(name: str) -> None:
     collector = getattr(collectors, name)
     hooks = {method for method, _ in inspect.getmembers(SupervisedPlugin) if method.startswith(("before_", "after_"))}
-    own = {method for method in vars(collector) if method.startswith(("before_", "after_"))}
-    assert own
-    assert own <= hooks
+    answered = {method for method in vars(collector) if method.startswith(("before_", "after_"))}
+    assert answered
+    assert answered <= hooks
     parts = segments(FLIPS)
     with_it = train(parts, plugins=[collector()], evaluate=True)
     assert torch.equal(weights(with_it.model), weights(train(parts).model))

@@ -142,7 +142,7 @@ def test_old_examples_come_with_the_input_label_and_task_they_had(stream: TaskSh
     head = "single" if stream is FLIPS else "masked"
     watch = Watch(lambda strategy: seen.append((strategy.experience.current_experience, strategy.old)))
     train("replay", stream, head, memory=12, memory_batch=5, plugins=[watch])
-    known = [set(own) for own in examples_of(stream)]
+    known = [set(examples) for examples in examples_of(stream)]
     assert {position for position, old in seen if old is None} == {0}
     earlier = set[int]()
     for position, old in seen:
@@ -240,8 +240,8 @@ def examples_seen(strategy: str, stream: TaskShift | LabelFlip, **options: Any) 
 
 def test_cumulative_training_is_on_everything_so_far_in_random_order() -> None:
     seen, so_far = examples_seen("cumulative", TASKS), list[Example]()
-    for found, own in zip(seen, examples_of(TASKS), strict=True):
-        so_far += own
+    for found, examples in zip(seen, examples_of(TASKS), strict=True):
+        so_far += examples
         assert sorted(found) == sorted(so_far)
         assert found != so_far
 
@@ -252,8 +252,8 @@ def test_joint_training_is_once_on_everything_cut_into_as_many_steps(
     stream: TaskShift | LabelFlip, epochs: int
 ) -> None:
     seen, parts_of_stream = examples_seen("joint", stream, epochs=epochs), examples_of(stream)
-    assert [len(found) for found in seen] == [epochs * len(own) for own in parts_of_stream]
-    everything = [example for own in parts_of_stream for example in own]
+    assert [len(found) for found in seen] == [epochs * len(part) for part in parts_of_stream]
+    everything = [example for part in parts_of_stream for example in part]
     in_order = [example for found in seen for example in found]
     passes = [in_order[start : start + len(everything)] for start in range(0, len(in_order), len(everything))]
     assert len(passes) == epochs
