@@ -24,6 +24,7 @@ import pandas as pd
 from tamcl import __version__
 from tamcl.config import Scenario
 from tamcl.data import DATASETS, DataSet, Source, data_root
+from tamcl.data.checked import load_checked
 from tamcl.errors import InputError
 from tamcl.logs import Log, present
 from tamcl.optim import OPTIMIZERS
@@ -90,8 +91,11 @@ def _digest_of_source(path: str) -> str:
 
 @cache
 def load_data(name: str, root: Path, allow_subset: bool = False) -> DataSet:
-    """Load a data set once a process."""
-    return find_source(name).load(root, allow_subset=allow_subset)
+    """Load a data set once a process; one that is not built in is looked at."""
+    source = find_source(name)
+    if name in DATASETS:
+        return source.load(root, allow_subset=allow_subset)
+    return load_checked(name, source, root, allow_subset)
 
 
 def find_source(name: str) -> Source:
@@ -103,8 +107,25 @@ def find_source(name: str) -> Source:
 
 
 def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
-    """Return the experiences of a run, with the test sets thinned as the scenario says."""
-    segments = scenario.stream.segments(data.train_y, data.test_y, data.classes, seed)
+    """Return the experiences of a run, with the test sets thinned as the scenario says.
+
+    Raises
+    ------
+    InputError
+        If the stream does not fit the data, or an experience has no training or no test images.
+    """
+    stream = scenario.stream
+    if stream.target == "class" and data.classes < 2:
+        raise InputError(f"stream.dataset = '{stream.dataset}': has 1 class, a stream of classes needs at least 2")
+    segments = stream.segments(data.train_y, data.test_y, data.classes, seed)
+    for part, sizes in (
+        ("training", [len(segment.train_index) for segment in segments]),
+        ("test", [len(segment.test_index) for segment in segments]),
+    ):
+        if 0 in sizes:
+            raise InputError(
+                f"stream.dataset = '{stream.dataset}': experience {sizes.index(0)} has no {part} images (seed {seed})"
+            )
     samples = scenario.evaluation.samples
     if samples is None:
         return segments
