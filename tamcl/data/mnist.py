@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from abc import ABC
 from math import prod
@@ -13,10 +14,15 @@ import numpy as np
 
 from tamcl.data.base import DataSet, Labels, Pixels
 from tamcl.data.files import FileSource, Form, Published, check_fit
+from tamcl.data.tree import read_file
 from tamcl.errors import InputError
 
 _MNIST = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
 _FASHION = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
+
+
+MAX_IDX_BYTES = 2**28
+"""What an idx file may hold unpacked: EMNIST's training images have 88 MB."""
 
 
 def idx_files(train: str = "train", test: str = "t10k") -> Form:
@@ -35,24 +41,38 @@ def read_idx(path: Path) -> Pixels:
     InputError
         If the file is no idx file of bytes, is cut short, or is too long.
     """
-    return parse_idx(str(path), path.read_bytes())
+    return parse_idx(str(path), read_file(path))
 
 
 def parse_idx(where: str, content: bytes) -> Pixels:
     """Read the content of an idx file; errors say where it was."""
     try:
-        content = gzip.decompress(content) if where.endswith(".gz") else content
+        if where.endswith(".gz"):
+            with gzip.open(io.BytesIO(content)) as file:
+                content = file.read(MAX_IDX_BYTES + 1)
     except (EOFError, OSError, zlib.error) as error:
         raise InputError(f"'{where}' is damaged: {error}") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise InputError(f"'{where}' is no idx file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 08")
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start].ljust(start - 4), ">i4"))
+    if len(content) > MAX_IDX_BYTES:
+        raise InputError(f"'{where}' is refused: it holds more than {MAX_IDX_BYTES} bytes")
+    shape = idx_shape(where, content)
+    start = 4 + 4 * len(shape)
     if len(content) != start + prod(shape):
         promised = "x".join(map(str, shape))
         raise InputError(f"'{where}' is damaged: {len(content) - start} bytes of data, its header says {promised}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # torch wants writable memory
+
+
+def idx_shape(where: str, content: bytes) -> tuple[int, ...]:
+    """Return the shape that the header of an idx file promises, from the file's first bytes."""
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise InputError(f"'{where}' is no idx file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 08")
+    dimensions = content[3]
+    if dimensions not in {1, 3}:
+        raise InputError(f"'{where}' is damaged: its header says {dimensions} dimensions, images have 3 and labels 1")
+    shape = tuple(np.frombuffer(content[4 : 4 + 4 * dimensions].ljust(4 * dimensions), ">i4").tolist())
+    if min(shape) < 0:
+        raise InputError(f"'{where}' is damaged: its header says {'x'.join(map(str, shape))}")
+    return shape
 
 
 class IdxSource(FileSource, ABC):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from tamcl.data.base import DataSet
 from tamcl.data.files import Published
+from tamcl.data.images import decode_image
 from tamcl.data.mnist import IdxSource, idx_files
-from tamcl.data.tree import open_tree
+from tamcl.data.tree import named_once, open_tree
 
-_LETTERS = "ABCDEFGHIJ"
+LETTERS = tuple("ABCDEFGHIJ")
 _SITES = ("http://yaroslavvb.com/upload/notMNIST/", "http://commondatastorage.googleapis.com/books1000/")
 
 
@@ -43,7 +42,7 @@ class NotMNIST(IdxSource):
         idx_files(),
         (("notMNIST_small.tar.gz", "notMNIST_small.tar"),),
         (("notMNIST_small/",),),
-        tuple((f"{letter}/",) for letter in _LETTERS),
+        tuple((f"{letter}/",) for letter in LETTERS),
     )
     size = 8_458_043
     published = (Published("notMNIST_small.tar.gz", None, _SITES),)
@@ -54,24 +53,19 @@ class NotMNIST(IdxSource):
             return super().decode(paths)
         images, labels, skipped = [], [], 0
         with open_tree(*paths) as tree:
-            parts = (PurePosixPath(name).parts for name in tree.names if name.lower().endswith(".png"))
-            for part in sorted((p for p in parts if len(p) > 1 and p[-2] in _LETTERS), key=lambda p: p[-2:]):
-                image = _read_png(tree.read("/".join(part)))
-                if image is None:
+            paths_of = (PurePosixPath(name) for name in tree.names if name.lower().endswith(".png"))
+            # Sorted by letter and file name; an ending in capitals makes no difference.
+            files = named_once(
+                ((path.parent.name, f"{path.stem}.png"), str(path)) for path in paths_of if path.parent.name in LETTERS
+            )
+            for (letter, _), name in files.items():
+                content = tree.read(name)
+                try:
+                    images.append(decode_image(content, "PNG", "L", (28, 28)))
+                    labels.append(LETTERS.index(letter))
+                except ValueError:
                     skipped += 1
-                else:
-                    images.append(image)
-                    labels.append(_LETTERS.index(part[-2]))
         order = np.random.default_rng(0).permutation(len(labels))
         x, y = np.array(images, np.uint8).reshape(-1, 1, 28, 28)[order], np.array(labels, np.int64)[order]
         tests = len(labels) // 10
         return self.dataset((x[tests:], y[tests:]), (x[:tests], y[:tests]), skipped)
-
-
-def _read_png(content: bytes) -> np.ndarray | None:
-    """Return the grey levels, or None if it is no image of 28x28 pixels."""
-    try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            return np.asarray(image.convert("L")) if image.size == (28, 28) else None
-    except (OSError, SyntaxError, ValueError):
-        return None
