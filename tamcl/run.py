@@ -24,7 +24,7 @@ import pandas as pd
 from tamcl import __version__
 from tamcl.config import Scenario
 from tamcl.data import DATASETS, DataSet, Source, data_root
-from tamcl.data.checked import load_checked
+from tamcl.data.checked import CheckedSource
 from tamcl.errors import InputError
 from tamcl.logs import Log, present
 from tamcl.optim import OPTIMIZERS
@@ -91,11 +91,8 @@ def _digest_of_source(path: str) -> str:
 
 @cache
 def load_data(name: str, root: Path, allow_subset: bool = False) -> DataSet:
-    """Load a data set once a process; one that is not built in is looked at."""
-    source = find_source(name)
-    if name in DATASETS:
-        return source.load(root, allow_subset=allow_subset)
-    return load_checked(name, source, root, allow_subset)
+    """Load a data set once a process."""
+    return find_source(name).load(root, allow_subset=allow_subset)
 
 
 def find_source(name: str) -> Source:
@@ -103,7 +100,7 @@ def find_source(name: str) -> Source:
     cls = lookup(DATASETS, name)
     if not (isinstance(cls, type) and issubclass(cls, Source)):
         raise InputError(f"stream.dataset = '{name}': is no tamcl.data.Source")
-    return cls()
+    return cls() if name in DATASETS else CheckedSource(name, cls)
 
 
 def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:

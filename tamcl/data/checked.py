@@ -5,54 +5,95 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from tamcl.data.base import DataSet, Source
 from tamcl.errors import InputError
 
-Result = TypeVar("Result")
-
 _PARTS = (("training", "train_x", "train_y"), ("test", "test_x", "test_y"))
 
 
-def find_checked(name: str, source: Source, root: Path) -> None:
-    """Ask somebody's own data set for its files; whatever it raises is one line."""
-    _ask(name, "check", lambda: source.check(root))
+class CheckedSource(Source):
+    """Somebody's own data set: whatever its code raises is one line, and what it loads is looked at.
 
-
-def load_checked(name: str, source: Source, root: Path, allow_subset: bool = False) -> DataSet:
-    """Load somebody's own data set and look at it.
-
-    Arrays that do not lie in one piece, as a slice or a transposed array, are copied.
+    Parameters
+    ----------
+    name : str
+        The name it was asked for by, for error messages.
+    make : callable
+        Its class.
 
     Raises
     ------
     InputError
-        Naming the data set and the first thing that is wrong: whatever its code raises, too.
+        If it cannot be made.
     """
-    data: Any = _ask(name, "load", lambda: source.load(root, allow_subset=allow_subset))
-    if not isinstance(data, DataSet):
-        raise InputError(f"data set '{name}': load gave a {type(data).__name__}; must be a tamcl.data.DataSet")
-    for fault in faults(data):
-        raise InputError(f"data set '{name}': {fault}")
-    arrays = {array: getattr(data, array) for _, *both in _PARTS for array in both}
-    if all(array.flags.c_contiguous for array in arrays.values()):
-        return data
-    return replace(data, **{array: np.ascontiguousarray(values) for array, values in arrays.items()})
 
+    def __init__(self, name: str, make: Callable[[], Source]) -> None:
+        self.name = name
+        self._source = self._ask("making it", make)
 
-def check_repeatable(name: str, source: Source, root: Path, allow_subset: bool, checksum: str) -> None:
-    """Load somebody's own data set once more, or raise an ``InputError`` if it gives something else.
+    def check(self, root: Path) -> None:
+        """Ask for the files."""
+        self._ask("check", self._source.check, root)
 
-    Every process loads it for itself, so that arms would be compared on different images.
-    """
-    if load_checked(name, source, root, allow_subset).checksum != checksum:
-        raise InputError(
-            f"data set '{name}': loaded twice it gave different images or labels; what is drawn at random needs a "
-            "fixed seed of its own, as numpy.random.default_rng(0)"
-        )
+    def load(self, root: Path, allow_subset: bool = False) -> DataSet:
+        """Load the images and look at them.
+
+        Arrays that do not lie in one piece, as a slice or a transposed array, are copied.
+
+        Raises
+        ------
+        InputError
+            Naming the data set and the first thing that is wrong.
+        """
+        return self._looked_at("load", root, allow_subset=allow_subset)
+
+    def load_again(self, root: Path, allow_subset: bool, checksum: str) -> None:
+        """Load the images once more, or raise an ``InputError`` if they are others.
+
+        Every process loads them for itself, so that arms would be compared on different images.
+        """
+        if self.load(root, allow_subset).checksum != checksum:
+            raise InputError(
+                f"data set '{self.name}': loaded twice it gave different images or labels; what is drawn at random "
+                "needs a fixed seed of its own, as numpy.random.default_rng(0)"
+            )
+
+    def fetch(self, root: Path) -> None:
+        """Download the files."""
+        self._ask("fetch", self._source.fetch, root)
+
+    def import_from(self, path: Path, root: Path, allow_subset: bool = False) -> DataSet:
+        """Copy local files to ``root``, load the images and look at them."""
+        return self._looked_at("import_from", path, root, allow_subset=allow_subset)
+
+    def verify(self, root: Path, allow_subset: bool = False) -> DataSet:
+        """Read the files again and look at the images."""
+        return self._looked_at("verify", root, allow_subset=allow_subset)
+
+    def _looked_at(self, method: str, *arguments: Path, allow_subset: bool) -> DataSet:
+        data = self._ask(method, getattr(self._source, method), *arguments, allow_subset=allow_subset)
+        if not isinstance(data, DataSet):
+            raise InputError(f"data set '{self.name}': {method} gave {_kind(data)}; must be a tamcl.data.DataSet")
+        for fault in faults(data):
+            raise InputError(f"data set '{self.name}': {fault}")
+        arrays = {array: getattr(data, array) for _, *both in _PARTS for array in both}
+        if all(array.flags.c_contiguous for array in arrays.values()):
+            return data
+        return replace(data, **{array: np.ascontiguousarray(values) for array, values in arrays.items()})
+
+    def _ask(self, what: str, function: Callable[..., Any], *arguments: object, **options: object) -> Any:
+        try:
+            return function(*arguments, **options)
+        except InputError:
+            raise
+        except (Exception, SystemExit) as error:  # somebody's code may raise anything
+            why = " ".join(str(error).split())[:500]
+            reason = f"{type(error).__name__}{why and f': {why}'}"
+            raise InputError(f"data set '{self.name}': {what} raised {reason}") from error
 
 
 def faults(data: DataSet) -> Iterator[str]:
@@ -160,16 +201,6 @@ def some_classes(classes: list[int]) -> str:
     if len(classes) > len(first):
         return f"classes {', '.join(first)} and {len(classes) - len(first)} more"
     return f"class {first[0]}" if len(first) == 1 else f"classes {', '.join(first[:-1])} and {first[-1]}"
-
-
-def _ask(name: str, method: str, call: Callable[[], Result]) -> Result:
-    try:
-        return call()
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:  # somebody's code may raise anything
-        why = " ".join(str(error).split())[:500]
-        raise InputError(f"data set '{name}': {method} raised {type(error).__name__}{why and f': {why}'}") from error
 
 
 def _kind(value: object) -> str:

@@ -139,6 +139,11 @@ class _CIFAR(FileSource, ABC):
         images, labels = zip(*train, strict=True)
         return self.dataset((np.concatenate(images), np.concatenate(labels)), test)
 
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the labels."""
+        *train, test = (len(self._pair(where, content)[1]) for where, content in self.contents(paths))
+        return sum(train), test
+
     def _pair(self, where: str, content: bytes) -> tuple[Pixels, Labels]:
         batch = unpickle(where, content)
         try:

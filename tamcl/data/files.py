@@ -51,6 +51,14 @@ class FileSource(DecodedSource):
     def decode(self, paths: tuple[Path, ...]) -> DataSet:
         """Read the images from the files of one form."""
 
+    @abstractmethod
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the images in the files of one form."""
+
+    def tally(self, root: Path) -> tuple[int, int]:
+        """Count training and test images in the files below ``root``."""
+        return self.tally_files(self.find(root))
+
     def read(self, root: Path) -> DataSet:
         """Decode the files below ``root``, whatever is kept, and say in what they are not the published ones."""
         paths = self.find(root)
@@ -61,6 +69,8 @@ class FileSource(DecodedSource):
         """Return the files or folders to read."""
         if found := self._find_below(root):
             return found
+        if root.is_file():
+            raise InputError(f"data set '{self.name}': '{root}' is a file; name the folder of the data sets")
         folder = root / self.places[0]
         names = next(names for names in self.forms[0] if not _first(folder, names))
         missing = " or ".join([f"'{folder / names[0]}'", *(f"'{name}'" for name in names[1:])])

@@ -60,6 +60,11 @@ class FiveDatasets(DecodedSource):
         arrays = train_x, train_y, test_x, test_y
         return DataSet(self.name, *arrays, self.classes, self.official, skipped, differences)
 
+    def tally(self, root: Path) -> tuple[int, int]:
+        """Count the images of the five."""
+        train, test = zip(*(part().count(root) for part in PARTS), strict=True)
+        return sum(train), sum(test)
+
     def enlarge(self, images: Pixels) -> Pixels:
         """Return grey images of 28x28 pixels as 32x32."""
         large = np.empty((len(images), 1, 32, 32), np.uint8)

@@ -75,6 +75,14 @@ def idx_shape(where: str, content: bytes) -> tuple[int, ...]:
     return shape
 
 
+def _header(where: str, content: bytes) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(content)) if where.endswith(".gz") else io.BytesIO(content) as file:
+            return file.read(16)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"'{where}' is damaged: {error}") from error
+
+
 class IdxSource(FileSource, ABC):
     """Grey 28x28 images in four idx files."""
 
@@ -86,6 +94,11 @@ class IdxSource(FileSource, ABC):
             (name, parse_idx(name, content)) for name, content in self.contents(paths)
         )
         return self.dataset(self._pair(where, train_x, train_y), self._pair(where_test, test_x, test_y))
+
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the labels that headers promise."""
+        _, train, _, test = (idx_shape(where, _header(where, content)) for where, content in self.contents(paths))
+        return train[0], test[0]
 
     def _pair(self, where: str, images: Pixels, labels: Pixels) -> tuple[Pixels, Labels]:
         pair = images[:, None], labels.astype(np.int64)

@@ -10,7 +10,7 @@ from tamcl.data.base import DataSet
 from tamcl.data.files import Published
 from tamcl.data.images import decode_image
 from tamcl.data.mnist import IdxSource, idx_files
-from tamcl.data.tree import named_once, open_tree
+from tamcl.data.tree import Tree, named_once, open_tree
 
 LETTERS = tuple("ABCDEFGHIJ")
 _SITES = ("http://yaroslavvb.com/upload/notMNIST/", "http://commondatastorage.googleapis.com/books1000/")
@@ -53,12 +53,7 @@ class NotMNIST(IdxSource):
             return super().decode(paths)
         images, labels, skipped = [], [], 0
         with open_tree(*paths) as tree:
-            paths_of = (PurePosixPath(name) for name in tree.names if name.lower().endswith(".png"))
-            # Sorted by letter and file name; an ending in capitals makes no difference.
-            files = named_once(
-                ((path.parent.name, f"{path.stem}.png"), str(path)) for path in paths_of if path.parent.name in LETTERS
-            )
-            for (letter, _), name in files.items():
+            for letter, name in _letters(tree):
                 content = tree.read(name)
                 try:
                     images.append(decode_image(content, "PNG", "L", (28, 28)))
@@ -69,3 +64,17 @@ class NotMNIST(IdxSource):
         x, y = np.array(images, np.uint8).reshape(-1, 1, 28, 28)[order], np.array(labels, np.int64)[order]
         tests = len(labels) // 10
         return self.dataset((x[tests:], y[tests:]), (x[:tests], y[:tests]), skipped)
+
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the files of images, by decoding these small ones: some are none."""
+        if len(paths) == len(idx_files()):
+            return super().tally_files(paths)
+        return self.decode(paths).counts
+
+
+def _letters(tree: Tree) -> list[tuple[str, str]]:
+    """Return the letter and the file of each image, sorted by them; an ending in capitals makes no difference."""
+    paths = (PurePosixPath(name) for name in tree.names if name.lower().endswith(".png"))
+    files = (path for path in paths if path.parent.name in LETTERS)
+    found = named_once(((path.parent.name, f"{path.stem}.png"), str(path)) for path in files)
+    return [(letter, name) for (letter, _), name in found.items()]

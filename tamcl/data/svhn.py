@@ -42,6 +42,11 @@ class SVHN(FileSource):
         train, test = (self._pair(path) for path in paths)
         return self.dataset(train, test)
 
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the labels."""
+        train, test = (len(self._pair(path)[1]) for path in paths)
+        return train, test
+
     def _pair(self, path: Path) -> tuple[Pixels, Labels]:
         try:
             arrays = read_mat(path)

@@ -53,6 +53,11 @@ class TinyImageNet(FileSource):
                 raise InputError(f"'{paths[0]}' has images of {error}, which no list names") from error
             return self.dataset(_decode(train.values(), train_y, tree), _decode(test.values(), test_y, tree))
 
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the files of images."""
+        with open_tree(*paths) as tree:
+            return len(_jpegs(tree, "train")), len(_jpegs(tree, "val"))
+
 
 def _jpegs(tree: Tree, part: str) -> list[str]:
     endings = (".jpeg", ".jpg")
