@@ -211,7 +211,10 @@ def data_line(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list
 
 def test_data_list_says_what_is_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data_line("emnist", root, capsys)[1:7] == ["missing", "112800", "+", "18800", "562", "MB"]
-    assert data_line("mnist", root, capsys)[1:7] == ["found", "60000", "+", "10000", "12", "MB"]
+    line = data_line("mnist", root, capsys)
+    assert line[1:7] == ["subset", "60000", "+", "10000", "12", "MB"]
+    assert line[-4:] == ["(here", "30", "+", "20)"]
+    assert data_line("digits", root, capsys)[1:5] == ["found", "1442", "+", "355"]
     assert (
         main(["data", "import", "mnist", "--from", str(root), "--data-dir", str(root / "more"), "--allow-subset"]) == 0
     )

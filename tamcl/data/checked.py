@@ -77,7 +77,7 @@ class CheckedSource(Source):
     def _looked_at(self, method: str, *arguments: Path, allow_subset: bool) -> DataSet:
         data = self._ask(method, getattr(self._source, method), *arguments, allow_subset=allow_subset)
         if not isinstance(data, DataSet):
-            raise InputError(f"data set '{self.name}': {method} gave {_kind(data)}; must be a tamcl.data.DataSet")
+            raise InputError(f"data set '{self.name}': {method} gave a {_kind(data)}; must be a tamcl.data.DataSet")
         for fault in faults(data):
             raise InputError(f"data set '{self.name}': {fault}")
         arrays = {array: getattr(data, array) for _, *both in _PARTS for array in both}
