@@ -133,6 +133,8 @@ class _CIFAR(FileSource, ABC):
 
     labels: ClassVar[str]
 
+    decoder = 2
+
     def decode(self, paths: tuple[Path, ...]) -> DataSet:
         """Read images and labels; the last file is the test set."""
         *train, test = (self._pair(where, content) for where, content in self.contents(paths))

@@ -15,7 +15,7 @@ class DecodedSource(Source):
     """A data set that is decoded from files below the root; a subclass says which and how."""
 
     name: ClassVar[str]
-    decoder: ClassVar[int] = 2
+    decoder: ClassVar[int] = 1
     """To be raised when ``read`` gives something else than before, so that no older result is taken."""
 
     @abstractmethod

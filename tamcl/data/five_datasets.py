@@ -39,6 +39,7 @@ class FiveDatasets(DecodedSource):
     """
 
     name = "five_datasets"
+    decoder = 2
     classes = 50
     official = (sum(part.official[0] for part in PARTS), sum(part.official[1] for part in PARTS))
     size = sum(part.size for part in PARTS)

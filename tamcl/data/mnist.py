@@ -14,7 +14,7 @@ import numpy as np
 
 from tamcl.data.base import DataSet, Labels, Pixels
 from tamcl.data.files import FileSource, Form, Published, check_fit
-from tamcl.data.tree import read_file
+from tamcl.data.tree import read_file, unpack
 from tamcl.errors import InputError
 
 _MNIST = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
@@ -46,12 +46,8 @@ def read_idx(path: Path) -> Pixels:
 
 def parse_idx(where: str, content: bytes) -> Pixels:
     """Read the content of an idx file; errors say where it was."""
-    try:
-        if where.endswith(".gz"):
-            with gzip.open(io.BytesIO(content)) as file:
-                content = file.read(MAX_IDX_BYTES + 1)
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"'{where}' is damaged: {error}") from error
+    if where.endswith(".gz"):
+        content = bytes(unpack(where, io.BytesIO(content), MAX_IDX_BYTES))
     if len(content) > MAX_IDX_BYTES:
         raise InputError(f"'{where}' is refused: it holds more than {MAX_IDX_BYTES} bytes")
     shape = idx_shape(where, content)

@@ -35,6 +35,7 @@ class NotMNIST(IdxSource):
     """
 
     name = "notmnist"
+    decoder = 2
     classes = 10
     official = (16_852, 1_872)
     places = ("notMNIST/raw", "notMNIST", "")

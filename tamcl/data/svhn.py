@@ -27,6 +27,7 @@ class SVHN(FileSource):
     """
 
     name = "svhn"
+    decoder = 2
     classes = 10
     official = (73_257, 26_032)
     places = ("svhn", "SVHN", "")

@@ -31,6 +31,7 @@ class TinyImageNet(FileSource):
     """
 
     name = "tinyimagenet"
+    decoder = 2
     classes = 200
     official = (100_000, 10_000)
     places = ("",)

@@ -13,10 +13,11 @@ import re
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
 from tamcl.errors import InputError
 
@@ -120,12 +121,31 @@ def read_file(path: Path) -> bytes:
         If it cannot be read, or has more than ``MAX_BYTES``.
     """
     try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1) if path.stat().st_size <= MAX_BYTES else None
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"'{path}' is refused: it has {size} bytes, more than {MAX_BYTES}")
+        return path.read_bytes()
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror or error}") from error
-    if content is None or len(content) > MAX_BYTES:
-        raise InputError(f"'{path}' is refused: it has more than {MAX_BYTES} bytes")
+
+
+def unpack(where: str | Path, packed: BinaryIO, most: int) -> bytearray:
+    """Return what is packed in a gz file, a part at a time: a few kilobytes may hold gigabytes.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or holds more than ``most`` bytes.
+    """
+    content = bytearray()
+    try:
+        with gzip.open(packed) as file:
+            while part := file.read(2**20):
+                content += part
+                if len(content) > most:
+                    raise InputError(f"'{where}' is refused: it holds more than {most} bytes")
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"'{where}' is damaged: {error}") from error
     return content
 
 
@@ -199,15 +219,12 @@ def _admit_directory(path: Path) -> None:
             raise InputError(f"'{path}' is refused: it holds more than {MAX_FILES} files or {MAX_BYTES} bytes")
 
 
-def _unpacked(path: Path) -> bytes:
+def _unpacked(path: Path) -> bytes | bytearray:
     """Return the content of a tar, in memory: members of a packed one cannot be read in any other order than theirs."""
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    with gzip.open(path) if packed else open(path, "rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise InputError(f"'{path}' is refused: it holds more than {MAX_BYTES} bytes")
-    return content
+        file.seek(0)
+        return unpack(path, file, MAX_BYTES) if packed else read_file(path)
 
 
 def _admit(path: Path, members: Iterable[tuple[str, int, bool]]) -> None:
