@@ -80,7 +80,7 @@ class CheckedSource(Source):
             raise InputError(f"data set '{self.name}': {method} gave a {_kind(data)}; must be a tamcl.data.DataSet")
         for fault in faults(data):
             raise InputError(f"data set '{self.name}': {fault}")
-        arrays = {array: getattr(data, array) for _, *both in _PARTS for array in both}
+        arrays: dict[str, Any] = {array: getattr(data, array) for _, *both in _PARTS for array in both}
         if all(array.flags.c_contiguous for array in arrays.values()):
             return data
         return replace(data, **{array: np.ascontiguousarray(values) for array, values in arrays.items()})
@@ -106,7 +106,7 @@ def faults(data: DataSet) -> Iterator[str]:
 
 def description_faults(data: DataSet) -> Iterator[str]:
     """Yield what is wrong with what is said about the images: it has to be plain values, as a result records it."""
-    if not isinstance(data.name, str):
+    if type(data.name) is not str:
         yield f"name is {data.name!r}; must be text"
     if type(data.classes) is not int or data.classes < 1:
         yield f"classes is {data.classes!r}; must be an int, at least 1"

@@ -156,7 +156,7 @@ def named_once(files: Iterable[tuple[Key, str]]) -> dict[Key, str]:
         if key in found:
             raise InputError(f"'{found[key]}' and '{name}' are the same image twice; remove one of them")
         found[key] = name
-    return dict(sorted(found.items()))  # type: ignore[type-var]
+    return dict(sorted(found.items()))
 
 
 def _open_folders(folders: Iterable[Path]) -> tuple[Iterable[str], Read]:

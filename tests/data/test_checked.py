@@ -85,14 +85,23 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "flat images": ({"test_x": GOOD.test_x.reshape(40, 64)}, "test_x has shape (40, 64); must be (n, channels, height"),
     "grey channels last": ({"train_x": X.transpose(0, 2, 3, 1)}, "train_x has shape (80, 8, 8, 1), the channels last"),
-    "colour channels last": ({"train_x": np.ones((80, 6, 9, 3), np.uint8)}, "train_x has shape (80, 6, 9, 3), the chan"),
+    "colour channels last": (
+        {"train_x": np.ones((80, 6, 9, 3), np.uint8)},
+        "train_x has shape (80, 6, 9, 3), the chan",
+    ),
     "tensors": ({"train_x": torch.from_numpy(X)}, "train_x is a torch.Tensor; must be a numpy.ndarray"),
     "a tensor of labels": ({"test_y": torch.from_numpy(GOOD.test_y)}, "test_y is a torch.Tensor; must be a numpy.nda"),
     "masked images": ({"train_x": np.ma.masked_less(X, 9)}, ".MaskedArray; must be a numpy.ndarray"),
     "two shapes": ({"test_x": GOOD.test_x[..., 1:]}, "training images have shape (1, 8, 8), test images (1, 8, 7)"),
-    "no test images": ({"test_x": GOOD.test_x[:0], "test_y": GOOD.test_y[:0]}, "test_x has shape (0, 1, 8, 8): there a"),
+    "no test images": (
+        {"test_x": GOOD.test_x[:0], "test_y": GOOD.test_y[:0]},
+        "test_x has shape (0, 1, 8, 8): there a",
+    ),
     "no training images": ({"train_x": X[:0], "train_y": Y[:0]}, "train_x has shape (0, 1, 8, 8): there are no images"),
-    "images of nothing": ({"train_x": X[..., :0], "test_x": GOOD.test_x[..., :0]}, "train_x has shape (80, 1, 8, 0): th"),
+    "images of nothing": (
+        {"train_x": X[..., :0], "test_x": GOOD.test_x[..., :0]},
+        "train_x has shape (80, 1, 8, 0): th",
+    ),
     "classes by NumPy": ({"classes": np.int64(4)}, "classes is "),
     "classes by a float": ({"classes": 4.0}, "classes is 4.0; must be an int, at least 1"),
     "no classes": ({"classes": 0}, "classes is 0; must be an int, at least 1"),
@@ -113,7 +122,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"test_x": GOOD.test_x[GOOD.test_y > 0], "test_y": GOOD.test_y[GOOD.test_y > 0], "official": (80, 30)},
         "there are no test images of class 0; each of the 4 classes must have some",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import pickle
 import struct
 import subprocess
 import sys
-import tarfile
-import time
-import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,34 +15,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.io import loadmat, savemat
 
-from tamcl.cli import main
-from tamcl.data import CIFAR10, MNIST, SVHN, data_root, tree
-from tamcl.data.images import decode_image
-from tamcl.data.mat import read_mat
-from tamcl.data.mnist import parse_idx
-from tamcl.errors import InputError
 from tests.data.layouts import (
     LAYOUTS,
     TINY,
-    idx,
     jpeg,
-    pack_zip,
-    png,
-    write_cifar10,
-    write_mnist,
-    write_notmnist,
-    write_svhn,
-    write_tiny,
 )
-from tests.helpers import refusal
 
 GIGABYTES = 2**32
 
 
 def header(*shape: int, kind: int = 8, dimensions: int | None = None) -> bytes:
-    return bytes([0, 0, kind, len(shape) if dimensions is None else dimensions]) + struct.pack(f">{len(shape)}i", *shape)
+    return bytes([0, 0, kind, len(shape) if dimensions is None else dimensions]) + struct.pack(
+        f">{len(shape)}i", *shape
+    )
 
 
 def packed_zeros(size: int, before: bytes = b"") -> bytes:
@@ -111,63 +93,136 @@ HOSTILE: dict[str, tuple[str, str, Callable[[], bytes], str]] = {
     "idx of no dimensions": ("mnist", IMAGES, lambda: header(), "its header says 0 dimensions, images have 3 and"),
     "idx of 255 dimensions": ("mnist", LABELS, lambda: header(*[0] * 255), "its header says 255 dimensions"),
     "idx of 2 dimensions": ("mnist", IMAGES, lambda: header(30, 784) + bytes(30 * 784), "header says 2 dimensions"),
-    "idx of negative sizes": ("mnist", IMAGES, lambda: header(-30, -28, 28) + bytes(23520), "its header says -30x-28x28"),
+    "idx of negative sizes": (
+        "mnist",
+        IMAGES,
+        lambda: header(-30, -28, 28) + bytes(23520),
+        "its header says -30x-28x28",
+    ),
     "idx cut in its header": ("mnist", IMAGES, lambda: header(30, 28), "is damaged"),
     "idx without images": ("mnist", IMAGES, lambda: header(0, 28, 28), "does not fit its labels"),
     "idx that declares much": ("mnist", IMAGES, lambda: header(2**31 - 1, 28, 28), "its header says 2147483647x28x28"),
     "idx of floats": ("mnist", IMAGES, lambda: header(30, 28, 28, kind=13) + bytes(94080), "begins with 00 00 0d 03"),
-    "idx packed": ("mnist", f"{IMAGES}.gz", lambda: packed_zeros(GIGABYTES, header(5478275, 28, 28)), "is refused: it h"),
-    "labels packed": ("mnist", f"{LABELS}.gz", lambda: packed_zeros(GIGABYTES, header(2**31 - 1)), "is refused: it hol"),
+    "idx packed": (
+        "mnist",
+        f"{IMAGES}.gz",
+        lambda: packed_zeros(GIGABYTES, header(5478275, 28, 28)),
+        "is refused: it h",
+    ),
+    "labels packed": (
+        "mnist",
+        f"{LABELS}.gz",
+        lambda: packed_zeros(GIGABYTES, header(2**31 - 1)),
+        "is refused: it hol",
+    ),
     "png of gigabytes": ("notmnist", LETTER, lambda: large_png(60_000, 60_000), ""),
     "png of megabytes": ("notmnist", LETTER, lambda: large_png(12_000, 12_000), ""),
-    "jpeg of gigabytes": ("tinyimagenet", THING, lambda: large_jpeg(65_000, 65_000), "n01_0.JPEG' is no readable image"),
+    "jpeg of gigabytes": (
+        "tinyimagenet",
+        THING,
+        lambda: large_jpeg(65_000, 65_000),
+        "n01_0.JPEG' is no readable image",
+    ),
     "jpeg of megabytes": ("tinyimagenet", THING, lambda: large_jpeg(12_000, 9_000), "it has 12000x9000 pixels"),
-    "a label of 100,000 digits": ("cifar10", BATCH, lambda: batch(labels=[10**100_000] * 6), "'labels' is no list of c"),
+    "a label of 100,000 digits": (
+        "cifar10",
+        BATCH,
+        lambda: batch(labels=[10**100_000] * 6),
+        "'labels' is no list of c",
+    ),
     "the same as text": (
-        "cifar10", BATCH, lambda: b"(dS'data'\nNsS'labels'\n(lI" + b"9" * 100_000 + b"\nas.", "is no pickle of arrays: ",
+        "cifar10",
+        BATCH,
+        lambda: b"(dS'data'\nNsS'labels'\n(lI" + b"9" * 100_000 + b"\nas.",
+        "is no pickle of arrays: ",
     ),
     "labels that hold themselves": ("cifar10", BATCH, lambda: batch(labels=laughs()), "holds the same list, tuple or"),
-    "images that hold themselves": ("cifar10", BATCH, lambda: batch(data=laughs()), "holds the same list, tuple or tabl"),
-    "a name that holds itself": (
-        "cifar10", BATCH, lambda: b"\x80\x02}" + pickle.dumps(laughs(kind=tuple), 2)[2:-1] + b"K\x01s.", "holds the same",
+    "images that hold themselves": (
+        "cifar10",
+        BATCH,
+        lambda: batch(data=laughs()),
+        "holds the same list, tuple or tabl",
     ),
-    "a list doubled on the stack": ("cifar10", BATCH, lambda: b"\x80\x02](" + b"20" * 9 + b"e.", "is no pickle of arra"),
-    "a place in the memo": ("cifar10", BATCH, lambda: b"\x80\x02]r\xff\xff\xff\x7f.", "notes something at place 21474836"),
+    "a name that holds itself": (
+        "cifar10",
+        BATCH,
+        lambda: b"\x80\x02}" + pickle.dumps(laughs(kind=tuple), 2)[2:-1] + b"K\x01s.",
+        "holds the same",
+    ),
+    "a list doubled on the stack": (
+        "cifar10",
+        BATCH,
+        lambda: b"\x80\x02](" + b"20" * 9 + b"e.",
+        "is no pickle of arra",
+    ),
+    "a place in the memo": (
+        "cifar10",
+        BATCH,
+        lambda: b"\x80\x02]r\xff\xff\xff\x7f.",
+        "notes something at place 21474836",
+    ),
     "labels of floats": ("cifar10", BATCH, lambda: batch(labels=[0.7] * 6), "'labels' is no list of classes"),
     "labels of truth": ("cifar10", BATCH, lambda: batch(labels=[True] * 6), "'labels' is no list of classes"),
     "labels of an array of floats": ("cifar10", BATCH, lambda: batch(labels=np.ones(6)), "an array of 'f8' in 1 dim"),
     "images of a list": ("cifar10", BATCH, lambda: batch(data=ROWS.tolist()), "'data' is no array"),
     "images of objects": ("cifar10", BATCH, lambda: batch(data=np.full((6, 3072), None)), "an array of 'O8' in 2 dim"),
     "an array of nothing": (
-        "cifar10", BATCH, lambda: batch(data=Made(np.ndarray, ((10**9, 3072), "u1"))), "is no pickle of arrays: ",
+        "cifar10",
+        BATCH,
+        lambda: batch(data=Made(np.ndarray, ((10**9, 3072), "u1"))),
+        "is no pickle of arrays: ",
     ),
     "an array that lies": (
-        "cifar10", BATCH,
+        "cifar10",
+        BATCH,
         lambda: batch().replace(pickle.dumps((6, 3072), 2)[2:-3], pickle.dumps((10**9, 3072), 2)[2:-3]),
         "cannot reshape array of size 18432 into shape (1000000000,3072)",
     ),
     "mat packed": (
-        "svhn", HOUSES,
-        lambda: MAT + (lambda z: struct.pack("<II", 15, len(z)) + z)(
-            deflated_zeros(GIGABYTES, mat("X", b"", (32, 32, 3, 2**20), promised=2**31))),
+        "svhn",
+        HOUSES,
+        lambda: (
+            MAT
+            + (lambda z: struct.pack("<II", 15, len(z)) + z)(
+                deflated_zeros(GIGABYTES, mat("X", b"", (32, 32, 3, 2**20), promised=2**31))
+            )
+        ),
         "it holds more than 268435456 bytes",
     ),
     "mat that declares much": (
-        "svhn", HOUSES, lambda: MAT + mat("X", bytes(8), (32, 32, 3, 10**6), promised=2**32 - 1), "it is cut short: ",
+        "svhn",
+        HOUSES,
+        lambda: MAT + mat("X", bytes(8), (32, 32, 3, 10**6), promised=2**32 - 1),
+        "it is cut short: ",
     ),
     "mat whose shape lies": ("svhn", HOUSES, lambda: MAT + mat("X", bytes(8), (32, 32, 3, 10**6)), "cannot reshape"),
-    "mat of negative sizes": ("svhn", HOUSES, lambda: MAT + mat("X", bytes(8), (-4, -2)), "an array has shape [-4, -2]"),
+    "mat of negative sizes": (
+        "svhn",
+        HOUSES,
+        lambda: MAT + mat("X", bytes(8), (-4, -2)),
+        "an array has shape [-4, -2]",
+    ),
     "mat packed twice": (
-        "svhn", HOUSES,
+        "svhn",
+        HOUSES,
         lambda: MAT + (lambda z: struct.pack("<II", 15, len(z)) + z)(zlib.compress(struct.pack("<II", 15, 0))),
         "it holds more than",
     ),
-    "mat of many variables": ("svhn", HOUSES, lambda: MAT + b"".join(
-        mat(f"x{i}", b"", (0, 0)) for i in range(500)), "or 100 variables"),
+    "mat of many variables": (
+        "svhn",
+        HOUSES,
+        lambda: MAT + b"".join(mat(f"x{i}", b"", (0, 0)) for i in range(500)),
+        "or 100 variables",
+    ),
     "mat of nothing": ("svhn", HOUSES, lambda: MAT + bytes(2**20), "it holds something of kind 0, where a variable is"),
     "mat without labels": ("svhn", HOUSES, lambda: MAT + mat("X", bytes(3072), (32, 32, 3, 1)), "KeyError('y')"),
-    "mat of another version": ("svhn", HOUSES, lambda: b"\x89HDF\r\n\x1a\n".ljust(600), "it does not begin as a MATLAB"),
-}  # fmt: skip
+    "mat of another version": (
+        "svhn",
+        HOUSES,
+        lambda: b"\x89HDF\r\n\x1a\n".ljust(600),
+        "it does not begin as a MATLAB",
+    ),
+}
 """A data set, the file of it that is replaced, by what, and what is said; nothing is said of an image left out."""
 
 
