@@ -80,10 +80,11 @@ class CheckedSource(Source):
             raise InputError(f"data set '{self.name}': {method} gave a {_kind(data)}; must be a tamcl.data.DataSet")
         for fault in faults(data):
             raise InputError(f"data set '{self.name}': {fault}")
-        arrays: dict[str, Any] = {array: getattr(data, array) for _, *both in _PARTS for array in both}
-        if all(array.flags.c_contiguous for array in arrays.values()):
+        arrays = data.train_x, data.train_y, data.test_x, data.test_y
+        if all(array.flags.c_contiguous for array in arrays):
             return data
-        return replace(data, **{array: np.ascontiguousarray(values) for array, values in arrays.items()})
+        train_x, train_y, test_x, test_y = map(np.ascontiguousarray, arrays)
+        return replace(data, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y)
 
     def _ask(self, what: str, function: Callable[..., Any], *arguments: object, **options: object) -> Any:
         try:
