@@ -32,6 +32,7 @@ from tamcl.registry import lookup, source_file
 from tamcl.results import OF_CELLS, empty, write_table
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Segment, fingerprint
+from tamcl.streams.checked import check_segments
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,7 @@ def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
     if stream.target == "class" and data.classes < 2:
         raise InputError(f"stream.dataset = '{stream.dataset}': has 1 class, a stream of classes needs at least 2")
     segments = stream.segments(data.train_y, data.test_y, data.classes, seed)
-    for part, sizes in (
-        ("training", [len(segment.train_index) for segment in segments]),
-        ("test", [len(segment.test_index) for segment in segments]),
-    ):
-        if 0 in sizes:
-            raise InputError(
-                f"stream.dataset = '{stream.dataset}': experience {sizes.index(0)} has no {part} images (seed {seed})"
-            )
+    check_segments(stream, segments, data)
     samples = scenario.evaluation.samples
     if samples is None:
         return segments
