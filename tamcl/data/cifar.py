@@ -131,9 +131,8 @@ def unpickle(where: str, content: bytes) -> Any:
 class _CIFAR(FileSource, ABC):
     """Colour 32x32 images in pickles of rows, the channels one after the other."""
 
-    labels: ClassVar[str]
-
     decoder = 2
+    labels: ClassVar[str]
 
     def decode(self, paths: tuple[Path, ...]) -> DataSet:
         """Read images and labels; the last file is the test set."""

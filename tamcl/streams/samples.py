@@ -108,9 +108,9 @@ def members(labels: Indices, group: Indices, samples: int | None, rng: np.random
     if samples is None:
         return found
     if samples > len(found):
-        raise InputError(
-            f"stream.samples = {samples}: {some_classes(group.tolist())} have {len(found)} training images"
-        )
+        of = some_classes(np.sort(group).tolist())
+        have = "has" if len(group) == 1 else "have"
+        raise InputError(f"stream.samples = {samples}: {of} {have} {len(found)} training images")
     return np.sort(rng.permutation(found)[:samples])
 
 
