@@ -27,12 +27,16 @@ def list_data(data_dir: DataDir = None) -> int:
 
     root = data_root(data_dir)
     print(f"looked for in {root}")
+    states = set()
     for name, path in DATASETS.items():
         source: Source = lookup(DATASETS, name)()
         state, why = _state(source, root)
+        states.add(state)
         counts = " + ".join(map(str, source.official))
         size = f"{source.size / 1e6:.0f} MB" if source.size else "-"
         print(f"{name:20}  {state:7}  {counts:>17}  {size:>6}  {signature(path).summary}{why and f' ({why})'}")
+    if states & {"subset", "differs"}:
+        print("subset, differs: not the published images; --allow-subset lets a command take them as they are")
     return 0
 
 
@@ -71,10 +75,10 @@ def verify(name: Name, data_dir: DataDir = None, allow_subset: AllowSubset = Fal
 
 
 def _find(name: str, data_dir: Path | None) -> tuple[Source, Path]:
-    from tamcl.data import DATASETS, data_root
-    from tamcl.registry import lookup
+    from tamcl.data import data_root
+    from tamcl.run import find_source
 
-    return lookup(DATASETS, name)(), data_root(data_dir)
+    return find_source(name), data_root(data_dir)
 
 
 def _state(source: Source, root: Path) -> tuple[str, str]:
@@ -83,12 +87,16 @@ def _state(source: Source, root: Path) -> tuple[str, str]:
 
     try:
         source.check(root)
-    except InputError as error:
+    except (InputError, OSError) as error:
         return "missing", str(error).partition(": ")[2].partition("; ")[0]
+    try:
+        counts = source.count(root)
+    except (InputError, OSError) as error:
+        return "damaged", str(error)
+    if counts != source.official:
+        return "subset" if sum(counts) < sum(source.official) else "differs", "here {} + {}".format(*counts)
     known = source.known(root) if isinstance(source, DecodedSource) else None
-    if known is None or not known.differences:
-        return "found", ""
-    return ("subset", "here {} + {}".format(*known.counts)) if known.counts != known.official else ("differs", "")
+    return ("differs", "") if known is not None and known.differences else ("found", "")
 
 
 def _say(name: str, data: DataSet, root: Path) -> int:

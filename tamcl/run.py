@@ -24,6 +24,7 @@ import pandas as pd
 from tamcl import __version__
 from tamcl.config import Scenario
 from tamcl.data import DATASETS, DataSet, Source, data_root
+from tamcl.data.checked import CheckedSource
 from tamcl.errors import InputError
 from tamcl.logs import Log, present
 from tamcl.optim import OPTIMIZERS
@@ -31,6 +32,7 @@ from tamcl.registry import lookup, source_file
 from tamcl.results import OF_CELLS, empty, write_table
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Segment, fingerprint
+from tamcl.streams.checked import check_segments
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,22 @@ def find_source(name: str) -> Source:
     cls = lookup(DATASETS, name)
     if not (isinstance(cls, type) and issubclass(cls, Source)):
         raise InputError(f"stream.dataset = '{name}': is no tamcl.data.Source")
-    return cls()
+    return cls() if name in DATASETS else CheckedSource(name, cls)
 
 
 def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
-    """Return the experiences of a run, with the test sets thinned as the scenario says."""
-    segments = scenario.stream.segments(data.train_y, data.test_y, data.classes, seed)
+    """Return the experiences of a run, with the test sets thinned as the scenario says.
+
+    Raises
+    ------
+    InputError
+        If the stream does not fit the data, or an experience has no training or no test images.
+    """
+    stream = scenario.stream
+    if stream.target == "class" and data.classes < 2:
+        raise InputError(f"stream.dataset = '{stream.dataset}': has 1 class, a stream of classes needs at least 2")
+    segments = stream.segments(data.train_y, data.test_y, data.classes, seed)
+    check_segments(stream, segments, data)
     samples = scenario.evaluation.samples
     if samples is None:
         return segments

@@ -12,6 +12,7 @@ import pandas as pd
 from tamcl import stats, tuning
 from tamcl.config import MOST_SEEDS, Scenario
 from tamcl.data import DataSet, data_root
+from tamcl.data.checked import CheckedSource
 from tamcl.errors import InputError
 from tamcl.folder import check_folder, claim, is_finished, write_study
 from tamcl.metrics import measure
@@ -152,8 +153,11 @@ def check_data(
 ) -> DataSet:
     """Load the data; raise an ``InputError`` if they are missing or damaged, or do not fit the stream for some seed."""
     name = scenario.stream.dataset
-    find_source(name).check(root)
+    source = find_source(name)
+    source.check(root)
     data = load_data(name, root, allow_subset)
+    if isinstance(source, CheckedSource):
+        source.load_again(root, allow_subset, data.checksum)
     for seed in [*report_seeds(scenario), *tuning_seeds(scenario)] if seeds is None else seeds:
         plan(scenario, data, seed)
     return data

@@ -21,8 +21,7 @@ ALLOWED = {
     "stats": {"tamcl.errors", "tamcl.seeding", "tamcl.results", "tamcl.metrics", "tamcl.stats"}
     | {"numpy", "pandas", "scipy"},
     "tuning": {"tamcl.metrics", "pandas"},
-    "data": {"tamcl.errors", "tamcl.registry", "tamcl.data"}
-    | {"numpy", "PIL", "platformdirs", "rich", "scipy", "sklearn"},
+    "data": {"tamcl.errors", "tamcl.registry", "tamcl.data"} | {"numpy", "PIL", "platformdirs", "rich", "sklearn"},
     "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
     | {"tamcl.avalanche", "numpy", "pydantic", "pydantic_core", "torch"},
     "strategies": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "tamcl.streams", "tamcl.strategies"}

@@ -10,7 +10,7 @@ import pytest
 
 from tamcl.cli import KINDS, main
 from tamcl.config import scenarios
-from tests.data.layouts import write_mnist
+from tests.data.layouts import write_mnist, write_tiny
 from tests.helpers import refusal
 from tests.synthetic_study import write_study
 
@@ -211,7 +211,10 @@ def data_line(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list
 
 def test_data_list_says_what_is_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data_line("emnist", root, capsys)[1:7] == ["missing", "112800", "+", "18800", "562", "MB"]
-    assert data_line("mnist", root, capsys)[1:7] == ["found", "60000", "+", "10000", "12", "MB"]
+    line = data_line("mnist", root, capsys)
+    assert line[1:7] == ["subset", "60000", "+", "10000", "12", "MB"]
+    assert line[-4:] == ["(here", "30", "+", "20)"]
+    assert data_line("digits", root, capsys)[1:5] == ["found", "1442", "+", "355"]
     assert (
         main(["data", "import", "mnist", "--from", str(root), "--data-dir", str(root / "more"), "--allow-subset"]) == 0
     )
@@ -219,6 +222,26 @@ def test_data_list_says_what_is_there(root: Path, capsys: pytest.CaptureFixture[
     line = data_line("mnist", root / "more", capsys)
     assert line[1] == "subset"
     assert line[-4:] == ["(here", "30", "+", "20)"]
+
+
+def test_data_list_says_what_allow_subset_is_for_and_what_is_damaged(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiny(root)
+    line = data_line("tinyimagenet", root, capsys)
+    assert line[1:5] == ["subset", "100000", "+", "10000"]
+    assert line[-4:] == ["(here", "33", "+", "6)"]
+    assert main(["data", "list", "--data-dir", str(root)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "subset, differs: not the published images; --allow-subset lets a command take them as they are"
+    )
+    (root / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"\0\0\x08")
+    assert data_line("mnist", root, capsys)[1] == "damaged"
+    (root / "file").write_text("")
+    line = data_line("mnist", root / "file", capsys)
+    assert (line[1], line[-4:]) == ("missing", [f"('{root / 'file'}'", "is", "a", "file)"])
+    assert main(["data", "list", "--data-dir", str(root / "none")]) == 0
+    assert "--allow-subset" not in capsys.readouterr().out
 
 
 def test_data_verify_takes_a_subset_only_when_asked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,6 +119,16 @@ class Source(ABC):
             If files are missing or damaged, or are not the published ones.
         """
 
+    def count(self, root: Path) -> tuple[int, int]:
+        """Return the numbers of training and test images below ``root``, without decoding them.
+
+        Raises
+        ------
+        InputError
+            If files are missing or damaged.
+        """
+        return self.official
+
     @abstractmethod
     def fetch(self, root: Path) -> None:
         """Download the files to ``root``."""

@@ -4,17 +4,51 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 from abc import ABC
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tamcl.data.base import DataSet, Labels, Pixels
 from tamcl.data.files import FileSource, Published, check_fit
 from tamcl.errors import InputError
 
 _SITE = ("https://www.cs.toronto.edu/~kriz/",)
+
+
+class _DType:
+    """Stands in for ``numpy.dtype``: notes what it is made of."""
+
+    def __init__(self, code: str, *flags: object) -> None:
+        self.code, self.order = code, "<"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+
+class _Array:
+    """Stands in for ``numpy.ndarray``: notes what it is made of, so that nothing is allocated before it was checked."""
+
+    shape: tuple[int, ...]
+    dtype: _DType
+    columns_first: bool
+    content: str | bytes | bytearray
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, self.shape, self.dtype, self.columns_first, self.content = state
+
+    def read(self) -> NDArray[Any]:
+        """Return the array, if it is one of whole numbers and as long as its shape says."""
+        content = self.content.encode("latin1") if isinstance(self.content, str) else self.content
+        if self.dtype.code not in {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"} or len(self.shape) > 4:
+            raise ValueError(f"an array of {self.dtype.code!r} in {len(self.shape)} dimensions")
+        dtype = np.dtype(self.dtype.code).newbyteorder(">" if self.dtype.order == ">" else "<")
+        flat = np.frombuffer(content, dtype)
+        return flat.reshape(self.shape, order="F" if self.columns_first else "C").copy()
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -24,16 +58,45 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]
-_FROM_BUFFER = np.empty(0).__reduce_ex__(5)[0]
-_ADMITTED = {
+def _from_buffer(content: bytes, dtype: _DType, shape: tuple[int, ...], order: str) -> _Array:
+    array = _Array()
+    array.__setstate__((1, shape, dtype, order == "F", content))
+    return array
+
+
+_ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("_codecs", "encode"): _encode,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy", "ndarray"): np.ndarray,
-    **{(f"numpy.{core}.multiarray", "_reconstruct"): _RECONSTRUCT for core in ("core", "_core")},
-    **{(f"numpy.{core}.numeric", "_frombuffer"): _FROM_BUFFER for core in ("core", "_core")},
+    ("numpy", "dtype"): _DType,
+    ("numpy", "ndarray"): _Array,
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): lambda *made_of: _Array() for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _from_buffer for core in ("core", "_core")},
 }
 """All that an array needs; lists, tables, text and numbers need no name."""
+
+_CONTAINERS = {"LIST", "EMPTY_LIST", "DICT", "EMPTY_DICT", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"}
+_PUTS, _GETS = {"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"}, {"GET", "BINGET", "LONG_BINGET"}
+_REFUSED = {"DUP", "EMPTY_SET", "ADDITEMS", "FROZENSET"}
+
+
+def _admit(content: bytes) -> None:
+    """Refuse a pickle that is small and stands for something huge, before anything of it is made.
+
+    A list that holds another one twice, which holds another one twice, takes a few bytes a level and twice the time of
+    the level before to walk through or to hash; a number of a place in the memo is memory for all places below it.
+    """
+    held, places, last = set[int](), 0, ""
+    for operation, argument, _ in pickletools.genops(content):
+        name = operation.name
+        if name in _PUTS:
+            place = places if argument is None else int(argument)
+            if place > len(content):
+                raise pickle.UnpicklingError(f"notes something at place {place}")
+            places += 1
+            if last in _CONTAINERS:
+                held.add(place)
+        if name in _REFUSED or (name in _GETS and argument in held):
+            raise pickle.UnpicklingError("holds the same list, tuple or table twice")
+        last = name
 
 
 class ArrayUnpickler(pickle.Unpickler):
@@ -43,7 +106,8 @@ class ArrayUnpickler(pickle.Unpickler):
         """Return what a pickle names, if it is part of an array."""
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"asks for {module}.{name}, which no array needs")
-        return _ADMITTED[module, name]
+        stand_in = _ADMITTED[module, name]
+        return lambda *arguments: stand_in(*arguments)  # a pickle may set attributes of what it gets
 
 
 def unpickle(where: str, content: bytes) -> Any:
@@ -55,14 +119,19 @@ def unpickle(where: str, content: bytes) -> Any:
         If the pickle is damaged or asks for anything else.
     """
     try:
-        return ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        _admit(content)
+        found = ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+        if isinstance(found, dict):
+            return {key: value.read() if isinstance(value, _Array) else value for key, value in found.items()}
+        return found
     except Exception as error:  # a damaged pickle may raise anything
-        raise InputError(f"'{where}' is no pickle of arrays: {' '.join(str(error).split())}") from error
+        raise InputError(f"'{where}' is no pickle of arrays: {' '.join(str(error).split())[:300]}") from error
 
 
 class _CIFAR(FileSource, ABC):
     """Colour 32x32 images in pickles of rows, the channels one after the other."""
 
+    decoder = 2
     labels: ClassVar[str]
 
     def decode(self, paths: tuple[Path, ...]) -> DataSet:
@@ -71,11 +140,23 @@ class _CIFAR(FileSource, ABC):
         images, labels = zip(*train, strict=True)
         return self.dataset((np.concatenate(images), np.concatenate(labels)), test)
 
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the labels."""
+        *train, test = (len(self._pair(where, content)[1]) for where, content in self.contents(paths))
+        return sum(train), test
+
     def _pair(self, where: str, content: bytes) -> tuple[Pixels, Labels]:
         batch = unpickle(where, content)
         try:
-            images = np.asarray(batch["data"]).reshape(-1, 3, 32, 32)
-            labels = np.array(batch[self.labels], np.int64)
+            images, given = batch["data"], batch[self.labels]
+            if not isinstance(images, np.ndarray):
+                raise TypeError("'data' is no array")
+            images = images.reshape(-1, 3, 32, 32)
+            if not isinstance(given, np.ndarray) and not (
+                isinstance(given, list) and all(type(label) is int and abs(label) < 2**31 for label in given)
+            ):
+                raise TypeError(f"'{self.labels}' is no list of classes")
+            labels = np.asarray(given, np.int64)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"'{where}' is no batch of CIFAR: {error!r}") from error
         check_fit(where, images, labels, (3, 32, 32), self.classes)

@@ -32,6 +32,15 @@ class DecodedSource(Source):
     def read(self, root: Path) -> DataSet:
         """Decode the files below ``root``, whatever is kept, and say in what they are not the published ones."""
 
+    @abstractmethod
+    def tally(self, root: Path) -> tuple[int, int]:
+        """Count training and test images in the files below ``root``, from headers, labels and names alone."""
+
+    def count(self, root: Path) -> tuple[int, int]:
+        """Return the numbers of training and test images below ``root``, without decoding them."""
+        known = self.known(root)
+        return self.tally(root) if known is None else known.counts
+
     def check(self, root: Path) -> None:
         """Raise an ``InputError`` naming the first file that is not below ``root`` and how to get it."""
         self.find(root)

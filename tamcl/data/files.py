@@ -16,7 +16,7 @@ import numpy as np
 from tamcl.data.base import DataSet, Labels, Pixels
 from tamcl.data.decoded import DecodedSource
 from tamcl.data.download import Download, fetch, md5
-from tamcl.data.tree import open_tree, walk
+from tamcl.data.tree import open_tree, read_file, walk
 from tamcl.errors import InputError
 
 Form = tuple[tuple[str, ...], ...]
@@ -51,6 +51,14 @@ class FileSource(DecodedSource):
     def decode(self, paths: tuple[Path, ...]) -> DataSet:
         """Read the images from the files of one form."""
 
+    @abstractmethod
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the images in the files of one form."""
+
+    def tally(self, root: Path) -> tuple[int, int]:
+        """Count training and test images in the files below ``root``."""
+        return self.tally_files(self.find(root))
+
     def read(self, root: Path) -> DataSet:
         """Decode the files below ``root``, whatever is kept, and say in what they are not the published ones."""
         paths = self.find(root)
@@ -61,6 +69,8 @@ class FileSource(DecodedSource):
         """Return the files or folders to read."""
         if found := self._find_below(root):
             return found
+        if root.is_file():
+            raise InputError(f"data set '{self.name}': '{root}' is a file; name the folder of the data sets")
         folder = root / self.places[0]
         names = next(names for names in self.forms[0] if not _first(folder, names))
         missing = " or ".join([f"'{folder / names[0]}'", *(f"'{name}'" for name in names[1:])])
@@ -103,7 +113,7 @@ class FileSource(DecodedSource):
     def contents(self, paths: tuple[Path, ...]) -> Iterator[tuple[str, bytes]]:
         """Yield where each file of the first form is and what is in it, from files or from the archive of them."""
         if paths[0].name != self.archive:
-            yield from ((str(path), path.read_bytes()) for path in paths)
+            yield from ((str(path), read_file(path)) for path in paths)
             return
         with open_tree(*paths) as tree:
             for names in self.forms[0]:
@@ -113,7 +123,10 @@ class FileSource(DecodedSource):
                 yield f"{paths[0]}/{member}", tree.read(member)
 
     def dataset(self, train: tuple[Pixels, Labels], test: tuple[Pixels, Labels], skipped: int = 0) -> DataSet:
-        """Return the data set of decoded images and labels."""
+        """Return the data set of decoded images and labels, or raise an ``InputError`` if there are none."""
+        for part, (_, labels) in (("training", train), ("test", test)):
+            if not len(labels):
+                raise InputError(f"data set '{self.name}': its files have no {part} images")
         return DataSet(self.name, *train, *test, self.classes, self.official, skipped)
 
     def _find_below(self, root: Path) -> tuple[Path, ...]:

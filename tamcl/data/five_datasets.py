@@ -39,6 +39,7 @@ class FiveDatasets(DecodedSource):
     """
 
     name = "five_datasets"
+    decoder = 2
     classes = 50
     official = (sum(part.official[0] for part in PARTS), sum(part.official[1] for part in PARTS))
     size = sum(part.size for part in PARTS)
@@ -59,6 +60,11 @@ class FiveDatasets(DecodedSource):
         differences = tuple(f"{part.name}: {difference}" for part in parts for difference in part.differences)
         arrays = train_x, train_y, test_x, test_y
         return DataSet(self.name, *arrays, self.classes, self.official, skipped, differences)
+
+    def tally(self, root: Path) -> tuple[int, int]:
+        """Count the images of the five."""
+        train, test = zip(*(part().count(root) for part in PARTS), strict=True)
+        return sum(train), sum(test)
 
     def enlarge(self, images: Pixels) -> Pixels:
         """Return grey images of 28x28 pixels as 32x32."""

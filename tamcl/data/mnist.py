@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import zlib
 from abc import ABC
 from math import prod
@@ -13,10 +14,15 @@ import numpy as np
 
 from tamcl.data.base import DataSet, Labels, Pixels
 from tamcl.data.files import FileSource, Form, Published, check_fit
+from tamcl.data.tree import read_file, unpack
 from tamcl.errors import InputError
 
 _MNIST = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/")
 _FASHION = ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",)
+
+
+MAX_IDX_BYTES = 2**28
+"""What an idx file may hold unpacked: EMNIST's training images have 88 MB."""
 
 
 def idx_files(train: str = "train", test: str = "t10k") -> Form:
@@ -35,24 +41,42 @@ def read_idx(path: Path) -> Pixels:
     InputError
         If the file is no idx file of bytes, is cut short, or is too long.
     """
-    return parse_idx(str(path), path.read_bytes())
+    return parse_idx(str(path), read_file(path))
 
 
 def parse_idx(where: str, content: bytes) -> Pixels:
     """Read the content of an idx file; errors say where it was."""
-    try:
-        content = gzip.decompress(content) if where.endswith(".gz") else content
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"'{where}' is damaged: {error}") from error
-    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
-        raise InputError(f"'{where}' is no idx file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 08")
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start].ljust(start - 4), ">i4"))
+    if where.endswith(".gz"):
+        content = bytes(unpack(where, io.BytesIO(content), MAX_IDX_BYTES))
+    if len(content) > MAX_IDX_BYTES:
+        raise InputError(f"'{where}' is refused: it holds more than {MAX_IDX_BYTES} bytes")
+    shape = idx_shape(where, content)
+    start = 4 + 4 * len(shape)
     if len(content) != start + prod(shape):
         promised = "x".join(map(str, shape))
         raise InputError(f"'{where}' is damaged: {len(content) - start} bytes of data, its header says {promised}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # torch wants writable memory
+
+
+def idx_shape(where: str, content: bytes) -> tuple[int, ...]:
+    """Return the shape that the header of an idx file promises, from the file's first bytes."""
+    if len(content) < 4 or content[:3] != b"\x00\x00\x08":
+        raise InputError(f"'{where}' is no idx file: it begins with {content[:4].hex(' ') or 'nothing'}, not 00 00 08")
+    dimensions = content[3]
+    if dimensions not in {1, 3}:
+        raise InputError(f"'{where}' is damaged: its header says {dimensions} dimensions, images have 3 and labels 1")
+    shape = tuple(np.frombuffer(content[4 : 4 + 4 * dimensions].ljust(4 * dimensions), ">i4").tolist())
+    if min(shape) < 0:
+        raise InputError(f"'{where}' is damaged: its header says {'x'.join(map(str, shape))}")
+    return shape
+
+
+def _header(where: str, content: bytes) -> bytes:
+    try:
+        with gzip.open(io.BytesIO(content)) if where.endswith(".gz") else io.BytesIO(content) as file:
+            return file.read(16)
+    except (EOFError, OSError, zlib.error) as error:
+        raise InputError(f"'{where}' is damaged: {error}") from error
 
 
 class IdxSource(FileSource, ABC):
@@ -66,6 +90,11 @@ class IdxSource(FileSource, ABC):
             (name, parse_idx(name, content)) for name, content in self.contents(paths)
         )
         return self.dataset(self._pair(where, train_x, train_y), self._pair(where_test, test_x, test_y))
+
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the labels that headers promise."""
+        _, train, _, test = (idx_shape(where, _header(where, content)) for where, content in self.contents(paths))
+        return train[0], test[0]
 
     def _pair(self, where: str, images: Pixels, labels: Pixels) -> tuple[Pixels, Labels]:
         pair = images[:, None], labels.astype(np.int64)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from tamcl.data.base import DataSet
 from tamcl.data.files import Published
+from tamcl.data.images import decode_image
 from tamcl.data.mnist import IdxSource, idx_files
-from tamcl.data.tree import open_tree
+from tamcl.data.tree import Tree, named_once, open_tree
 
-_LETTERS = "ABCDEFGHIJ"
+LETTERS = tuple("ABCDEFGHIJ")
 _SITES = ("http://yaroslavvb.com/upload/notMNIST/", "http://commondatastorage.googleapis.com/books1000/")
 
 
@@ -36,6 +35,7 @@ class NotMNIST(IdxSource):
     """
 
     name = "notmnist"
+    decoder = 2
     classes = 10
     official = (16_852, 1_872)
     places = ("notMNIST/raw", "notMNIST", "")
@@ -43,7 +43,7 @@ class NotMNIST(IdxSource):
         idx_files(),
         (("notMNIST_small.tar.gz", "notMNIST_small.tar"),),
         (("notMNIST_small/",),),
-        tuple((f"{letter}/",) for letter in _LETTERS),
+        tuple((f"{letter}/",) for letter in LETTERS),
     )
     size = 8_458_043
     published = (Published("notMNIST_small.tar.gz", None, _SITES),)
@@ -54,24 +54,28 @@ class NotMNIST(IdxSource):
             return super().decode(paths)
         images, labels, skipped = [], [], 0
         with open_tree(*paths) as tree:
-            parts = (PurePosixPath(name).parts for name in tree.names if name.lower().endswith(".png"))
-            for part in sorted((p for p in parts if len(p) > 1 and p[-2] in _LETTERS), key=lambda p: p[-2:]):
-                image = _read_png(tree.read("/".join(part)))
-                if image is None:
+            for letter, name in _letters(tree):
+                content = tree.read(name)
+                try:
+                    images.append(decode_image(content, "PNG", "L", (28, 28)))
+                    labels.append(LETTERS.index(letter))
+                except ValueError:
                     skipped += 1
-                else:
-                    images.append(image)
-                    labels.append(_LETTERS.index(part[-2]))
         order = np.random.default_rng(0).permutation(len(labels))
         x, y = np.array(images, np.uint8).reshape(-1, 1, 28, 28)[order], np.array(labels, np.int64)[order]
         tests = len(labels) // 10
         return self.dataset((x[tests:], y[tests:]), (x[:tests], y[:tests]), skipped)
 
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the files of images, by decoding these small ones: some are none."""
+        if len(paths) == len(idx_files()):
+            return super().tally_files(paths)
+        return self.decode(paths).counts
 
-def _read_png(content: bytes) -> np.ndarray | None:
-    """Return the grey levels, or None if it is no image of 28x28 pixels."""
-    try:
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
-            return np.asarray(image.convert("L")) if image.size == (28, 28) else None
-    except (OSError, SyntaxError, ValueError):
-        return None
+
+def _letters(tree: Tree) -> list[tuple[str, str]]:
+    """Return the letter and the file of each image, sorted by them; an ending in capitals makes no difference."""
+    paths = (PurePosixPath(name) for name in tree.names if name.lower().endswith(".png"))
+    files = (path for path in paths if path.parent.name in LETTERS)
+    found = named_once(((path.parent.name, f"{path.stem}.png"), str(path)) for path in files)
+    return [(letter, name) for (letter, _), name in found.items()]

@@ -8,6 +8,7 @@ import numpy as np
 
 from tamcl.data.base import DataSet, Labels, Pixels
 from tamcl.data.files import FileSource, Published, check_fit
+from tamcl.data.mat import read_mat
 from tamcl.errors import InputError
 
 _SITE = ("http://ufldl.stanford.edu/housenumbers/",)
@@ -26,6 +27,7 @@ class SVHN(FileSource):
     """
 
     name = "svhn"
+    decoder = 2
     classes = 10
     official = (73_257, 26_032)
     places = ("svhn", "SVHN", "")
@@ -41,15 +43,24 @@ class SVHN(FileSource):
         train, test = (self._pair(path) for path in paths)
         return self.dataset(train, test)
 
-    def _pair(self, path: Path) -> tuple[Pixels, Labels]:
-        from scipy.io import loadmat
+    def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
+        """Count the labels."""
+        train, test = (len(self._pair(path)[1]) for path in paths)
+        return train, test
 
+    def _pair(self, path: Path) -> tuple[Pixels, Labels]:
         try:
-            arrays = loadmat(path, variable_names=["X", "y"])
+            arrays = read_mat(path)
             images = np.ascontiguousarray(arrays["X"].transpose(3, 2, 0, 1))
-            labels = arrays["y"].astype(np.int64).reshape(-1)
+            given = arrays["y"].reshape(-1)
+        except InputError:
+            raise
         except Exception as error:  # a damaged file may raise anything
-            raise InputError(f"'{path}' is no file of SVHN: {' '.join(repr(error).split())}") from error
+            raise InputError(f"'{path}' is no file of SVHN: {' '.join(repr(error).split())[:300]}") from error
+        with np.errstate(invalid="ignore"):
+            labels = given.astype(np.int64)
+        if (labels != given).any():
+            raise InputError(f"'{path}' does not fit its labels: some are no whole numbers")
         labels[labels == 10] = 0
         check_fit(str(path), images, labels, (3, 32, 32), self.classes)
         return images, labels

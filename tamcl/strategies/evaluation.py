@@ -25,14 +25,15 @@ class Evaluation(NamedTuple):
     loss: float
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def evaluate(
     model: Classifier, stream: ExperienceStream, device: torch.device, only: Iterable[int] | None = None
 ) -> list[Evaluation]:
     """Test a model on the experiences of a stream.
 
     Test images that several experiences share go through the body once. Nothing is drawn at random and the model is
-    left in the mode it was in, so that training goes on as if there had been no evaluation.
+    left in the mode it was in, so that training goes on as if there had been no evaluation. A network may keep a tensor
+    from its first forward pass: it is an ordinary one, as an inference tensor would not be.
 
     Parameters
     ----------
@@ -41,15 +42,25 @@ def evaluate(
     device : torch.device
     only : iterable of int, optional
         Positions of the experiences to test; all of them if absent.
+
+    Raises
+    ------
+    ValueError
+        If an experience has no test images: a mean over none would read as divergence.
     """
-    training = model.training
-    model.eval()
     sharing: dict[object, list[Experience]] = {}
     for position in range(len(stream)) if only is None else only:
         experience = stream[position]
+        if not len(experience.index):
+            raise ValueError(f"experience {position} has no test images")
         sharing.setdefault(experience.images, []).append(experience)
-    results = [result for experiences in sharing.values() for result in _evaluate(model, experiences, device)]
-    model.train(training)
+    modes = [(module, module.training) for module in model.modules()]  # a part of a model may stay in test mode
+    model.eval()
+    try:
+        results = [result for experiences in sharing.values() for result in _evaluate(model, experiences, device)]
+    finally:
+        for module, training in modes:
+            module.training = training
     return sorted(results)
 
 

@@ -11,7 +11,7 @@ from pydantic import model_validator
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Indices, Segment, Stream
 from tamcl.streams.fields import Fraction, Order, unfit
-from tamcl.streams.samples import deal, groups, members
+from tamcl.streams.samples import deal, groups, members_of_each
 
 
 class Blurred(Stream):
@@ -67,9 +67,9 @@ class Blurred(Stream):
     def segments(self, train_y: Indices, test_y: Indices, classes: int, seed: int) -> list[Segment]:
         """Return the experiences in order."""
         rng = np.random.default_rng(derive_seed(seed, "stream"))
-        tasks = [np.sort(group) for group in groups(self.class_order, classes, self.experiences, rng)]
-        train = [members(train_y, group, self.samples, rng) for group in tasks]
-        test = [members(test_y, group, None, rng) for group in tasks]
+        tasks = groups(self.class_order, classes, self.experiences, rng)
+        train = members_of_each(tasks, train_y, self.samples, "training", rng)
+        test = members_of_each(tasks, test_y, None, "test", rng)
         if not self.shifts:
             train, test = deal(train, train_y, rng), deal(test, test_y, rng)
         shown = [rng.permutation(rows) for rows in train]

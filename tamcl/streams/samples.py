@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from tamcl.data.checked import some_classes
 from tamcl.errors import InputError
 from tamcl.streams.base import Indices
 from tamcl.streams.fields import Order
@@ -65,6 +66,36 @@ def arrange(order: Order, length: int, setting: str, what: str, rng: np.random.G
     return np.array(order, dtype=np.int64)
 
 
+def members_of_each(
+    tasks: Sequence[Indices], labels: Indices, samples: int | None, part: str, rng: np.random.Generator
+) -> list[Indices]:
+    """Return the ``members`` of each task.
+
+    Parameters
+    ----------
+    part : {"training", "test"}
+        What the labels belong to, for the error message.
+
+    Raises
+    ------
+    InputError
+        If a task has no images: nothing could be learnt in it, or measured of it.
+    """
+    found = [members(labels, np.sort(group), samples, rng) for group in tasks]
+    lacking = [
+        f"{some_classes(np.sort(group).tolist())} (experience {task})"
+        for task, (group, rows) in enumerate(zip(tasks, found, strict=True))
+        if not len(rows)
+    ]
+    if lacking:
+        few = lacking if len(lacking) <= 10 else [*lacking[:10], f"of {len(lacking) - 10} experiences more"]
+        raise InputError(
+            f"stream.experiences = {len(tasks)}: there are no {part} images of {', '.join(few)}; each experience needs "
+            "some"
+        )
+    return found
+
+
 def members(labels: Indices, group: Indices, samples: int | None, rng: np.random.Generator) -> Indices:
     """Return where the classes of a group are, or ``samples`` of these places at random.
 
@@ -77,7 +108,9 @@ def members(labels: Indices, group: Indices, samples: int | None, rng: np.random
     if samples is None:
         return found
     if samples > len(found):
-        raise InputError(f"stream.samples = {samples}: classes {group} have {len(found)} training images")
+        of = some_classes(np.sort(group).tolist())
+        have = "has" if len(group) == 1 else "have"
+        raise InputError(f"stream.samples = {samples}: {of} {have} {len(found)} training images")
     return np.sort(rng.permutation(found)[:samples])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Indices, Segment, Stream
 from tamcl.streams.fields import Order
-from tamcl.streams.samples import arrange, deal, groups, members
+from tamcl.streams.samples import arrange, deal, groups, members_of_each
 
 
 class TaskShift(Stream):
@@ -71,8 +71,8 @@ class TaskShift(Stream):
         formed = groups(self.class_order, classes, self.experiences, rng)
         ordering = np.random.default_rng(derive_seed(seed, "stream", 1))
         tasks = [formed[task] for task in arrange(self.task_order, self.experiences, "task_order", "tasks", ordering)]
-        train = [members(train_y, np.sort(group), self.samples, rng) for group in tasks]
-        test = [members(test_y, np.sort(group), None, rng) for group in tasks]
+        train = members_of_each(tasks, train_y, self.samples, "training", rng)
+        test = members_of_each(tasks, test_y, None, "test", rng)
         if not self.shifts:
             dealing = np.random.default_rng(derive_seed(seed, "stream", 2))
             train, test = deal(train, train_y, dealing), deal(test, test_y, dealing)

@@ -9,26 +9,19 @@ from dataclasses import replace
 import numpy as np
 
 from tamcl.data import DataSet
+from tamcl.data.checked import count_faults, description_faults, image_faults, label_faults
 
 Check = Callable[[DataSet], None]
 
 
 def check_images(data: DataSet) -> None:
     """Images are bytes, (n, channels, height, width), of one shape in training and test; there are some."""
-    for images in (data.train_x, data.test_x):
-        assert images.dtype == np.uint8, f"images are {images.dtype}, not uint8"
-        assert images.ndim == 4, f"images have {images.ndim} dimensions, not 4"
-        assert len(images) > 0, "there are no images"
-    assert data.train_x.shape[1:] == data.test_x.shape[1:], "training and test images have different shapes"
+    _assert_none(image_faults(data))
 
 
 def check_labels(data: DataSet) -> None:
     """There is a label for each image, an int64 in 0 to ``classes - 1``."""
-    for images, labels in ((data.train_x, data.train_y), (data.test_x, data.test_y)):
-        assert labels.dtype == np.int64, f"labels are {labels.dtype}, not int64"
-        assert labels.shape == images.shape[:1], f"{labels.shape} labels for {images.shape[:1]} images"
-        assert labels.min() >= 0, f"a label is {labels.min()}"
-        assert labels.max() < data.classes, f"a label is {labels.max()}, there are {data.classes} classes"
+    _assert_none(label_faults(data))
 
 
 def check_memory(data: DataSet) -> None:
@@ -63,11 +56,17 @@ def check_checksum(data: DataSet) -> None:
 
 def check_description(data: DataSet) -> None:
     """What a result records is plain JSON and has counts, checksum and every difference from what was published."""
+    _assert_none(description_faults(data))
+    _assert_none(count_faults(data))
     described = json.loads(json.dumps(data.describe()))
     assert (described["train"], described["test"]) == (len(data.train_x), len(data.test_x))
     assert described["checksum"] == data.checksum
     assert described["official"] == list(data.official)
-    assert data.differences or data.counts == data.official, "fewer images than published, but no difference is named"
+
+
+def _assert_none(faults: Iterator[str]) -> None:
+    fault = next(faults, None)
+    assert fault is None, fault
 
 
 def yield_checks() -> Iterator[Check]:

@@ -309,3 +309,136 @@ def test_five_datasets_stand_in_tags_order_ten_classes_each(tmp_path: Path) -> N
     assert [difference.partition(":")[0] for difference in data.differences] == list(FIVE)
     grey = data.train_x[data.train_y // 10 == 1]
     assert (grey == grey[:, :1]).all()
+
+
+def litter(folder: Path) -> None:
+    """What file systems and programs leave: hidden files and folders beside the data."""
+    for name in ("._n01_0.JPEG", "._a.png", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (folder / name).write_bytes(b"\x00\x05\x16\x07")
+    for name in (".ipynb_checkpoints", "__MACOSX", ".AppleDouble"):
+        (folder / name).mkdir()
+        (folder / name / "n01_0.JPEG").write_bytes(b"\x00\x05\x16\x07")
+        (folder / name / "a.png").write_bytes(png(np.zeros((28, 28), np.uint8)))
+
+
+def renamed(top: Path, old: str, new: str) -> None:
+    for path in list(top.rglob(f"*{old}")):
+        path.rename(path.with_name(path.name.removesuffix(old) + new))
+
+
+def val_by_class(top: Path, below: str = "images", keep_list: bool = True) -> None:
+    """Move validation images to a folder for each class, as a common script does."""
+    for line in (top / "val" / "val_annotations.txt").read_text().splitlines():
+        name, kind = line.split("\t")[:2]
+        folder = top / "val" / kind / below
+        folder.mkdir(parents=True, exist_ok=True)
+        (top / "val" / "images" / name).rename(folder / name)
+    (top / "val" / "images").rmdir()
+    if not keep_list:
+        (top / "val" / "val_annotations.txt").unlink()
+
+
+def with_mark(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+
+
+SAME_TINY: dict[str, Callable[[Path], object]] = {
+    "litter in every folder": lambda top: [litter(path) for path in [top, *top.rglob("*")] if path.is_dir()],
+    ".jpeg": lambda top: renamed(top, ".JPEG", ".jpeg"),
+    ".jpg": lambda top: renamed(top / "val", ".JPEG", ".jpg"),
+    ".JPG": lambda top: renamed(top / "train", ".JPEG", ".JPG"),
+    "validation images by class": val_by_class,
+    "the same without the list": lambda top: val_by_class(top, keep_list=False),
+    "no folder of images within": lambda top: val_by_class(top, below="", keep_list=False),
+    "by class, .jpeg": lambda top: (val_by_class(top), renamed(top, ".JPEG", ".jpeg")),
+    "lists of another system": lambda top: [with_mark(top / name) for name in ("wnids.txt", "val/val_annotations.txt")],
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+@pytest.mark.parametrize("case", SAME_TINY)
+def test_the_same_images_are_the_same_tinyimagenet(case: str, packed: bool, tmp_path: Path) -> None:
+    source = lookup(DATASETS, "tinyimagenet")()
+    LAYOUTS["tinyimagenet"](tmp_path)
+    before = source.read(tmp_path)
+    SAME_TINY[case](tmp_path / TINY)
+    if packed:
+        pack_zip(tmp_path / f"{TINY}.zip", tmp_path / TINY, TINY)
+        shutil.rmtree(tmp_path / TINY)
+    after = source.read(tmp_path)
+    assert after.checksum == before.checksum
+    assert after.counts == before.counts == source.tally(tmp_path)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "tar"])
+def test_the_same_images_are_the_same_notmnist(packed: bool, tmp_path: Path) -> None:
+    source = lookup(DATASETS, "notmnist")()
+    write_notmnist(tmp_path)
+    before, small = source.read(tmp_path), tmp_path / "notMNIST" / "notMNIST_small"
+    for folder in list(small.iterdir()):
+        litter(folder)
+    renamed(small / "C", ".png", ".PNG")
+    (small / "AB").mkdir()
+    (small / "AB" / "z.png").write_bytes(png(np.zeros((28, 28), np.uint8)))
+    if packed:
+        pack_tar(tmp_path / "notMNIST_small.tar.gz", small, "./notMNIST_small")
+        shutil.rmtree(tmp_path / "notMNIST")
+    after = source.read(tmp_path)
+    assert (after.checksum, after.skipped) == (before.checksum, before.skipped)
+    assert source.tally(tmp_path) == before.counts
+
+
+def test_litter_neither_changes_what_is_kept_nor_is_imported(tmp_path: Path) -> None:
+    source = lookup(DATASETS, "tinyimagenet")()
+    LAYOUTS["tinyimagenet"](tmp_path / "from")
+    place = source.place(tmp_path / "from")
+    litter(tmp_path / "from" / TINY / "val")
+    assert source.place(tmp_path / "from").name.partition("-")[0] == "tinyimagenet"
+    source.import_from(tmp_path / "from", tmp_path / "root", allow_subset=True)
+    left = {path.name for path in (tmp_path / "root").rglob("*")}
+    assert not left & {"._a.png", ".DS_Store", "__MACOSX", ".ipynb_checkpoints"}
+    for name in ("Thumbs.db", "desktop.ini"):
+        (tmp_path / "from" / TINY / "val" / name).unlink()
+    assert source.place(tmp_path / "from") == place
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (
+            lambda top: shutil.copy(top / "val/images/val_0.JPEG", top / "val/images/val_0.jpg"),
+            "/val_0.JPEG' and 'tiny-imagenet-200/val/images/val_0.jpg' are the same image twice; remove one of them",
+        ),
+        (
+            lambda top: shutil.copytree(top / "val/images", top / "val/n01/images"),
+            "val/n01/images/val_0.JPEG' are the same image twice; remove one of them",
+        ),
+        (
+            lambda top: (
+                val_by_class(top), (top / "val/n10").rename(top / "n"), (top / "val/n01").rename(top / "val/n10"),
+            ),
+            "/val_12.JPEG' is in a folder of 'n10', but 'tiny-imagenet-200/val/val_annotations.txt' says 'n01'",
+        ),
+        (lambda top: (top / "val/val_annotations.txt").unlink(), "has no file 'tiny-imagenet-200/val/val_annotations."),
+        (lambda top: (top / "wnids.txt").write_bytes(b"\xff\xfen\x000\x00"), "wnids.txt' is no text: "),
+        (lambda top: shutil.rmtree(top / "train"), "data set 'tinyimagenet': its files have no training images"),
+        (lambda top: shutil.rmtree(top / "val/images"), "data set 'tinyimagenet': its files have no test images"),
+        (lambda top: Image.new("RGB", (1, 1)).save(top / "train/n01/images/n01_0.JPEG"), "it has 1x1 pixels"),
+        (lambda top: Image.new("RGB", (64, 1)).save(top / "val/images/val_0.JPEG"), "it has 64x1 pixels"),
+    ],
+)  # fmt: skip
+def test_what_would_count_twice_or_wrongly_is_named(
+    damage: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
+    LAYOUTS["tinyimagenet"](tmp_path)
+    damage(tmp_path / TINY)
+    with pytest.raises(InputError) as caught:
+        lookup(DATASETS, "tinyimagenet")().load(tmp_path, allow_subset=True)
+    assert message in str(caught.value)
+
+
+def test_an_image_of_16_bits_is_not_cut_off_to_8(tmp_path: Path) -> None:
+    write_notmnist(tmp_path)
+    deep = Image.fromarray(np.full((28, 28), 40_000, np.uint16))
+    deep.save(tmp_path / "notMNIST" / "notMNIST_small" / "A" / "a.png")
+    assert lookup(DATASETS, "notmnist")().load(tmp_path, allow_subset=True).skipped == 3

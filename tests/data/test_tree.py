@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -120,3 +121,118 @@ def test_truncated_archives_are_named(suffix: str, folder: Path, tmp_path: Path)
         path.write_bytes(path.read_bytes()[:length])
         with pytest.raises(InputError, match=rf"x\.{suffix}' (is damaged|has no file)"), open_tree(path) as found:
             found.read("top/c/d/e.txt")
+
+
+def test_what_systems_leave_beside_the_data_is_not_seen(folder: Path, tmp_path: Path) -> None:
+    (folder / "b" / "._one.txt").write_text("litter")
+    (folder / ".DS_Store").write_text("litter")
+    for name in ("__MACOSX", ".git"):
+        (folder / name).mkdir()
+        (folder / name / "one.txt").write_text("litter")
+    for path in (folder, pack_zip(tmp_path / "x.zip", folder, "top"), pack_tar(tmp_path / "x.tar", folder, "top")):
+        with open_tree(path) as found:
+            assert found.names == ["top/a.txt", "top/b/one.txt", "top/b/two.txt", "top/c/d/e.txt"]
+
+
+@pytest.mark.parametrize("prefix", [".", "./", ".\\", "./."])
+def test_members_may_be_written_in_other_ways(prefix: str, folder: Path, tmp_path: Path) -> None:
+    tar = pack_tar(tmp_path / "x.tar", folder, f"{prefix}/top")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(f"{prefix}\\top\\b\\one.txt", "b/one.txt")
+    for path in (tar, tmp_path / "x.zip"):
+        with open_tree(path) as found:
+            assert "top/b/one.txt" in found.names
+            assert found.read("top/b/one.txt") == b"b/one.txt"
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")  # that is what is tried
+def test_of_two_members_of_a_name_the_last_counts_once(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for content in ("first", "last"):
+            archive.writestr("top/a.txt", content)
+    tar = write_tar(tmp_path / "x.tar.gz", (member("top/a.txt"), b"first"), (member("./top/a.txt"), b"last"))
+    for path in (tmp_path / "x.zip", tar):
+        with open_tree(path) as found:
+            assert found.names == ["top/a.txt"]
+            assert found.read("top/a.txt") == b"last"
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["zip", "zip64"])
+def test_a_zip_of_too_many_members_is_refused_before_they_are_listed(
+    large: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count, path = 1000, tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(count):
+            archive.writestr(str(number), "")
+    if large:  # with the record that more than 65,535 members would have
+        content = path.read_bytes()
+        end = content.rindex(b"PK\5\6")
+        size, start = struct.unpack("<2L", content[end + 12 : end + 20])
+        record = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, start)
+        where = struct.pack("<4sLQL", b"PK\6\7", 0, end, 1)
+        none = b"\xff" * 4
+        path.write_bytes(content[:end] + record + where + content[end : end + 12] + none + content[end + 16 :])
+    monkeypatch.setattr(tree, "MAX_FILES", count)
+    with open_tree(tmp_path / "x.zip") as found:
+        assert len(found.names) == count
+    monkeypatch.setattr(zipfile, "ZipFile", lambda path: pytest.fail("listed"))
+    monkeypatch.setattr(tree, "MAX_FILES", count - 1)
+    with pytest.raises(InputError, match=f"more than {count - 1} files"), open_tree(tmp_path / "x.zip"):
+        pass
+    monkeypatch.setattr(tree, "_MAX_DIRECTORY", 46 * count)
+    with pytest.raises(InputError, match=f"more than {count - 1} files"), open_tree(tmp_path / "x.zip"):
+        pass
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
+def test_a_member_damaged_in_any_packing_is_named(method: int, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", method) as archive:
+        archive.writestr("top/a.txt", bytes(range(256)) * 40)
+    whole = (tmp_path / "x.zip").read_bytes()
+    at = whole.index(b"top/a.txt") + 20
+    (tmp_path / "x.zip").write_bytes(whole[:at] + bytes(255 - byte for byte in whole[at : at + 40]) + whole[at + 40 :])
+    with open_tree(tmp_path / "x.zip") as found, pytest.raises(InputError, match="is damaged at 'top/a.txt': "):
+        found.read("top/a.txt")
+
+
+def test_a_sparse_member_counts_as_what_it_unpacks_to(tmp_path: Path) -> None:
+    """A file of GNU's that says it is 8 GB of holes."""
+    info = member("hole")
+    info.type, info.pax_headers = tarfile.REGTYPE, {"GNU.sparse.map": "0,0", "GNU.sparse.size": str(2**33)}
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(info)
+    with pytest.raises(InputError, match="is refused: it holds more than"), open_tree(tmp_path / "x.tar"):
+        pass
+
+
+@pytest.mark.parametrize("target", ["itself", "nothing", "one/../itself"])
+def test_a_link_that_leads_to_no_file_is_named(target: str, folder: Path) -> None:
+    (folder / "b" / "itself").symlink_to(target)
+    with pytest.raises(InputError, match="itself' is a link that leads to no file$"):
+        list(tree.walk(folder))
+
+
+def test_a_link_to_a_folder_around_it_is_not_followed(folder: Path) -> None:
+    (folder / "b" / "around").symlink_to(folder)
+    with open_tree(folder) as found:
+        assert found.names == ["top/a.txt", "top/b/one.txt", "top/b/two.txt", "top/c/d/e.txt"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(tree.os, "scandir", refuse)
+    with pytest.raises(InputError, match=f"^'{folder}' cannot be read: Permission denied$"):
+        list(tree.walk(folder))
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_tree(folder) as found:
+        (folder / "a.txt").unlink()
+        with pytest.raises(InputError, match=r"a\.txt' cannot be read: No such file or directory$"):
+            found.read("top/a.txt")
+        monkeypatch.setattr(tree, "MAX_BYTES", 8)
+        with pytest.raises(InputError, match=r"one\.txt' is refused: it has 9 bytes, more than 8$"):
+            found.read("top/b/one.txt")

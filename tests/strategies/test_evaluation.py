@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from tamcl.models.classifier import Classifier, build_classifier
 from tamcl.strategies.evaluation import evaluate
@@ -71,3 +72,52 @@ def test_numbers_have_a_squared_error_and_no_accuracy() -> None:
         outputs = network(tests[0].batch(torch.arange(len(targets))), 0)[:, 0].numpy()
     assert np.isnan(result.accuracy)
     assert result.loss == pytest.approx(((outputs - targets) ** 2).mean(), rel=1e-5)
+
+
+class Remembering(nn.Module):
+    """Keeps a table, and a buffer that it makes, from its first forward pass; a part of it stays in test mode."""
+
+    features = 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(16, 8), nn.BatchNorm1d(8).eval()
+        self.table: torch.Tensor | None = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = self.norm(self.linear(x.flatten(1)))
+        if self.table is None:
+            self.table = torch.arange(8.0).cos()
+            self.register_buffer("scale", torch.full((8,), 2.0))
+        return torch.relu(hidden * self.table * self.scale)
+
+
+def test_what_a_network_keeps_from_a_test_can_be_trained_with() -> None:
+    segments = STREAMS["flips"][0].segments(DATA.train_y, DATA.test_y, DATA.classes, seed=0)
+    body = Remembering()
+    network = Classifier(body, nn.Linear(8, 10))
+    network.head.forward = lambda x, task: nn.Linear.forward(network.head, x)  # type: ignore[method-assign]
+    benchmark = build_benchmark(DATA, segments)
+    evaluate(network, benchmark.test_stream, CPU)
+    assert body.table is not None
+    assert not body.table.is_inference()
+    network(benchmark.train_stream[0].batch(torch.arange(10))).sum().backward()
+    assert body.linear.weight.grad is not None
+    assert [module.training for module in (network, body, body.linear, body.norm)] == [True, True, True, False]
+
+
+def test_a_test_that_fails_leaves_the_mode_as_it_was() -> None:
+    segments = STREAMS["flips"][0].segments(DATA.train_y, DATA.test_y, DATA.classes, seed=0)
+    network = Classifier(nn.Linear(3, 3), nn.Linear(3, 3))  # does not fit the images
+    with pytest.raises(RuntimeError):
+        evaluate(network, build_benchmark(DATA, segments).test_stream, CPU)
+    assert network.training
+    assert network.body.training
+
+
+def test_a_mean_over_no_images_is_refused() -> None:
+    first, *rest = STREAMS["flips"][0].segments(DATA.train_y, DATA.test_y, DATA.classes, seed=0)
+    empty = replace(first, test_index=first.test_index[:0], test_labels=first.test_labels[:0])
+    tests = build_benchmark(DATA, [*rest, empty]).test_stream
+    with pytest.raises(ValueError, match=r"^experience 3 has no test images$"):
+        evaluate(model("single", {0: tuple(range(10))}), tests, CPU)
