@@ -42,11 +42,11 @@ def diagnostics(
     """
     rows, label = _rows_of(table, diagnostic, tensor)
     drawn = looks_of(rows, arms, f"diagnostics of {_quoted(diagnostic, tensor)}")
-    several = rows.groupby(["arm", "seed", "experience"]).size().max() > 1  # else a line broken at shifts has no length
-    points = rows.assign(at=rows["step"], part=rows["experience"] if several else 0)
     ax = ax or new_axes(*WIDE)
-    shifts = mark_shifts(ax, table)
-    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
+    shifts, marked = mark_shifts(ax, table)
+    several = rows.groupby(["arm", "seed", "experience"]).size().median() > 1
+    points = rows.assign(at=rows["step"], part=rows["experience"] if marked and several else 0)
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, _bounds(diagnostic))
     if len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
         ax.set_xlim(0, table["step"].max() + 1)
     ax.set_xlabel("mini-batches seen")
@@ -77,7 +77,7 @@ def diagnostics_after_shift(
     drawn = looks_of(rows, arms, f"diagnostics_after_shift of {_quoted(diagnostic, tensor)}")
     points = rows.assign(at=rows["since_shift"], part=0)
     ax = ax or new_axes(5.6, 3.7)
-    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "value")), drawn)
+    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "value")), drawn, _bounds(diagnostic))
     ax.set_xlim(0, rows["since_shift"].max())
     ax.set_xlabel("mini-batches since the shift")
     ax.set_ylabel(label)
@@ -88,6 +88,10 @@ def diagnostics_after_shift(
 
 def _quoted(diagnostic: str, tensor: str) -> str:
     return f"'{diagnostic}'" + (f" of '{tensor}'" if tensor else "")
+
+
+def _bounds(diagnostic: str) -> tuple[float, float]:
+    return (0, 100) if diagnostic in FRACTIONS else (-np.inf, np.inf)
 
 
 def _rows_of(table: pd.DataFrame, diagnostic: str, tensor: str) -> tuple[pd.DataFrame, str]:

@@ -52,7 +52,7 @@ def over_experiences(
         raise unknown_name("column", column, known)
     points = table.assign(at=table["experience"], value=100 * table[column], part=0)
     ax = ax or new_axes(*WIDE)
-    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, (0, 100))
     if points["at"].nunique() > 1:
         ax.set_xlim(points["at"].min(), points["at"].max())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
