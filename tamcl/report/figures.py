@@ -153,8 +153,8 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "differences",
             "Paired differences",
             "Difference between two arms on the same seeds, with its 95 % interval. Filled: a difference is shown, as p"
-            f" after Holm is at most {ALPHA:g}. Hollow: none is, though the interval, which is of one pair by itself, may"
-            " leave out 0.",
+            f" after Holm is at most {ALPHA:g}. Hollow: none is, though the interval, which is of one pair by itself,"
+            " may leave out 0.",
             lambda layout: _differences(study, layout),
         )
     if {"forgetting", "learning_accuracy"} <= set(study.shown_metrics):
