@@ -60,6 +60,7 @@ def draw_bands(
 
     Bands and the axis end at ``bounds``, beyond which no value can lie: Student's interval of two seeds knows none.
     """
+    opacity = 0.15 * min(1, 6 / means["arm"].nunique())  # many bands on one another would hide the lines
     for arm, look in drawn.items():
         rows = means[means["arm"] == arm]
         if rows.empty:
@@ -67,7 +68,7 @@ def draw_bands(
         gaps = rows.groupby("part", as_index=False)[["at"]].max()
         broken = pd.concat([rows, gaps.iloc[:-1]]).sort_values(["part", "at"], kind="stable")
         broken[["low", "high"]] = broken[["low", "high"]].clip(*bounds)
-        ax.fill_between(broken["at"], broken["low"], broken["high"], color=look.color, alpha=0.15, linewidth=0)
+        ax.fill_between(broken["at"], broken["low"], broken["high"], color=look.color, alpha=opacity, linewidth=0)
         known = np.isfinite(broken["mean"].to_numpy(dtype=np.float64))
         alone = known & ~np.append(False, known[:-1]) & ~np.append(known[1:], False)
         ax.plot(

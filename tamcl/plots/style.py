@@ -36,8 +36,8 @@ OTHERS = ("#8C6BB1", "#A6761D", "#7F8790", "#B5A800", "#2A9D8F", "#E0567A", "#8B
 """Colours of all other arms in their order; after the last the first comes again with another line and marker."""
 
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (2, 1)))
-MARKERS = "X*<>hdP"
-"""Of the other arms up to 42 differ in colour and line, and up to 49 in colour and marker."""
+MARKERS = "X<>hdP"
+"""Of the other arms up to 42 differ in colour and line, and in colour and marker."""
 
 
 def looks(arms: Iterable[str]) -> dict[str, Look]:
