@@ -39,13 +39,13 @@ def mark_shifts(ax: Axes, table: pd.DataFrame) -> tuple[str, bool]:
     """
     starts = np.sort(table.groupby("experience")["step"].min().to_numpy())
     starts = starts[starts > 0]
-    room = NEAREST * (table["step"].max() + 1) / (ax.get_window_extent().width / ax.figure.dpi)
+    most = ax.get_window_extent().width / ax.figure.dpi / NEAREST
+    if len(starts) > most:
+        return f"; {len(starts)} shifts, too close to be marked", False
     marked: list[float] = []
     for step in starts:
-        if not marked or step - marked[-1] >= room:
+        if not marked or most * (step - marked[-1]) > table["step"].max():
             marked.append(step)
-    if 2 * len(marked) < len(starts):
-        return f"; {len(starts)} shifts, too close to be marked", False
     for step in marked:
         ax.axvline(step, **rule())
     if len(marked) < len(starts):
@@ -80,6 +80,12 @@ def draw_bands(
             ax.vlines(points["at"], points["low"], points["high"], color=look.color, alpha=0.4, linewidth=3)
     keep_within(ax, y=bounds)
     ax.grid(axis="y", linewidth=0.6)
+
+
+def fit_steps(ax: Axes, low: float, high: float) -> None:
+    """Begin and end the axis at the first and last point, with some room around points where they are few."""
+    room = 0.5 if high - low < 3 else 0.0
+    ax.set_xlim(low - room, high + room)
 
 
 def keep_within(

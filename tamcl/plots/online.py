@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from tamcl.plots.axes import WIDE, draw_bands, finish, label_ends, mark_shifts, new_axes
+from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, mark_shifts, new_axes
 from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
 from tamcl.plots.style import looks_of
 
@@ -29,7 +29,7 @@ def online_accuracy(
         All arms of the study in their order; those in the table if absent.
     window : int, optional
         Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent;
-        a stream of more than 300 experiences that are a point each is then drawn by several of them.
+        experiences that are too short to be told apart are then a point each, or several of them one.
     ax : Axes, optional
         Where to draw.
     """
@@ -51,7 +51,7 @@ def online_loss(
         All arms of the study in their order; those in the table if absent.
     window : int, optional
         Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent;
-        a stream of more than 300 experiences that are a point each is then drawn by several of them.
+        experiences that are too short to be told apart are then a point each, or several of them one.
     ax : Axes, optional
         Where to draw.
 
@@ -83,17 +83,18 @@ def _over_stream(
     """Draw the mean over examples of what ``totals`` adds up over those of each mini-batch."""
     drawn = looks_of(online, arms, what)
     steps = int(online["step"].max()) + 1
-    blocks = _blocks(online.assign(total=totals), window or max(1, round(steps / POINTS)))
-    counts = blocks.groupby(["arm", "seed", "experience"]).size()
-    together = -(-online["experience"].nunique() // (2 * POINTS)) if window is None and counts.max() == 1 else 1
-    if together > 1:
-        blocks = _together(blocks, together)
     ax = ax or new_axes(*WIDE)
     shifts, marked = mark_shifts(ax, online)
+    blocks = _blocks(online.assign(total=totals), window or max(1, round(steps / POINTS)))
+    counts, together = _counts(blocks), 1
+    if window is None and not marked and counts.max() <= 4:  # so short that what happens within them is not seen
+        together = -(-online["experience"].nunique() // (2 * POINTS))
+        blocks = _together(blocks, together)
+        counts = _counts(blocks)
     parts = blocks["experience"] if marked and counts.median() > 1 else 0
     points = blocks.assign(value=blocks["total"] / blocks["n"], part=parts)
     draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, bounds)
-    ax.set_xlim((0, steps) if steps > 1 else (-0.5, 0.5))
+    fit_steps(ax, 0, steps if steps > 3 else steps - 1)
     ax.set_xlabel(f"mini-batches seen (of {online['n'].max()} examples)")
     ax.set_ylabel(label)
     size = round(blocks["size"].median())
@@ -122,7 +123,12 @@ def _blocks(online: pd.DataFrame, window: int) -> pd.DataFrame:
     return rows.assign(at=rows.groupby(["arm", "experience", "block"])["at"].transform("mean"))
 
 
+def _counts(blocks: pd.DataFrame) -> pd.Series:
+    """Return how many points a line has in each experience."""
+    return blocks.groupby(["arm", "seed", "experience"]).size()
+
+
 def _together(blocks: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return the sums over ``count`` experiences each, of blocks that are one experience each."""
+    """Return the sums over ``count`` experiences each."""
     groups = blocks.assign(experience=blocks["experience"] // count).groupby(["arm", "seed", "experience"])
     return groups.agg(total=("total", "sum"), n=("n", "sum"), at=("at", "mean"), size=("size", "sum")).reset_index()
