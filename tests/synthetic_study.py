@@ -126,9 +126,10 @@ def comparisons_of(metrics: pd.DataFrame, pairs: Sequence[Sequence[str]]) -> pd.
 
 
 def study_of(
-    arms: Sequence[str], seeds: int, tune_seeds: int, experiences: int, batch_size: int, edge: Sequence[str]
-) -> dict[str, object]:
-    pairs = [["tam", "sgdm"], ["tam", "tam_frozen"], ["adatam", "adam"], ["adam_cm", "adam"]]
+    arms: Sequence[str], seeds: int, tune_seeds: int, experiences: int, batch_size: int, edge: Sequence[str],
+    pairs: Sequence[Sequence[str]],
+) -> dict[str, object]:  # fmt: skip
+    pairs = pairs or [["tam", "sgdm"], ["tam", "tam_frozen"], ["adatam", "adam"], ["adam_cm", "adam"]]
     optimizers = {
         "sgdm": {"optimizer": "sgd", "momentum": 0.9},
         "tam_frozen": {"optimizer": "tam", "null_of": "tam", "damping": 0.5},
@@ -167,11 +168,12 @@ def write_study(
     diverged: Sequence[tuple[str, int]] = (),
     untunable: Sequence[str] = (),
     edge: Sequence[str] = (),
+    pairs: Sequence[Sequence[str]] = (),
 ) -> Path:
     """Write a whole study; `diverged` are reported cells (arm, seed), `untunable` arms
     diverged at every lr, the best lr of `edge` arms is the largest of their grid.
     """
-    study = study_of(arms, seeds, tune_seeds, experiences, batch_size, edge)
+    study = study_of(arms, seeds, tune_seeds, experiences, batch_size, edge, pairs)
     plan = [
         (arm, lr, seed, "tune")
         for arm in arms

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from tamcl.plots.labels import short_names
@@ -86,6 +87,7 @@ def fit_steps(ax: Axes, low: float, high: float) -> None:
     """Begin and end the axis at the first and last point, with some room around points where they are few."""
     room = 0.5 if high - low < 3 else 0.0
     ax.set_xlim(low - room, high + room)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
 
 
 def keep_within(
