@@ -60,6 +60,7 @@ def draw_bands(
     """Draw a line and a band for every arm, broken between parts; a point without a neighbour gets the arm's marker.
 
     Bands and the axis end at ``bounds``, beyond which no value can lie: Student's interval of two seeds knows none.
+    Where there is no bound, the axis ends as far beyond the lines as they lie apart.
     """
     opacity = 0.15 * min(1, 6 / means["arm"].nunique())  # many bands on one another would hide the lines
     for arm, look in drawn.items():
@@ -79,7 +80,12 @@ def draw_bands(
         points = broken[alone].dropna()
         if len(points):
             ax.vlines(points["at"], points["low"], points["high"], color=look.color, alpha=0.4, linewidth=3)
-    keep_within(ax, y=bounds)
+    least, most = bounds
+    known = means["mean"][np.isfinite(means["mean"])]
+    if apart := known.max() - known.min():  # bands may leave the picture, for the lines not to be flat
+        least = least if np.isfinite(least) else known.min() - apart
+        most = most if np.isfinite(most) else known.max() + apart
+    keep_within(ax, y=(least, most))
     ax.grid(axis="y", linewidth=0.6)
 
 
