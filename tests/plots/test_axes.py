@@ -128,3 +128,14 @@ def test_axes_of_accuracy_end_where_accuracy_ends(study: Results) -> None:
     assert plots.summary(metrics, metric="online_accuracy").get_xlim() == (0, 100)
     ax = plots.forgetting_against_learning(metrics)
     assert (ax.get_xlim(), ax.get_ylim()) == ((0, 100), (-100, 100))
+
+
+def test_bands_without_an_end_do_not_flatten_the_lines() -> None:
+    online = stream([30] * 2, seeds=2)
+    online["loss"] = 3 - online["correct"] / 50 + np.where(online["seed"] == 0, -1.0, 1.0)  # bands 25 high
+    ax = plots.online_loss(online, window=1)
+    values = np.concatenate([line(ax, arm)[:, 1] for arm in ("sgdm", "tam")])
+    low, high = ax.get_ylim()
+    assert high - low <= 3 * (values.max() - values.min()) + 1e-9
+    assert low <= values.min() < values.max() <= high
+    assert low >= min(0, online["loss"].min())
