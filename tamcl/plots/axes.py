@@ -38,7 +38,8 @@ def mark_shifts(ax: Axes, table: pd.DataFrame) -> tuple[str, bool]:
     bool
         Whether lines can be broken at shifts and be seen between them.
     """
-    starts = np.sort(table.groupby("experience")["step"].min().to_numpy())
+    later = table[table["experience"] > 0]  # also where the first mini-batches of the stream have no rows
+    starts = np.sort(later.groupby("experience")["step"].min().to_numpy())
     starts = starts[starts > 0]
     most = ax.get_window_extent().width / ax.figure.dpi / NEAREST
     if len(starts) > most:

@@ -139,3 +139,9 @@ def test_bands_without_an_end_do_not_flatten_the_lines() -> None:
     assert high - low <= 3 * (values.max() - values.min()) + 1e-9
     assert low <= values.min() < values.max() <= high
     assert low >= min(0, online["loss"].min())
+
+
+def test_the_first_experience_is_no_shift_where_its_first_rows_are_missing() -> None:
+    online = stream([20] * 3)
+    ax = plots.online_accuracy(online[online["step"] % 5 == 4])  # as of what is measured every 5 updates
+    assert [float(line.get_xdata()[0]) for line in ax.lines if str(line.get_label()).startswith("_")] == [24, 44]  # type: ignore[index]
