@@ -80,4 +80,5 @@ def accuracy_matrix(
 def _every(count: int, most: float) -> int:
     """Return which fields get a number, each or every 2nd, 5th, 10th: at most 12, and no more than find room."""
     least = count / max(2.0, min(12.0, most))
-    return next(step for power in range(9) for step in (10**power, 2 * 10**power, 5 * 10**power) if step >= least)
+    steps = (step * 10**power for power in range(9) for step in (1, 2, 5))
+    return int(next(step for step in steps if step >= least))
