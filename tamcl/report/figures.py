@@ -229,14 +229,22 @@ def _picture(study: Study, drawing: Drawing) -> Picture:
         for layout in WIDTHS:
             with mpl.rc_context(plots.theme(dark)):  # type: ignore[arg-type]
                 figure = drawing.draw(layout)
-                image = _drawn(figure, dpi)
-            colors = {to_rgb(line.get_color()) for ax in figure.axes for line in ax.lines}
-            packed = base64.b64encode(_png(_packed(image, sorted(colors)), dpi)).decode()
-            sources[f"{layout} dark" if dark else layout] = f"data:image/png;base64,{packed}"
-            if layout == "wide" and not dark:
-                png, (width, height) = _png(image, dpi), image.size
-                write_atomic(folder / f"{drawing.name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
+                packed = base64.b64encode(_png(figure, dpi, packed=True)).decode()
+                sources[f"{layout} dark" if dark else layout] = f"data:image/png;base64,{packed}"
+                if layout == "wide" and not dark:
+                    png = _png(figure, dpi)
+                    write_atomic(folder / f"{drawing.name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
+                    width, height = Image.open(io.BytesIO(png)).size
     return Picture(drawing.name, drawing.title, drawing.caption, sources, width, height)
+
+
+def _png(figure: Figure, dpi: float, *, packed: bool = False) -> bytes:
+    """Return the figure as a PNG; ``packed``: a third of the size, in 256 colours."""
+    image, png = _drawn(figure, dpi), io.BytesIO()
+    if packed:
+        image = _packed(image, sorted({to_rgb(line.get_color()) for ax in figure.axes for line in ax.lines}))
+    image.save(png, "png", dpi=(dpi, dpi), optimize=True)
+    return png.getvalue()
 
 
 def _drawn(figure: Figure, dpi: float) -> Image.Image:
@@ -274,12 +282,6 @@ def _packed(image: Image.Image, colors: list[tuple[float, float, float]]) -> Ima
 def _channels(colors: np.ndarray) -> np.ndarray:
     """Return red, green and blue of colours that are one number each."""
     return np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=-1)
-
-
-def _png(image: Image.Image, dpi: float) -> bytes:
-    packed = io.BytesIO()
-    image.save(packed, "png", dpi=(dpi, dpi), optimize=True)
-    return packed.getvalue()
 
 
 def _figure(layout: str, height: float) -> Figure:
