@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -396,6 +397,8 @@ def _table(kind: str) -> Table:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0 well, 2 wrong call or file, 3 failed cells, 130 Ctrl-C."""
     global _arguments
+    if arguments is None:  # from a shell: pictures go to files, and a backend that is not there would stop matplotlib
+        os.environ["MPLBACKEND"] = "agg"
     _arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         status = int(app(_arguments, prog_name="tamcl", standalone_mode=False) or 0)

@@ -13,9 +13,9 @@ import pandas as pd
 from tamcl.config import MOST_SEEDS, parse
 from tamcl.errors import InputError
 from tamcl.repeat import How, at_rates, repeat
-from tamcl.report.reading import ALPHA, Study, answers, records
+from tamcl.report.reading import Study, answers, records
 from tamcl.results import Results, load_results, write_atomic
-from tamcl.stats import fewest_seeds
+from tamcl.stats import ALPHA, fewest_seeds
 
 FIRST_SEED = 2 * MOST_SEEDS
 """Fresh seeds are 2000, 2001, ...: neither reported nor tuning seeds can be."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib import rc_context
 
 from tamcl import plots, stats
 from tamcl.errors import InputError
@@ -64,7 +65,8 @@ def write_ranks(ranks: pd.DataFrame, directory: Path, arms: Sequence[str] | None
     """
     write_atomic(directory / "ranks.parquet", lambda path: ranks.to_parquet(path, index=False))
     picture = directory / "critical_differences.png"
-    figure = plots.critical_differences(ranks, arms=arms).get_figure(root=True)
-    assert figure is not None
-    write_atomic(picture, lambda path: figure.savefig(path, dpi=200, format="png"))
+    with rc_context(plots.theme()):  # type: ignore[arg-type]
+        figure = plots.critical_differences(ranks, arms=arms).get_figure(root=True)
+        assert figure is not None
+        write_atomic(picture, lambda path: figure.savefig(path, dpi=200, format="png"))
     return picture

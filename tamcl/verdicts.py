@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from tamcl.metrics import Metric, find
 from tamcl.metrics.oracles import ORACLES
-from tamcl.stats import Row, smallest_p
+from tamcl.stats import ALPHA, Row, is_shown, smallest_p
 
 MARGIN = 0.01
 """A null model is said to do as well where the interval leaves its method a gain below this, in fractions. Assumption:
@@ -16,7 +16,12 @@ a point is what nobody would choose an optimizer for; in other units nothing is 
 
 
 def verdict(
-    row: Row, metric: Metric | None = None, *, confidence: float = 0.95, alpha: float = 0.05, n_seeds: int | None = None
+    row: Row,
+    metric: Metric | None = None,
+    *,
+    confidence: float = 0.95,
+    alpha: float = ALPHA,
+    n_seeds: int | None = None,
 ) -> str:
     """Return what a comparison shows, as a sentence.
 
@@ -51,7 +56,7 @@ def verdict(
 def _statement(row: Row, say: _Phrases, alpha: float, apart: str = "") -> str:
     """Return what a comparison of two or more seeds shows, without a full stop; ``apart`` says which way, if given."""
     ahead = apart or f"{say.winner} is ahead of {say.loser} by {say.gain}"
-    if row["p_adjusted"] <= alpha:
+    if is_shown(row, alpha=alpha):
         return f"{apart or f'{say.winner} beats {say.loser} by {say.gain}'} ({say.gain_sure})"
     if row["p_value"] <= alpha:
         return f"{ahead} ({say.gain_sure}): with so many comparisons this may be chance"
@@ -63,7 +68,7 @@ def _statement(row: Row, say: _Phrases, alpha: float, apart: str = "") -> str:
     )
 
 
-def is_hint(row: Row, *, alpha: float = 0.05) -> bool:
+def is_hint(row: Row, *, alpha: float = ALPHA) -> bool:
     """Tell whether a comparison of too few seeds for a small p-value shows all that it could.
 
     Every seed agrees, and the interval, which is Student's there, leaves out 0.
@@ -93,14 +98,14 @@ def full_verdict(
     words: Sequence[str] = (),
     mechanism: str = "its mechanism",
     confidence: float = 0.95,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     n_seeds: int | None = None,
 ) -> str:
     """Return what a comparison shows, with what the null models of the method do, as one sentence.
 
     Whoever reads that a method beats another one takes it for a merit of the method's idea. So the same sentence says
-    whether the method without that idea does as well: no gain over it is shown, and with the confidence of the interval
-    there is none of ``MARGIN`` or more. Where that is not known it *could* do as well.
+    whether the method without that idea does as well: no gain over it is shown, even before Holm, and with the
+    confidence of the interval there is none of ``MARGIN`` or more. Where that is not known it *could* do as well.
 
     Parameters
     ----------
@@ -148,13 +153,16 @@ def _zip_words(nulls: Sequence[Row], words: Sequence[str]) -> list[tuple[Row, st
 
 def _against_null(null: Row, metric: Metric, alpha: float) -> Literal["beaten", "better", "equal"]:
     """Return whether a null model is beaten by its method, is better, or neither was shown."""
-    if not null["p_adjusted"] <= alpha:
+    if not is_shown(null, alpha=alpha):
         return "equal"
     return "beaten" if metric.sign * null["diff"] > 0 else "better"
 
 
 def _as_good(null: Row, metric: Metric, alpha: float) -> bool:
-    """Tell whether a method's gain over its null model is not shown, and is below the margin as far as is known."""
+    """Tell whether a method's gain over its null model is not shown, and is below the margin as far as is known.
+
+    Not shown even before Holm: with more pairs it takes a larger gain to be shown, and this claim would come easier.
+    """
     gain = max(metric.sign * null["ci_low"], metric.sign * null["ci_high"])
     could_be_shown = smallest_p(int(null["n_pairs"])) <= alpha
     return bool(could_be_shown and null["p_value"] > alpha and metric.unit == "fraction" and gain < MARGIN)
@@ -186,7 +194,7 @@ claimed."""
 
 
 def outcome(
-    claim: Row, row: Row, metric: Metric | None = None, *, alpha: float = 0.05, n_seeds: int | None = None
+    claim: Row, row: Row, metric: Metric | None = None, *, alpha: float = ALPHA, n_seeds: int | None = None
 ) -> tuple[Held, str]:
     """Return what became of a claim on fresh seeds, and a sentence that says so.
 
@@ -210,7 +218,7 @@ def outcome(
     """
     said = verdict(row, metric, alpha=alpha, n_seeds=n_seeds)
     said = said.replace("No evidence", "no evidence", 1)
-    shown = row["n_pairs"] > 1 and row["p_adjusted"] <= alpha
+    shown = is_shown(row, alpha=alpha)
     if claim["strength"] == "open":
         if shown:
             return "now shown", f"No difference was claimed, and one is shown on fresh seeds: {said}"
@@ -224,7 +232,12 @@ def outcome(
 
 
 def null_verdict(
-    row: Row, metric: Metric | None = None, *, confidence: float = 0.95, alpha: float = 0.05, n_seeds: int | None = None
+    row: Row,
+    metric: Metric | None = None,
+    *,
+    confidence: float = 0.95,
+    alpha: float = ALPHA,
+    n_seeds: int | None = None,
 ) -> str:
     """Return whether a method does better than its null model, as a sentence.
 
@@ -250,9 +263,9 @@ def null_verdict(
     method, null = row["arm_a"], row["arm_b"]
     if row["n_pairs"] < 2:
         return say.too_few
-    if row["p_adjusted"] <= alpha and say.winner == method:
+    if is_shown(row, alpha=alpha) and say.winner == method:
         return f"{method} beats {null}, its null model, by {say.gain} ({say.gain_sure}).{say.lost}"
-    if row["p_adjusted"] <= alpha:
+    if is_shown(row, alpha=alpha):
         return f"{null}, the null model of {method}, beats it by {say.gain} ({say.gain_sure}).{say.lost}"
     good = _as_good(row, metric or find(row["metric"]), alpha)
     equal = "does as well" if good else "could do as well: a gain was not shown"
@@ -277,7 +290,7 @@ def oracle_verdict(
     metric: Metric | None = None,
     *,
     confidence: float = 0.95,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
     n_seeds: int | None = None,
 ) -> str:
     """Return how far an arm is from its oracle and what that means, as a sentence.
@@ -306,7 +319,7 @@ def oracle_verdict(
         return say.too_few
     side = "below" if say.winner == oracle else "above"
     said = _statement(row, say, alpha, f"{row['arm_a']} is {say.gain} {side} {oracle}")
-    shown = row["p_adjusted"] <= alpha
+    shown = is_shown(row, alpha=alpha)
     return f"{said}{f': at its learning rate, {ORACLE_MEANS[kind, side]}' if shown else ''}.{say.lost}"
 
 

@@ -40,11 +40,12 @@ ALLOWED = {
     "toys": {"tamcl.errors", "tamcl.optim", "tamcl.plots", "tamcl.registry", "tamcl.results", "tamcl.seeding"}
     | {"tamcl.toys", "matplotlib", "numpy", "pandas", "scipy", "torch"},
     "verdicts": {"tamcl.metrics", "tamcl.stats"},
-    "plots": {"tamcl.diagnostics", "tamcl.errors", "tamcl.metrics", "tamcl.plots"}
+    "plots": {"tamcl.diagnostics", "tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.stats"}
     | {"matplotlib", "numpy", "pandas", "scipy"},
-    "ranking": {"tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.results", "tamcl.stats", "pandas"},
+    "ranking": {"tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.results", "tamcl.stats", "matplotlib", "pandas"},
     "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.verdicts"}
-    | {"tamcl.optim", "tamcl.plots", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"},
+    | {"tamcl.optim", "tamcl.plots", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"}
+    | {"scipy"},
 }
 """Who may import whom, beside the standard library. What is not named here (catalogue, config, confirm, oracles,
 repeat, run, search, study, workers, cli, cli_data, testing) stands at the top and may import everything below."""

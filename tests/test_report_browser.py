@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tamcl.report import write_report
-from tests.synthetic_study import ARMS, write_study
+from tests.synthetic_study import write_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = [
@@ -41,10 +41,11 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 
 @pytest.fixture(scope="module")
 def browse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, object]]:
-    """Open a report of six arms in a window of a width and return what the page says of itself."""
-    folder = tmp_path_factory.mktemp("browser")
+    """Open a report of six arms, one with the longest name, in a window of a width; return what the page says."""
+    folder, long = tmp_path_factory.mktemp("browser"), "a" * 64
+    arms, pairs = ["sgdm", "tam", "tam_frozen", "adam", "adatam", long], [["tam", "sgdm"], [long, "sgdm"]]
     report = write_report(
-        write_study(folder / "study", arms=tuple(ARMS), seeds=7, tune_seeds=2, experiences=3, steps=30, edge=["tam"])
+        write_study(folder / "study", arms=arms, pairs=pairs, seeds=7, tune_seeds=2, experiences=3, steps=30, edge=arms)
     )
     (folder / "page.html").write_text(report.read_text(encoding="utf-8").replace("</body>", PROBE), encoding="utf-8")
 

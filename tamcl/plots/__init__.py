@@ -13,7 +13,7 @@ from __future__ import annotations
 from tamcl.plots.diagnostic import diagnostics, diagnostics_after_shift
 from tamcl.plots.differences import paired_differences
 from tamcl.plots.experiences import over_experiences
-from tamcl.plots.labels import better_side, metric_axis, with_direction
+from tamcl.plots.labels import better_side, metric_axis, short_names, with_direction
 from tamcl.plots.matrix import accuracy_matrix
 from tamcl.plots.metrics import accuracy_by_fraction, forgetting_against_learning, summary
 from tamcl.plots.online import online_accuracy, online_loss
@@ -44,6 +44,7 @@ __all__ = [
     "paired_differences",
     "recovery",
     "regret",
+    "short_names",
     "stability",
     "summary",
     "theme",

@@ -7,12 +7,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
+from tamcl.plots.labels import short_names
 from tamcl.plots.style import Look, rule
 
 WIDE = (7.4, 3.7)
 """Size in inches of a figure made here, where nothing else is said."""
+
+NEAREST = 0.1
+"""Inches between two shifts that can be told apart, with a line between them."""
 
 
 def new_axes(width: float, height: float) -> Axes:
@@ -22,50 +28,125 @@ def new_axes(width: float, height: float) -> Axes:
     return figure.add_subplot()
 
 
-def mark_shifts(ax: Axes, table: pd.DataFrame) -> str:
-    """Draw a line where each experience but the first begins, and return what to say of it in a title."""
-    starts = table.groupby("experience")["step"].min()
-    for step in starts[starts > 0]:
+def mark_shifts(ax: Axes, table: pd.DataFrame) -> tuple[str, bool]:
+    """Draw a line where each experience but the first begins, as far as there is room.
+
+    Returns
+    -------
+    str
+        What to say of it in a title.
+    bool
+        Whether lines can be broken at shifts and be seen between them.
+    """
+    later = table[table["experience"] > 0]  # also where the first mini-batches of the stream have no rows
+    starts = np.sort(later.groupby("experience")["step"].min().to_numpy())
+    starts = starts[starts > 0]
+    most = ax.get_window_extent().width / ax.figure.dpi / NEAREST
+    if len(starts) > most:
+        return f"; {len(starts)} shifts, too close to be marked", False
+    marked: list[float] = []
+    for step in starts:
+        if not marked or most * (step - marked[-1]) > table["step"].max():
+            marked.append(step)
+    for step in marked:
         ax.axvline(step, **rule())
-    return "; dotted: shifts" if len(starts) > 1 else ""
+    if len(marked) < len(starts):
+        return f"; dotted: {len(marked)} of {len(starts)} shifts", True
+    return "; dotted: shifts" if marked else "", True
 
 
-def draw_bands(ax: Axes, means: pd.DataFrame, drawn: dict[str, Look]) -> None:
-    """Draw a line and a band for every arm, broken between parts."""
+def draw_bands(
+    ax: Axes, means: pd.DataFrame, drawn: dict[str, Look], bounds: tuple[float, float] = (-np.inf, np.inf)
+) -> None:
+    """Draw a line and a band for every arm, broken between parts; a point without a neighbour gets the arm's marker.
+
+    Bands and the axis end at ``bounds``, beyond which no value can lie: Student's interval of two seeds knows none.
+    Where there is no bound, the axis ends as far beyond the lines as they lie apart.
+    """
+    opacity = 0.15 * min(1, 6 / means["arm"].nunique())  # many bands on one another would hide the lines
     for arm, look in drawn.items():
         rows = means[means["arm"] == arm]
         if rows.empty:
             continue
         gaps = rows.groupby("part", as_index=False)[["at"]].max()
         broken = pd.concat([rows, gaps.iloc[:-1]]).sort_values(["part", "at"], kind="stable")
-        ax.fill_between(broken["at"], broken["low"], broken["high"], color=look.color, alpha=0.15, linewidth=0)
-        ax.plot(broken["at"], broken["mean"], color=look.color, linestyle=look.line, linewidth=1.4, label=arm)
+        broken[["low", "high"]] = broken[["low", "high"]].clip(*bounds)
+        ax.fill_between(broken["at"], broken["low"], broken["high"], color=look.color, alpha=opacity, linewidth=0)
+        known = np.isfinite(broken["mean"].to_numpy(dtype=np.float64))
+        alone = known & ~np.append(False, known[:-1]) & ~np.append(known[1:], False)
+        ax.plot(
+            broken["at"], broken["mean"], color=look.color, linestyle=look.line, linewidth=1.4, label=arm,
+            marker=look.marker, markevery=list(np.flatnonzero(alone)), ms=4, mfc=look.color, mec=look.color,
+        )  # fmt: skip
+        points = broken[alone].dropna()
+        if len(points):
+            ax.vlines(points["at"], points["low"], points["high"], color=look.color, alpha=0.4, linewidth=3)
+    least, most = bounds
+    known = means["mean"][np.isfinite(means["mean"])]
+    if apart := known.max() - known.min():  # bands may leave the picture, for the lines not to be flat
+        least = least if np.isfinite(least) else known.min() - apart
+        most = most if np.isfinite(most) else known.max() + apart
+    keep_within(ax, y=(least, most))
     ax.grid(axis="y", linewidth=0.6)
 
 
+def fit_steps(ax: Axes, low: float, high: float) -> None:
+    """Begin and end the axis at the first and last point, with some room around points where they are few."""
+    room = 0.5 if high - low < 3 else 0.0
+    ax.set_xlim(low - room, high + room)
+    ax.xaxis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 2.5, 5, 10]))
+
+
+def keep_within(
+    ax: Axes, *, x: tuple[float, float] = (-np.inf, np.inf), y: tuple[float, float] = (-np.inf, np.inf)
+) -> None:
+    """End the axes where no value can lie, after all is drawn."""
+    for (least, most), (low, high), limit in ((x, ax.get_xlim(), ax.set_xlim), (y, ax.get_ylim(), ax.set_ylim)):
+        if low < least or high > most:
+            limit(max(low, least), min(high, most))
+
+
 def label_ends(ax: Axes, drawn: dict[str, Look]) -> None:
-    """Write each arm's name beside the end of its line, moved apart no more than is needed."""
-    lines = [line for line in ax.lines if line.get_label() in drawn]
-    ends = [np.asarray(line.get_xydata(), dtype=np.float64)[-1] for line in lines]
+    """Write each arm's name beside the end of its line, moved apart no more than is needed, and all beside the axes."""
+    names = short_names(drawn)
+    ends = []
+    for line in ax.lines:
+        points = np.asarray(line.get_xydata(), dtype=np.float64)
+        points = points[np.isfinite(points).all(axis=1)]
+        if line.get_label() in drawn and len(points):
+            ends.append((line, points[-1]))
+    if not ends:
+        return
     low, high = ax.get_ylim()
-    heights = np.array([(y - low) / (high - low) for _, y in ends])
-    order = np.argsort(heights)
+    heights = np.array([(y - low) / (high - low) for _, (_, y) in ends])
+    order = np.argsort(heights, kind="stable")
     size = ax.get_window_extent().height / ax.figure.dpi  # inches, before the layout is known
-    apart = 0.18 / size * np.arange(len(lines))
-    places = isotonic_regression(heights[order] - apart).x + apart
-    places -= max(0.0, places[-1] - 0.97)
+    step = min(0.18 / size, 0.97 / max(1, len(ends) - 1))
+    apart = step * np.arange(len(ends))
+    places = np.clip(isotonic_regression(heights[order] - apart).x, 0, 0.97 - apart[-1]) + apart
+    letters = min(FontProperties(size="small").get_size_in_points(), 0.8 * 72 * step * size)
     for index, place in zip(order, places, strict=True):
-        line = lines[index]
+        line, end = ends[index]
         leader = {"arrowstyle": "-", "color": line.get_color(), "linestyle": line.get_linestyle(), "linewidth": 1.4}
         ax.annotate(
-            str(line.get_label()),
-            tuple(ends[index]),
+            names[str(line.get_label())],
+            tuple(end),
             (1.04, place),
             textcoords="axes fraction",
             va="center",
-            size="small",
-            arrowprops=leader | {"shrinkA": 2, "shrinkB": 0, "relpos": (0, 0.5)},
+            size=letters,
+            # without a patch: matplotlib would end the leader where it leaves the box around the name
+            arrowprops=leader | {"shrinkA": 2, "shrinkB": 0, "relpos": (0, 0.5), "patchA": None},
         )
+
+
+def legend_beside(ax: Axes) -> None:
+    """Name the arms to the right of the axes."""
+    handles, arms = ax.get_legend_handles_labels()
+    names = short_names(arms)
+    ax.legend(
+        handles, [names[arm] for arm in arms], frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1)
+    )
 
 
 def finish(ax: Axes, title: str) -> None:

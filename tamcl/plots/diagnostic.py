@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from tamcl.diagnostics import FRACTIONS
-from tamcl.plots.axes import WIDE, draw_bands, finish, label_ends, mark_shifts, new_axes
+from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, mark_shifts, new_axes
 from tamcl.plots.seeds import and_interval, counted, mean_interval, of_all_seeds, seeds_of
 from tamcl.plots.style import looks_of
 
@@ -42,13 +42,13 @@ def diagnostics(
     """
     rows, label = _rows_of(table, diagnostic, tensor)
     drawn = looks_of(rows, arms, f"diagnostics of {_quoted(diagnostic, tensor)}")
-    several = rows.groupby(["arm", "seed", "experience"]).size().max() > 1  # else a line broken at shifts has no length
-    points = rows.assign(at=rows["step"], part=rows["experience"] if several else 0)
     ax = ax or new_axes(*WIDE)
-    shifts = mark_shifts(ax, table)
-    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
+    shifts, marked = mark_shifts(ax, table)
+    several = rows.groupby(["arm", "seed", "experience"]).size().median() > 1
+    points = rows.assign(at=rows["step"], part=rows["experience"] if marked and several else 0)
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, _bounds(diagnostic))
     if len(ax.get_shared_x_axes().get_siblings(ax)) == 1:
-        ax.set_xlim(0, table["step"].max() + 1)
+        fit_steps(ax, 0, table["step"].max() + 1)
     ax.set_xlabel("mini-batches seen")
     ax.set_ylabel(label)
     finish(ax, f"Mean{and_interval(rows)} over {seeds_of(rows)}{shifts}")
@@ -77,8 +77,8 @@ def diagnostics_after_shift(
     drawn = looks_of(rows, arms, f"diagnostics_after_shift of {_quoted(diagnostic, tensor)}")
     points = rows.assign(at=rows["since_shift"], part=0)
     ax = ax or new_axes(5.6, 3.7)
-    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "value")), drawn)
-    ax.set_xlim(0, rows["since_shift"].max())
+    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "value")), drawn, _bounds(diagnostic))
+    fit_steps(ax, 0, rows["since_shift"].max())
     ax.set_xlabel("mini-batches since the shift")
     ax.set_ylabel(label)
     finish(ax, f"Mean over {counted(rows['n_shifts'], 'shift')}{and_interval(rows)} over {seeds_of(rows)}")
@@ -88,6 +88,10 @@ def diagnostics_after_shift(
 
 def _quoted(diagnostic: str, tensor: str) -> str:
     return f"'{diagnostic}'" + (f" of '{tensor}'" if tensor else "")
+
+
+def _bounds(diagnostic: str) -> tuple[float, float]:
+    return (0, 100) if diagnostic in FRACTIONS else (-np.inf, np.inf)
 
 
 def _rows_of(table: pd.DataFrame, diagnostic: str, tensor: str) -> tuple[pd.DataFrame, str]:

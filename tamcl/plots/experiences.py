@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from tamcl.errors import unknown_name
-from tamcl.plots.axes import WIDE, draw_bands, finish, label_ends, new_axes
+from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, new_axes
 from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
 from tamcl.plots.style import looks_of
 
@@ -52,9 +52,8 @@ def over_experiences(
         raise unknown_name("column", column, known)
     points = table.assign(at=table["experience"], value=100 * table[column], part=0)
     ax = ax or new_axes(*WIDE)
-    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn)
-    if points["at"].nunique() > 1:
-        ax.set_xlim(points["at"].min(), points["at"].max())
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, (0, 100))
+    fit_steps(ax, points["at"].min(), points["at"].max())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("experience")
     ax.set_ylabel(f"{LABELS.get(column) or _at_share(column)} (%)")

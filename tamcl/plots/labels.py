@@ -1,6 +1,9 @@
-"""What an axis says of a metric: its name, its unit, and which way is better."""
+"""What a picture says of a metric, its name, unit and better side, and how it calls an arm."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf
 
 from tamcl.metrics import METRICS
 
@@ -17,6 +20,20 @@ def metric_axis(metric: str) -> tuple[str, str, float]:
         return metric.replace("_", " "), "", 1.0
     known = METRICS[metric]
     return (known.label, "%", 100.0) if known.unit == "fraction" else (known.label, known.unit, 1.0)
+
+
+def bounds(metric: str) -> tuple[float, float]:
+    """Return the least and the largest value that a metric can have, as it is shown.
+
+    Examples
+    --------
+    >>> bounds("forgetting"), bounds("online_loss")
+    ((-100.0, 100.0), (0.0, inf))
+    """
+    if metric not in METRICS:
+        return -inf, inf
+    factor = metric_axis(metric)[2]
+    return factor * METRICS[metric].low, factor * METRICS[metric].high
 
 
 def with_direction(metric: str, label: str, unit: str) -> str:
@@ -42,3 +59,25 @@ def better_side(metric: str) -> str:
     """
     side = {"higher": "above", "lower": "below"}
     return f"{side[METRICS[metric].better]} 0: the first is better" if metric in METRICS else ""
+
+
+LONGEST = 20
+"""Letters of an arm's name that find room in a picture, on a phone too."""
+
+
+def short_names(arms: Iterable[str]) -> dict[str, str]:
+    """Return how each arm is called in a picture: a long name without its middle, and no two of them the same.
+
+    Examples
+    --------
+    >>> short_names(["tam", "momentum_of_a_half_and_decay"])
+    {'tam': 'tam', 'momentum_of_a_half_and_decay': 'momentum_o…and_decay'}
+    """
+    arms = list(dict.fromkeys(arms))
+    kept = LONGEST - 1
+    middle = (kept + 1) // 2
+    for head in sorted(range(2, kept - 1), key=lambda head: abs(head - middle)):  # both ends alike, else what differs
+        names = [arm if len(arm) <= LONGEST else f"{arm[:head]}…{arm[head - kept :]}" for arm in arms]
+        if len(set(names)) == len(arms):
+            return dict(zip(arms, names, strict=True))
+    return {arm: arm if len(arm) <= LONGEST else f"{arm[: kept - 4]}… {i}" for i, arm in enumerate(arms, start=1)}

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from tamcl.errors import InputError
 from tamcl.plots.axes import finish, new_axes
+from tamcl.plots.labels import short_names
 from tamcl.plots.seeds import seeds_of
 from tamcl.plots.style import looks_of
 
@@ -44,7 +45,7 @@ def accuracy_matrix(
     looks_of(rows, None, "accuracy_matrix" if arm is None else f"accuracy_matrix of '{arm}'")
     R = 100 * rows.pivot_table(index="trained_on", columns="evaluated_on", values="accuracy", aggfunc="mean")
     ax = ax or new_axes(4.4, 4.0)
-    image = ax.imshow(R, cmap="cividis", vmin=0, vmax=100, aspect="auto", interpolation="nearest")
+    image = ax.imshow(R, cmap="cividis", vmin=0, vmax=100, aspect="auto", interpolation="antialiased", origin="upper")
     numbers = R.shape[1] <= 12 if numbers is None else numbers
     if numbers:
         for (i, j), value in np.ndenumerate(R.to_numpy()):
@@ -61,14 +62,23 @@ def accuracy_matrix(
                 )
     if not numbers if colorbar is None else colorbar:
         ax.figure.colorbar(image, ax=ax, label="accuracy (%)")
-    every = -(-R.shape[1] // 12)
-    untrained = int(-1 in R.index)
-    rows_named = [*range(untrained), *range(untrained, R.shape[0], every)]
-    ax.set_xticks(range(0, R.shape[1], every), [str(j) for j in R.columns[::every]])
+    box, dpi, untrained = ax.get_window_extent(), ax.figure.dpi, int(-1 in R.index)
+    columns = range(0, R.shape[1], _every(R.shape[1], box.width / dpi / (0.12 + 0.07 * len(str(R.columns[-1])))))
+    every = _every(R.shape[0] - untrained, box.height / dpi / 0.15)
+    rows_named = [*range(untrained), *range(untrained * (1 if every == 1 else 1 + every), R.shape[0], every)]
+    ax.set_xticks(columns, [str(R.columns[j]) for j in columns])
     ax.set_yticks(rows_named, ["none" if R.index[i] < 0 else str(R.index[i]) for i in rows_named])
     ax.set_xlabel("tested on experience")
     ax.set_ylabel("after training on experience")
     ax.tick_params(length=0)
-    finish(ax, f"{present[0] if arm is None else arm}: accuracy (%), mean over {seeds_of(rows)}")
+    name = short_names([present[0] if arm is None else arm])
+    finish(ax, f"{next(iter(name.values()))}: accuracy (%), mean over {seeds_of(rows)}")
     ax.spines[:].set_visible(False)
     return ax
+
+
+def _every(count: int, most: float) -> int:
+    """Return which fields get a number, each or every 2nd, 5th, 10th: at most 12, and no more than find room."""
+    least = count / max(2.0, min(12.0, most))
+    steps = (step * 10**power for power in range(9) for step in (1, 2, 5))
+    return int(next(step for step in steps if step >= least))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from tamcl.errors import InputError
-from tamcl.plots.axes import finish, label_ends, new_axes
-from tamcl.plots.labels import metric_axis, with_direction
+from tamcl.plots.axes import finish, keep_within, label_ends, legend_beside, new_axes
+from tamcl.plots.labels import bounds, metric_axis, short_names, with_direction
 from tamcl.plots.seeds import and_interval, counted, mean_interval, seeds_of
 from tamcl.plots.style import looks, looks_of, paper
 
@@ -33,17 +34,18 @@ def summary(metrics: pd.DataFrame, *, metric: str, arms: Sequence[str] | None = 
     drawn = looks_of(rows, arms, f"summary of '{metric}'")
     label, unit, factor = metric_axis(metric)
     rows = rows.assign(value=factor * rows["value"])
-    means = mean_interval(rows, ["arm"], "value").set_index("arm")
+    means = _within(mean_interval(rows, ["arm"], "value"), metric).set_index("arm")
     ax = ax or new_axes(4.6, 0.9 + 0.4 * len(drawn))
     for place, (arm, look) in enumerate(drawn.items()):
         if arm not in means.index:
             continue
         values = rows.loc[rows["arm"] == arm, "value"]
-        ax.plot(values, np.full(len(values), place + 0.2), "o", color=look.color, alpha=0.5, ms=4, mew=0)
+        ax.plot(values, np.full(len(values), place + 0.2), "o", color=look.color, alpha=0.5, ms=4, mew=0, clip_on=False)
         ax.plot(means.loc[arm, ["low", "high"]], [place - 0.12] * 2, color=look.color, lw=2, solid_capstyle="butt")
         mean = means.loc[arm, ["mean"]]
-        ax.plot(mean, [place - 0.12], look.marker, color=look.color, ms=7, mec=paper(), label=arm)
-    ax.set_yticks(range(len(drawn)), list(drawn))
+        ax.plot(mean, [place - 0.12], look.marker, color=look.color, ms=7, mec=paper(), label=arm, clip_on=False)
+    keep_within(ax, x=bounds(metric))
+    ax.set_yticks(range(len(drawn)), list(short_names(drawn).values()))
     ax.set_ylim(len(drawn) - 0.5, -0.5)
     ax.grid(axis="x", linewidth=0.6)
     ax.set_xlabel(with_direction(metric, label, unit))
@@ -83,23 +85,30 @@ def forgetting_against_learning(
         raise InputError(f"forgetting_against_learning: no seed has both '{learning}' and '{forgetting}'")
     axes = {name: metric_axis(name) for name in (learning, forgetting)}
     points[[learning, forgetting]] *= [axes[learning][2], axes[forgetting][2]]
-    means = {name: mean_interval(points, ["arm"], name).set_index("arm") for name in axes}
+    means = {name: _within(mean_interval(points, ["arm"], name), name).set_index("arm") for name in axes}
     ax = ax or new_axes(5.6, 4.0)
     for arm, look in drawn.items():
         own = points[points["arm"] == arm]
         if own.empty:
             continue
         x, y = (means[name].loc[arm] for name in (learning, forgetting))
-        ax.plot(own[learning], own[forgetting], look.marker, color=look.color, alpha=0.4, ms=4, mew=0)
+        ax.plot(own[learning], own[forgetting], look.marker, color=look.color, alpha=0.4, ms=4, mew=0, clip_on=False)
         ax.plot([x["low"], x["high"]], [y["mean"]] * 2, color=look.color, lw=1.8, solid_capstyle="butt")
         ax.plot([x["mean"]] * 2, [y["low"], y["high"]], color=look.color, lw=1.8, solid_capstyle="butt")
-        ax.plot([x["mean"]], [y["mean"]], look.marker, color=look.color, ms=8, mec=paper(), label=arm, ls="none")
+        mean: dict[str, Any] = {"ms": 8, "mec": paper(), "ls": "none", "clip_on": False}
+        ax.plot([x["mean"]], [y["mean"]], look.marker, color=look.color, label=arm, **mean)
+    keep_within(ax, x=bounds(learning), y=bounds(forgetting))
     ax.grid(linewidth=0.6)
     ax.set_xlabel(with_direction(learning, *axes[learning][:2]))
     ax.set_ylabel(with_direction(forgetting, *axes[forgetting][:2]))
     finish(ax, f"Mean{and_interval(points)} over {seeds_of(points)}; small: each seed")
-    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    legend_beside(ax)
     return ax
+
+
+def _within(means: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the means with intervals that end where no value of the metric can lie."""
+    return means.assign(low=means["low"].clip(*bounds(metric)), high=means["high"].clip(*bounds(metric)))
 
 
 def accuracy_by_fraction(
@@ -135,7 +144,7 @@ def accuracy_by_fraction(
         )
     drawn = looks(arms if arms is not None else rows["arm"])
     label, unit, factor = metric_axis(metric)
-    means = mean_interval(rows.assign(value=factor * rows["value"]), ["arm", fraction], "value")
+    means = _within(mean_interval(rows.assign(value=factor * rows["value"]), ["arm", fraction], "value"), metric)
     ax = ax or new_axes(5.6, 3.7)
     present = [arm for arm in drawn if (means["arm"] == arm).any()]
     for place, arm in enumerate(present):
@@ -143,6 +152,7 @@ def accuracy_by_fraction(
         x = 100 * own[fraction] + 0.7 * (place - (len(present) - 1) / 2)  # side by side, so that intervals can be told
         ax.vlines(x, own["low"], own["high"], color=look.color, lw=1.6)
         ax.plot(x, own["mean"], look.marker, ls=look.line, lw=1.2, color=look.color, ms=5, label=arm)
+    keep_within(ax, y=bounds(metric))
     ax.set_xticks(100 * np.sort(rows[fraction].unique()))
     ax.grid(axis="y", linewidth=0.6)
     ax.set_xlabel("labels changed at a shift (%)")

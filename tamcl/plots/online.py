@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from tamcl.plots.axes import WIDE, draw_bands, finish, label_ends, mark_shifts, new_axes
+from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, mark_shifts, new_axes
 from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
 from tamcl.plots.style import looks_of
+
+POINTS = 150
+"""About so many points make a line, and up to twice as many where each is an experience."""
 
 
 def online_accuracy(
@@ -24,12 +28,14 @@ def online_accuracy(
     arms : sequence of str, optional
         All arms of the study in their order; those in the table if absent.
     window : int, optional
-        Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent.
+        Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent;
+        experiences that are too short to be told apart are then a point each, or several of them one.
     ax : Axes, optional
         Where to draw.
     """
     totals = 100 * online["correct"]
-    return _over_stream(online, totals, "online_accuracy", "online accuracy (%)", arms=arms, window=window, ax=ax)
+    label = "online accuracy (%)"
+    return _over_stream(online, totals, "online_accuracy", label, arms=arms, window=window, ax=ax, bounds=(0, 100))
 
 
 def online_loss(
@@ -44,7 +50,8 @@ def online_loss(
     arms : sequence of str, optional
         All arms of the study in their order; those in the table if absent.
     window : int, optional
-        Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent.
+        Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent;
+        experiences that are too short to be told apart are then a point each, or several of them one.
     ax : Axes, optional
         Where to draw.
 
@@ -58,7 +65,8 @@ def online_loss(
     ('online loss', 'Mean over 1 seed, by 5 mini-batches; dotted: shifts')
     """
     totals = online["n"] * online["loss"]
-    return _over_stream(online, totals, "online_loss", "online loss", arms=arms, window=window, ax=ax)
+    bounds = (-np.inf if (online["loss"] < 0).any() else 0, np.inf)  # a loss of somebody's own may be below 0
+    return _over_stream(online, totals, "online_loss", "online loss", arms=arms, window=window, ax=ax, bounds=bounds)
 
 
 def _over_stream(
@@ -70,27 +78,36 @@ def _over_stream(
     arms: Sequence[str] | None,
     window: int | None,
     ax: Axes | None,
+    bounds: tuple[float, float],
 ) -> Axes:
     """Draw the mean over examples of what ``totals`` adds up over those of each mini-batch."""
     drawn = looks_of(online, arms, what)
     steps = int(online["step"].max()) + 1
-    window = window or max(1, round(steps / 150))
     ax = ax or new_axes(*WIDE)
-    shifts = mark_shifts(ax, online)
-    blocks = _blocks(online.assign(total=totals), window)
-    draw_bands(ax, mean_interval(blocks, ["arm", "part", "at"], "value"), drawn)
-    ax.set_xlim(0, steps)
+    shifts, marked = mark_shifts(ax, online)
+    blocks = _blocks(online.assign(total=totals), window or max(1, round(steps / POINTS)))
+    counts, together = _counts(blocks), 1
+    if window is None and not marked and counts.max() <= 4:  # so short that what happens within them is not seen
+        together = -(-online["experience"].nunique() // (2 * POINTS))
+        blocks = _together(blocks, together)
+        counts = _counts(blocks)
+    parts = blocks["experience"] if marked and counts.median() > 1 else 0
+    points = blocks.assign(value=blocks["total"] / blocks["n"], part=parts)
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, bounds)
+    fit_steps(ax, 0, steps if steps > 3 else steps - 1)
     ax.set_xlabel(f"mini-batches seen (of {online['n'].max()} examples)")
     ax.set_ylabel(label)
-    finish(
-        ax, f"Mean{and_interval(online)} over {seeds_of(online)}, by {window} mini-batch{'es' * (window > 1)}{shifts}"
-    )
+    size = round(blocks["size"].median())
+    by = f"{size} mini-batch{'es' * (size > 1)}"
+    if counts.max() == 1 and len(counts) > 1 and size > 1:
+        by = f"{together} experiences" if together > 1 else "experience"
+    finish(ax, f"Mean{and_interval(online)} over {seeds_of(online)}, by {by}{shifts}")
     label_ends(ax, drawn)
     return ax
 
 
 def _blocks(online: pd.DataFrame, window: int) -> pd.DataFrame:
-    """Return means over blocks of about ``window`` mini-batches, none of which reaches across a shift.
+    """Return sums over blocks of about ``window`` mini-batches, none of which reaches across a shift.
 
     Experiences may have other lengths with other seeds. Each has the same number of blocks for all seeds, and the n-th
     ones stand at their mean place, so that every point is of all seeds.
@@ -102,6 +119,16 @@ def _blocks(online: pd.DataFrame, window: int) -> pd.DataFrame:
     count = (shortest / window).round().clip(lower=1)
     block = ((online["step"] - steps.transform("min")) * count // steps.transform("size")).astype(int)
     sums = online.assign(block=block).groupby([*cell, "block"], as_index=False)
-    rows = sums.agg(total=("total", "sum"), n=("n", "sum"), at=("step", "mean"))
-    at = rows.groupby(["arm", "experience", "block"])["at"].transform("mean")
-    return rows.assign(value=rows["total"] / rows["n"], part=rows["experience"], at=at)
+    rows = sums.agg(total=("total", "sum"), n=("n", "sum"), at=("step", "mean"), size=("step", "size"))
+    return rows.assign(at=rows.groupby(["arm", "experience", "block"])["at"].transform("mean"))
+
+
+def _counts(blocks: pd.DataFrame) -> pd.Series:
+    """Return how many points a line has in each experience."""
+    return blocks.groupby(["arm", "seed", "experience"]).size()
+
+
+def _together(blocks: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the sums over ``count`` experiences each."""
+    groups = blocks.assign(experience=blocks["experience"] // count).groupby(["arm", "seed", "experience"])
+    return groups.agg(total=("total", "sum"), n=("n", "sum"), at=("at", "mean"), size=("size", "sum")).reset_index()

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from tamcl.plots.axes import draw_bands, finish, label_ends, new_axes
+from tamcl.plots.axes import draw_bands, finish, fit_steps, label_ends, new_axes
 from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
 from tamcl.plots.style import looks_of, rule
 
@@ -40,7 +40,7 @@ def regret(regrets: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Axes
     ax = ax or new_axes(5.6, 3.7)
     ax.axhline(0, **rule())
     draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "cumulative"), drawn)
-    ax.set_xlim(0, points["at"].max())
+    fit_steps(ax, 0, points["at"].max())
     ax.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     ax.set_xlabel("experiences seen")
     ax.set_ylabel("cumulative regret (right answers)")

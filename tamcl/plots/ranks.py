@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from tamcl.errors import InputError
 from tamcl.plots.axes import finish, new_axes
+from tamcl.plots.labels import short_names
 from tamcl.plots.seeds import counted
 from tamcl.plots.style import ink, looks
 
@@ -35,6 +36,7 @@ def critical_differences(ranks: pd.DataFrame, *, arms: Sequence[str] | None = No
     below = 0.5 + 0.35 * len(bars)
     ax = ax or new_axes(6.2, 1.2 + 0.24 * (below + half))
     drawn, margin = looks([*(arms or ()), *sorted(rows["arm"])]), 0.04 * max(1, size - 1)
+    names = short_names(drawn)
     for i, (arm, place) in enumerate(zip(rows["arm"], places, strict=True)):
         left = i < half
         depth = -below - (i if left else size - 1 - i)
@@ -42,7 +44,7 @@ def critical_differences(ranks: pd.DataFrame, *, arms: Sequence[str] | None = No
         ax.plot([place, place, end], [0, depth, depth], color=drawn[arm].color, lw=1.3, label=arm)
         ax.plot([place], [0], drawn[arm].marker, color=drawn[arm].color, ms=6, clip_on=False, zorder=3)
         ax.annotate(
-            f"{arm} ({place:.2f})", (end, depth), (-4 if left else 4, 0), textcoords="offset points",
+            f"{names[arm]} ({place:.2f})", (end, depth), (-4 if left else 4, 0), textcoords="offset points",
             ha="right" if left else "left", va="center", size="small",
         )  # fmt: skip
     for number, (first, last) in enumerate(bars):

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from tamcl.errors import InputError
 from tamcl.metrics import recovery_curves
 from tamcl.metrics.adaptation import WINDOW, shortened
-from tamcl.plots.axes import draw_bands, finish, label_ends, new_axes
+from tamcl.plots.axes import draw_bands, finish, fit_steps, label_ends, new_axes
 from tamcl.plots.seeds import and_interval, counted, mean_interval, of_all_seeds, seeds_of
 from tamcl.plots.style import looks_of, rule
 
@@ -51,8 +51,8 @@ def recovery(
     )
     ax = ax or new_axes(5.6, 3.7)
     ax.axvline(0, **rule())
-    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "accuracy")), drawn)
-    ax.set_xlim(points["at"].min(), points["at"].max())
+    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "accuracy")), drawn, (0, 100))
+    fit_steps(ax, points["at"].min(), points["at"].max())
     ax.set_xlabel(f"mini-batches since the shift (of {online['n'].max()} examples)")
     lengths = online.groupby(["arm", "seed", "experience"]).size()
     used = [shortened(window, steps) for steps in lengths]
@@ -85,8 +85,8 @@ def stability(curves: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Ax
     points = points.assign(at=points["since_shift"], change=100 * points["change"], part=0)
     ax = ax or new_axes(5.6, 3.7)
     ax.axhline(0, **rule())
-    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "change")), drawn)
-    ax.set_xlim(0, points["at"].max())
+    draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "change")), drawn, (-100, 100))
+    fit_steps(ax, 0, points["at"].max())
     ax.set_xlabel("updates since the shift")
     ax.set_ylabel("change of accuracy on\nearlier experiences (points)")
     finish(ax, f"Mean over {counted(n_shifts, 'shift')}{and_interval(curves)} over {seeds_of(curves)}")

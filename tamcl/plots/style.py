@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib as mpl
 import pandas as pd
 
 from tamcl.errors import InputError
 
+Line: TypeAlias = str | tuple[int, tuple[int, ...]]
+"""A line style of matplotlib: a name, or an offset and the lengths of dashes and gaps."""
+
 
 class Look(NamedTuple):
     """How an arm is drawn."""
 
     color: str
-    line: str
+    line: Line
     marker: str
 
 
@@ -29,8 +32,12 @@ KNOWN = {
 }
 """Looks of the arms that the scenarios bring, in the colours of Okabe and Ito (Color Universal Design, 2008)."""
 
-OTHERS = ("#8C6BB1", "#A6761D", "#7F8790", "#B5A800", "#2A9D8F", "#E0567A")
-"""Colours of all other arms in their order; after the last the first comes again with another line."""
+OTHERS = ("#8C6BB1", "#A6761D", "#7F8790", "#B5A800", "#2A9D8F", "#E0567A", "#8BC34A")
+"""Colours of all other arms in their order; after the last the first comes again with another line and marker."""
+
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (2, 1)))
+MARKERS = "X<>hdP"
+"""Of the other arms up to 42 differ in colour and line, and in colour and marker."""
 
 
 def looks(arms: Iterable[str]) -> dict[str, Look]:
@@ -43,10 +50,11 @@ def looks(arms: Iterable[str]) -> dict[str, Look]:
     """
     arms = list(dict.fromkeys(arms))
     others = [arm for arm in arms if arm not in KNOWN]
-    free = {
-        arm: Look(OTHERS[i % len(OTHERS)], ("-", "--", ":", "-.")[i // len(OTHERS) % 4], "X*<>hd"[i % 6])
-        for i, arm in enumerate(others)
-    }
+    free = {}
+    for i, arm in enumerate(others):
+        again, place = divmod(i, len(OTHERS))
+        line, marker = LINES[again % len(LINES)], MARKERS[(place + again) % len(MARKERS)]
+        free[arm] = Look(OTHERS[place], line, marker)
     return {arm: KNOWN[arm] if arm in KNOWN else free[arm] for arm in arms}
 
 
@@ -67,11 +75,16 @@ def looks_of(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict
 
 
 def theme(dark: bool = False) -> dict[str, Any]:
-    """Return the matplotlib settings of a figure on a light or a dark page, for ``matplotlib.rc_context``."""
+    """Return the matplotlib settings of a figure on a light or a dark page, for ``matplotlib.rc_context``.
+
+    They are all settings of matplotlib as it comes with ours on top, so that a picture does not depend on a
+    matplotlibrc or on a style in use.
+    """
+    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")}
     ink, paper, grid = ("#E4E7EB", "#15191F", "#363D47") if dark else ("#1F2430", "#FFFFFF", "#DDE1E6")
     ground = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), paper)
     lines = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink)
-    return {"font.size": 9.0, "axes.linewidth": 0.8, "grid.color": grid, **ground, **lines}
+    return defaults | {"font.size": 9.0, "axes.linewidth": 0.8, "grid.color": grid} | ground | lines
 
 
 def ink() -> str:

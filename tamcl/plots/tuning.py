@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from tamcl.errors import InputError
-from tamcl.plots.axes import WIDE, finish, label_ends, new_axes
+from tamcl.plots.axes import WIDE, finish, label_ends, legend_beside, new_axes
 from tamcl.plots.labels import metric_axis
 from tamcl.plots.seeds import counted
 from tamcl.plots.style import looks
@@ -90,7 +90,7 @@ def lr_sensitivity(
     }
     said = "".join(text for text, drawn_so in signs.items() if drawn_so)
     finish(ax, f"Mean over {counted(tuning['n_seeds'], 'tuning seed')}; ring: chosen{said}")
-    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    legend_beside(ax)
     return ax
 
 

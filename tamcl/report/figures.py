@@ -8,30 +8,38 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
+from scipy.spatial import KDTree
 
 from tamcl import plots, tuning
 from tamcl.metrics import by_experience, stability_curves
 from tamcl.report.oracles import Against
 from tamcl.report.reading import Study
 from tamcl.results import write_atomic
+from tamcl.stats import ALPHA
 
 DPI = 200
 """Twice that of a screen, so that lines stay sharp on good screens and on paper."""
 
-MANY_ARMS = 8
-"""With more of them figures are so full that they are kept smaller, for the page to stay below 5 MB."""
+SMALLER = {8: 0.7, 16: 0.6}
+"""With more arms than so many figures are fuller, and drawn with fewer dots for the page to stay below 5 MB."""
 
 WIDTHS = {"wide": 7.4, "narrow": 3.7}
 """Inches; text is set in the same size in both, so a phone needs no magnifying glass."""
+
+NAME = 0.13
+"""Inches that a name at the end of a line takes."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,9 @@ def drawings(study: Study) -> Iterator[Drawing]:
         yield Drawing(
             "differences",
             "Paired differences",
-            "Difference between two arms on the same seeds, with its 95 % interval. Hollow: the interval holds 0.",
+            "Difference between two arms on the same seeds, with its 95 % interval. Filled: a difference is shown, as p"
+            f" after Holm is at most {ALPHA:g}. Hollow: none is, though the interval, which is of one pair by itself,"
+            " may leave out 0.",
             lambda layout: _differences(study, layout),
         )
     if {"forgetting", "learning_accuracy"} <= set(study.shown_metrics):
@@ -214,36 +224,75 @@ def oracle_drawings(study: Study, found: list[Against]) -> Iterator[Drawing]:
 
 def _picture(study: Study, drawing: Drawing) -> Picture:
     sources, folder = {}, study.results.directory / "figures"
-    dpi = DPI if len(study.arms) <= MANY_ARMS else 0.7 * DPI
+    dpi = DPI * min(share for arms, share in {0: 1.0, **SMALLER}.items() if len(study.arms) > arms)
     for dark in (False, True):
         for layout in WIDTHS:
             with mpl.rc_context(plots.theme(dark)):  # type: ignore[arg-type]
-                png = _png(drawing.draw(layout), dpi)
-            sources[f"{layout} dark" if dark else layout] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-            if layout == "wide" and not dark:
-                write_atomic(folder / f"{drawing.name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
-                width, height = Image.open(io.BytesIO(png)).size
+                figure = drawing.draw(layout)
+                packed = base64.b64encode(_png(figure, dpi, packed=True)).decode()
+                sources[f"{layout} dark" if dark else layout] = f"data:image/png;base64,{packed}"
+                if layout == "wide" and not dark:
+                    png = _png(figure, dpi)
+                    write_atomic(folder / f"{drawing.name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
+                    width, height = Image.open(io.BytesIO(png)).size
     return Picture(drawing.name, drawing.title, drawing.caption, sources, width, height)
 
 
-def _png(figure: Figure, dpi: float) -> bytes:
-    """Return the figure as a PNG of at most 256 colours: a third of the size and the same to the eye."""
+def _png(figure: Figure, dpi: float, *, packed: bool = False) -> bytes:
+    """Return the figure as a PNG; ``packed``: a third of the size, in 256 colours."""
+    image, png = _drawn(figure, dpi), io.BytesIO()
+    if packed:
+        image = _packed(image, sorted({to_rgb(line.get_color()) for ax in figure.axes for line in ax.lines}))
+    image.save(png, "png", dpi=(dpi, dpi), optimize=True)
+    return png.getvalue()
+
+
+def _drawn(figure: Figure, dpi: float) -> Image.Image:
+    """Return the figure as an image; its array says how large it is, whatever was asked for."""
     figure.set_dpi(dpi)
-    drawn, packed = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="rgba")
-    size = figure.canvas.get_width_height()
-    image = Image.frombytes("RGBA", size, drawn.getvalue()).convert("RGB")
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "png", dpi=(dpi, dpi))
-    return packed.getvalue()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return Image.fromarray(pixels).convert("RGB")
+
+
+def _packed(image: Image.Image, colors: list[tuple[float, float, float]]) -> Image.Image:
+    """Return an image in 256 colours, a third of the size and the same to the eye.
+
+    The colours that lines have and the most frequent ones are kept as they are, so that no arm is drawn in the colour
+    of another; those between, as at the edges of lines, become the nearest one of what is left.
+    """
+    pixels = np.asarray(image).astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
+    found, places, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+    kept = np.rint(255 * np.array(colors)).astype(np.uint32).reshape(-1, 3) @ np.array([1 << 16, 1 << 8, 1])
+    frequent = found[np.argsort(-counts, kind="stable")]
+    kept = np.array(list(dict.fromkeys([*kept.tolist(), *frequent.tolist()]))[:128])
+    others = np.setdiff1d(found, kept)
+    palette = _channels(kept)
+    if len(others):
+        between = Image.fromarray(_channels(others)[None].astype(np.uint8))
+        cut = between.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        palette = np.concatenate([palette, np.array(cut.getpalette()).reshape(-1, 3)])
+    nearest = KDTree(palette).query(_channels(found))[1]
+    packed = Image.fromarray(nearest[places].reshape(pixels.shape).astype(np.uint8), mode="P")
+    packed.putpalette(palette.astype(np.uint8).tobytes())
+    return packed
+
+
+def _channels(colors: np.ndarray) -> np.ndarray:
+    """Return red, green and blue of colours that are one number each."""
+    return np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=-1)
 
 
 def _figure(layout: str, height: float) -> Figure:
     return Figure(figsize=(WIDTHS[layout], height), dpi=DPI, layout="constrained")
 
 
-def _single(layout: str, height: float, plot: Callable[..., Axes], table: pd.DataFrame, **options: object) -> Figure:
-    figure = _figure(layout, height)
-    ax = plot(table, ax=figure.add_subplot(), **options)
+def _single(
+    layout: str, height: float, plot: Callable[..., Axes], table: pd.DataFrame, *, arms: list[str], **options: object
+) -> Figure:
+    figure = _figure(layout, max(height, 0.9 + NAME * len(arms)))
+    ax = plot(table, ax=figure.add_subplot(), arms=arms, **options)
     if layout == "narrow":
         ax.set_title(textwrap.fill(ax.get_title(loc="left"), 48), loc="left", size="small")
     return figure
@@ -269,13 +318,17 @@ def _diagnosed(study: Study) -> list[str]:
 
 def _over_time(study: Study, layout: str) -> Figure:
     names = _diagnosed(study)
-    heights = [3.2, *[1.7] * len(names)]
+    named = len(study.arms) * NAME < 1.5  # else lines have names in the panel above alone
+    heights = [max(3.2, 0.9 + NAME * len(study.arms)), *[1.7] * len(names)]
     figure = _figure(layout, sum(heights))
     top, *axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     (plots.online_accuracy if study.has_accuracy else plots.online_loss)(study.online, arms=study.arms, ax=top)
     label = top.get_xlabel()
     for name, ax in zip(names, axes, strict=True):
         plots.diagnostics(study.diagnostics, diagnostic=name, arms=study.arms, ax=ax)
+        if not named:
+            for text in list(ax.texts):
+                text.remove()
         ax.set_title(ax.get_ylabel(), loc="left", size="small")
         ax.set_ylabel("")
     for ax in [top, *axes]:
@@ -301,12 +354,14 @@ def _differences(study: Study, layout: str) -> Figure:
     names = [name for name in study.core_metrics if name in set(study.comparisons["metric"])]
     pairs = study.comparisons.groupby("metric").size()[names]
     sharey = layout == "wide" and pairs.min() == pairs.max()  # else a metric lacks a pair, and rows would not line up
-    height = 0.9 + 0.22 * pairs.max()
-    figure, axes = _panels(layout, len(names), 3 if layout == "wide" else 1, height, sharey=sharey)
+    columns = 3 if layout == "wide" else 1
+    figure, axes = _panels(layout, len(names), columns, 0.9 + 0.22 * pairs.max(), sharey=sharey)
     for metric, ax in zip(names, axes, strict=True):
         plots.paired_differences(study.comparisons, metric=metric, values=False, ax=ax)
         unit = plots.metric_axis(metric)[1]
         _name_panel(ax, metric, f"{'points' if unit == '%' else unit}\n{plots.better_side(metric)}".strip())
+    if any("\n" in label.get_text() for ax in axes for label in ax.get_yticklabels()):  # long names, on two lines
+        figure.set_figheight(figure.get_figheight() + 0.14 * pairs.max() * -(-len(names) // columns))
     return figure
 
 
@@ -319,7 +374,8 @@ def _name_panel(ax: Axes, metric: str, unit: str) -> None:
 
 
 def _regrets(study: Study, found: list[Against], layout: str) -> Figure:
-    figure, axes = _panels(layout, len(found), 2 if layout == "wide" else 1, 3.2, sharey=False)
+    height = max(3.2, 0.9 + NAME * len(study.arms))
+    figure, axes = _panels(layout, len(found), 2 if layout == "wide" else 1, height, sharey=False)
     for each, ax in zip(found, axes, strict=True):
         plots.regret(each.regrets, arms=study.arms, ax=ax)
         ax.set_title(
@@ -330,12 +386,12 @@ def _regrets(study: Study, found: list[Against], layout: str) -> Figure:
 
 def _matrices(study: Study, layout: str) -> Figure:
     arms = [arm for arm in study.arms if arm in set(study.evaluated["arm"])]
-    wide = layout == "wide"
+    wide, titles = layout == "wide", plots.short_names(study.arms)
     numbers = wide and study.evaluated["evaluated_on"].max() < 12
     figure, axes = _panels(layout, len(arms), 3 if wide else 2, 2.3 if numbers else 2.1, sharey=True)
     for arm, ax in zip(arms, axes, strict=True):
         plots.accuracy_matrix(study.evaluated, arm=arm, numbers=numbers, colorbar=False, ax=ax)
-        ax.set_title(arm, loc="left", size="medium")
+        ax.set_title(titles[arm], loc="left", size="medium")
         ax.tick_params(labelsize="small")
         ax.set_xlabel("")
         ax.set_ylabel("")
@@ -367,18 +423,13 @@ def _adaptation(study: Study, layout: str) -> Figure:
     for name, ax in zip(names, axes, strict=True):
         own = table[table["metric"] == name].assign(on_edge=False)
         plots.lr_sensitivity(own, score=name, arms=study.arms, ax=ax)
-        handles, labels = ax.get_legend_handles_labels()
-        ax.get_legend().remove()  # type: ignore[union-attr]  # one for all panels below
         label, unit, _ = plots.metric_axis(name)
         ax.set_title(label, loc="left", size="medium")
         ax.set_ylabel(plots.with_direction(name, "", unit).strip(" ()"), size="small")
         ax.tick_params(labelsize="small")
         if ax is not axes[-1]:
             ax.set_xlabel("")
-    columns = 6 if layout == "wide" else 3
-    figure.set_figheight(figure.get_figheight() + 0.2 + 0.18 * -(-len(labels) // columns))
-    figure.legend(handles, labels, frameon=False, fontsize="small", loc="outside lower center", ncols=columns)
-    return figure
+    return _legend_below(figure, layout)
 
 
 def _beside_legend(
@@ -387,9 +438,19 @@ def _beside_legend(
     """Draw a figure whose legend stands beside it, or below it on a phone."""
     if layout == "wide":
         return _single(layout, max(height, 0.6 + 0.19 * len(arms)), plot, table, arms=arms)
-    figure = _single(layout, height + 0.4 + 0.18 * -(-len(arms) // 3), plot, table, arms=arms)
-    ax = figure.axes[0]
-    handles, labels = ax.get_legend_handles_labels()
-    ax.get_legend().remove()  # type: ignore[union-attr]
-    figure.legend(handles, labels, frameon=False, fontsize="small", loc="outside lower center", ncols=3)
+    return _legend_below(_single(layout, height, plot, table, arms=arms), layout)
+
+
+def _legend_below(figure: Figure, layout: str) -> Figure:
+    """Replace the legends beside the axes by a single one below them all, and make the figure higher by that."""
+    handles: dict[str, Artist] = {}
+    for ax in figure.axes:
+        handles |= {arm: handle for handle, arm in zip(*ax.get_legend_handles_labels(), strict=True)}
+        ax.get_legend().remove()  # type: ignore[union-attr]
+    names = list(plots.short_names(handles).values())
+    room = WIDTHS[layout] / (0.5 + 0.065 * max(map(len, names)))
+    columns = max(1, min(int(room), 6 if layout == "wide" else 3))
+    figure.set_figheight(figure.get_figheight() + 0.3 + 0.18 * -(-len(names) // columns))
+    options: dict[str, Any] = {"frameon": False, "fontsize": "small", "loc": "outside lower center"}
+    figure.legend(list(handles.values()), names, ncols=columns, columnspacing=1.2, **options)
     return figure

@@ -14,7 +14,7 @@ from tamcl.metrics import METRICS, Metric, find
 from tamcl.plots import metric_axis, with_direction
 from tamcl.report.figures import draw_oracle_pictures, draw_pictures, draw_tuning_pictures
 from tamcl.report.oracles import Against, against, sentences
-from tamcl.report.reading import ALPHA, Study, answers, cautions, confirmed, edges, headline, strip_scale, tested_on
+from tamcl.report.reading import Study, answers, cautions, confirmed, edges, headline, strip_scale, tested_on
 from tamcl.report.tables import (
     arm_table,
     center_table,
@@ -28,11 +28,13 @@ from tamcl.report.tables import (
     tuning_table,
 )
 from tamcl.results import Results, load_results, write_atomic
+from tamcl.stats import ALPHA
 from tamcl.verdicts import MARGIN
 
 WELL = (
-    "A null model is said to do as well where no gain over it is shown and the 95 % interval leaves none of"
-    f" {100 * MARGIN:g} point or more; where it could be larger, the null model could do as well, which is not known."
+    "A null model is said to do as well where no gain over it is shown, even before Holm, and the 95 % interval leaves"
+    f" none of {100 * MARGIN:g} point or more; where it could be larger, the null model could do as well, which is not"
+    " known."
 )
 
 CONTENTS = [

@@ -16,9 +16,7 @@ from tamcl.errors import InputError
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.optim.transfer import transfer_lr
 from tamcl.results import Results, read_table
-
-ALPHA = 0.05
-"""Level of the tests."""
+from tamcl.stats import ALPHA
 
 
 @dataclass(frozen=True)
@@ -377,7 +375,7 @@ def _again(study: Study, a: str, b: str) -> tuple[verdicts.Held, str] | None:
 
 
 def _strength(row: dict[str, Any]) -> Literal["shown", "hint", "open"]:
-    if row["p_adjusted"] <= ALPHA:
+    if stats.is_shown(row):
         return "shown"
     return "hint" if row["p_value"] <= ALPHA or verdicts.is_hint(row, alpha=ALPHA) else "open"
 

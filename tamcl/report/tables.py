@@ -11,7 +11,8 @@ from tamcl import stats
 from tamcl.metrics import find
 from tamcl.plots import looks, mean_interval, metric_axis, with_direction
 from tamcl.report.oracles import Against
-from tamcl.report.reading import ALPHA, Study, answers, records
+from tamcl.report.reading import Study, answers, records
+from tamcl.stats import ALPHA
 
 
 class Field(NamedTuple):

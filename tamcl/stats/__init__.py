@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from tamcl.stats.intervals import centers, interval, iqm, iqm_interval, median_interval
 from tamcl.stats.p_values import fewest_seeds, holm, sign_flip_p, smallest_p
-from tamcl.stats.paired import PAIR, Row, between, compare, differences, probability_better
+from tamcl.stats.paired import ALPHA, PAIR, Row, between, compare, differences, is_shown, probability_better
 from tamcl.stats.power import seeds_for, seeds_needed
 from tamcl.stats.ranks import average_ranks
 from tamcl.stats.reported import Pair
 from tamcl.stats.resampling import RESAMPLES
 
 __all__ = [
+    "ALPHA",
     "PAIR",
     "RESAMPLES",
     "Pair",
@@ -34,6 +35,7 @@ __all__ = [
     "interval",
     "iqm",
     "iqm_interval",
+    "is_shown",
     "median_interval",
     "probability_better",
     "seeds_for",

@@ -20,6 +20,31 @@ Row: TypeAlias = "Mapping[str, Any] | pd.Series[Any]"
 PAIR = ["scenario", "metric", "arm_a", "arm_b"]
 """Columns that name a comparison."""
 
+ALPHA = 0.05
+"""Level of the tests."""
+
+
+def is_shown(row: Row, *, alpha: float = ALPHA) -> bool:
+    """Tell whether a comparison shows a difference: its p, by Holm over all pairs, is at most ``alpha``.
+
+    What a report says, counts and draws as a difference follows this rule alone. The interval is of one pair by itself,
+    so that it can leave out 0 where nothing is shown.
+
+    Parameters
+    ----------
+    row : mapping or pandas.Series
+        A row of the ``comparisons`` table.
+    alpha : float
+        Level of the test.
+
+    Examples
+    --------
+    >>> row = {"n_pairs": 10, "ci_low": 0.014, "ci_high": 0.028, "p_value": 0.02, "p_adjusted": 0.06}
+    >>> is_shown(row), is_shown(row | {"p_adjusted": 0.04})
+    (False, True)
+    """
+    return bool(row["n_pairs"] > 1 and row["p_adjusted"] <= alpha)
+
 
 def compare(
     metrics: pd.DataFrame,

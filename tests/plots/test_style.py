@@ -17,6 +17,21 @@ def test_looks_differ() -> None:
     assert plots.looks(["adam", "tam"])["tam"] == found["tam"]
 
 
+def test_own_arms_differ_in_colour_and_line_and_in_colour_and_marker() -> None:
+    found = plots.looks(f"arm{i}" for i in range(40)).values()
+    assert len({(look.color, look.line) for look in found}) == 40
+    assert len({(look.color, look.marker) for look in found}) == 40
+
+
+def test_long_names_are_shortened_and_stay_apart() -> None:
+    common = "x" * 31
+    for arms in ([f"{common}{i:02}{common}" for i in range(30)], [f"{i:02}{common * 2}" for i in range(30)]):
+        short = plots.short_names([*arms, "tam"])
+        assert short["tam"] == "tam"
+        assert len(set(short.values())) == 31
+        assert max(map(len, short.values())) <= 20
+
+
 def test_colours_are_told_apart_until_one_has_to_come_again() -> None:
     found = plots.looks([*ARMS, *(f"arm{i}" for i in range(6))])
     colors = np.array([to_rgb(look.color) for look in found.values()])
