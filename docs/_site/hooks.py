@@ -1,4 +1,4 @@
-"""What the site takes from elsewhere in the repository: notebooks, scenarios, the changelog and the modules' docstrings."""
+"""What the site takes from elsewhere in the repository: notebooks, scenarios, the changelog, and every docstring."""
 
 from __future__ import annotations
 
