@@ -15,6 +15,8 @@ from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 
 import tamcl
+from tamcl.metrics import METRICS
+from tamcl.registry import Table
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "analysis").glob("*.ipynb"))
@@ -32,10 +34,22 @@ def reference(name: str) -> str:
     module = importlib.import_module(f"tamcl.{name}")
     names = getattr(module, "__all__", None)
     if names is None and not hasattr(module, "__path__"):
-        return f"::: tamcl.{name}\n    options: {{heading_level: 1}}\n"
-    head = f"::: tamcl.{name}\n    options: {{heading_level: 1, members: false}}\n"
+        return f"::: tamcl.{name}\n    options: {{heading_level: 1, show_root_full_path: true}}\n"
+    head = f"::: tamcl.{name}\n    options: {{heading_level: 1, show_root_full_path: true, members: false}}\n"
     inside = [place(module, each) for each in names] if names else files(module)
-    return head + "".join(f"\n::: {path}\n" for path in dict.fromkeys(inside))
+    tables = {f"{module.__name__}.{each}": getattr(module, each) for each in names or () if each.isupper()}
+    return head + "".join(f"\n::: {path}\n{rows(tables.get(path))}" for path in dict.fromkeys(inside))
+
+
+def rows(table: object) -> str:
+    """Return what a table of registered objects holds; nothing for anything else."""
+    if isinstance(table, Table):
+        described = {name: f"`{entry}`" for name, entry in table.items()}
+    elif table is METRICS:
+        described = {name: metric.axis for name, metric in METRICS.items()}
+    else:
+        return ""
+    return "\n| name | |\n|---|---|\n" + "".join(f"| `{name}` | {what} |\n" for name, what in described.items())
 
 
 def place(module: ModuleType, name: str) -> str:
