@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test lint types results image-results notebooks scenarios bench clean
+.PHONY: demo test lint types docs dist results image-results notebooks scenarios bench clean
 
 demo: .venv/installed
 	$(BIN)/tamcl compare label_flip_digits --out out/demo --jobs $(JOBS)
@@ -17,6 +17,13 @@ lint: .venv/installed
 
 types: .venv/installed
 	$(BIN)/mypy
+
+# The site, in out/site; a warning is an error. What it is made of is imported from this checkout.
+docs: .venv/installed
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+dist: .venv/installed
+	$(BIN)/python -m build --no-isolation
 
 # What the notebooks read. They need no download: what needs one is committed as tables in analysis/results.
 FRACTIONS := 0.2 0.4 0.6 0.8 1.0
@@ -77,7 +84,7 @@ bench: .venv/installed
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,docs]'
 	touch $@
 
 clean:
