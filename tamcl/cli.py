@@ -7,15 +7,17 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tamcl import __version__
-from tamcl.cli_data import AllowSubset, DataDir, data_app, list_data
-from tamcl.errors import InputError, unknown_name
+from tamcl.cli_data import PATH, AllowSubset, DataDir, data_app, list_data
+from tamcl.errors import AllFailed, InputError, reason, shortened, shown, unknown_name
 from tamcl.logs import Log, check_logger, logged
+from tamcl.plain import unprintable
 
 if TYPE_CHECKING:
     from tamcl.registry import Table
@@ -56,7 +58,8 @@ LoggerName = Annotated[
 ]
 
 
-StudyFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.")]
+FOLDER = PATH | {"metavar": "DIR"}
+StudyFolder = Annotated[Path, typer.Argument(**FOLDER, help="A finished study's folder.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")]
 
 
@@ -81,7 +84,7 @@ def compare(
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; out/SCENARIO if absent.")] = None,
+    out: Annotated[Path | None, typer.Option(**PATH, help="Folder for the results; out/SCENARIO if absent.")] = None,
     jobs: Jobs = 1,
     log: LoggerName = None,
 ) -> int:
@@ -170,7 +173,9 @@ def run(
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the run's tables; only printed if absent.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(**PATH, help="Folder for the run's tables; only printed if absent.")
+    ] = None,
     log: LoggerName = None,
 ) -> int:
     """Train and evaluate one cell in this process and print its metrics."""
@@ -198,7 +203,7 @@ def run(
 
 @app.command()
 def watch(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A study's folder.")],
+    directory: Annotated[Path, typer.Argument(**FOLDER, help="A study's folder.")],
     once: Annotated[bool, typer.Option("--once", help="Show it once and leave.")] = False,
 ) -> int:
     """Show how far a study is, from its files alone, until nobody trains it any more."""
@@ -225,9 +230,9 @@ def report(directory: StudyFolder) -> int:
 
 @app.command()
 def ranks(
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Folders of studies.")],
+    directories: Annotated[list[Path], typer.Argument(**PATH | {"metavar": "DIR DIR..."}, help="Folders of studies.")],
     metric: Annotated[str, typer.Option(help="What to rank by.")] = "online_accuracy",
-    out: Annotated[Path, typer.Option(help="Folder for table and picture.")] = Path("out/ranks"),
+    out: Annotated[Path, typer.Option(**PATH, help="Folder for table and picture.")] = Path("out/ranks"),
 ) -> int:
     """Rank the arms over several studies, and draw which of them are told apart."""
     from tamcl.ranking import rank_studies, write_ranks
@@ -278,7 +283,7 @@ def check(
 
 
 @app.command()
-def toys(out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("out/toys")) -> int:
+def toys(out: Annotated[Path, typer.Option(**PATH, help="Folder for figures and tables.")] = Path("out/toys")) -> int:
     """Draw what the optimizers do on toy surfaces, and how fast critical momenta converge on quadratics."""
     from tamcl.toys import write_toys
 
@@ -400,16 +405,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:  # from a shell: pictures go to files, and a backend that is not there would stop matplotlib
         os.environ["MPLBACKEND"] = "agg"
     _arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a terminal may not have every character, such as an arrow
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
+        for argument in _arguments:
+            if why := unprintable(argument):
+                raise InputError(f"argument {shown(argument)}: {why}")
         status = int(app(_arguments, prog_name="tamcl", standalone_mode=False) or 0)
     except InputError as error:
         print(f"tamcl: {error}", file=sys.stderr)
+        return 2
+    except AllFailed as error:
+        print(f"tamcl: {error}", file=sys.stderr)
+        return 3
+    except MemoryError as error:
+        print(f"tamcl: there is not enough memory: {reason(error)}", file=sys.stderr)
         return 2
     except OSError as error:  # no right to write there, or no room: what was finished is there, and goes on from there
         print(f"tamcl: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except _UsageError as error:
-        message = error.format_message()
+        message = shortened(error.format_message())
         print(f"tamcl: {message}" if message else "", end="\n" if message else "", file=sys.stderr)
         return 2
     if status == 130 and _arguments[:1] != ["watch"]:  # typer's answer to Ctrl-C

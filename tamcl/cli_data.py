@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tamcl.errors import InputError
+from tamcl.paths import user_path
 
 if TYPE_CHECKING:
     from tamcl.data import DataSet, Source
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, and getting it.")
 
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the data sets; else $TAMCL_DATA_DIR, else the cache.")]
+
+def given_path(text: str | Path) -> Path:
+    """Return what a path on the command line stands for, ``~`` expanded."""
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+PATH: dict[str, Any] = {"parser": given_path, "metavar": "PATH"}
+"""Of options and arguments that are paths."""
+
+DataDir = Annotated[
+    Path | None, typer.Option(**PATH, help="Folder of the data sets; else $TAMCL_DATA_DIR, else the cache.")
+]
 Name = Annotated[str, typer.Argument(help="A data set.")]
 AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer images than were published.")]
 
@@ -54,7 +69,7 @@ def fetch(name: Name, data_dir: DataDir = None) -> int:
 @data_app.command(name="import")
 def import_(
     name: Name,
-    path: Annotated[Path, typer.Option("--from", metavar="PATH", help="A file, a folder, or another root.")],
+    path: Annotated[Path, typer.Option("--from", **PATH, help="A file, a folder, or another root.")],
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
 ) -> int:

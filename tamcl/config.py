@@ -17,11 +17,13 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from tamcl.data import DATASETS
 from tamcl.diagnostics import DIAGNOSTICS
-from tamcl.errors import InputError, unknown_name
+from tamcl.errors import InputError, shortened, shown, unknown_name
 from tamcl.metrics import METRICS
 from tamcl.models import HEADS, MODELS
 from tamcl.optim import OPTIMIZERS
-from tamcl.registry import Table, load, signature
+from tamcl.paths import user_path
+from tamcl.plain import check_plain, unfit_as_file
+from tamcl.registry import Table, lookup, signature
 from tamcl.strategies import STRATEGIES
 from tamcl.strategies.settings import OptimizerState
 from tamcl.streams import STREAMS, Stream
@@ -33,6 +35,12 @@ SCENARIO_FOLDER = next(path for path in (_PACKAGE / "scenarios", _PACKAGE.parent
 
 MOST_SEEDS = 1000
 """Reported seeds are 0, 1, ...; tuning seeds are 1000, 1001, ..., so that none is both."""
+
+MOST_RATES = 1000
+"""Learning rates of an arm's grid, as many as a search may try."""
+
+MOST_BYTES = 2**20
+"""Of a scenario file; the longest that comes with tamcl has some thousands."""
 
 EXTENSIONS = 3
 """Learning rates that ``--extend`` may add to every arm."""
@@ -85,6 +93,8 @@ class Arm(BaseModel):
     def _known(self) -> Self:
         if not self.lr:
             raise _unfit("lr", "names no learning rate")
+        if len(self.lr) > MOST_RATES:
+            raise _unfit("lr", f"names {len(self.lr)} learning rates, and at most {MOST_RATES} are tried")
         if len(set(self.lr)) < len(self.lr):
             raise _unfit("lr", "names a learning rate twice")
         _check_name(OPTIMIZERS, self.optimizer, "optimizer")
@@ -244,8 +254,10 @@ class Scenario(_Strict):
         for arm in self.arms:
             if not re.fullmatch(r"\w[\w.+-]{0,63}", arm, re.ASCII):
                 raise _unfit(
-                    "arms", f"'{arm}' is no label: up to 64 of a-z A-Z 0-9 _ . + - are, the first of them no . + -"
+                    "arms", f"{shown(arm)} is no label: up to 64 of a-z A-Z 0-9 _ . + - are, the first of them no . + -"
                 )
+            if "." in arm and (why := unfit_as_file(f"{arm}-")):  # a run's folder begins with it
+                raise _unfit("arms", f"{shown(arm)} is no label: {why}")
         if self.model.head != "single" and not self.stream.tells_task:
             raise _unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
         if self.model.head == "single" and self.stream.tells_task:
@@ -329,15 +341,12 @@ def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] |
     4
     """
     known = scenarios()
-    path = Path(name) if name.endswith(".toml") else known.get(name)
+    path = user_path(name) if name.endswith(".toml") else known.get(name)
     if path is None:
         raise unknown_name("scenario", name, known)
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"scenario file '{path}': {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"scenario file '{path}': {error}") from error
+    if why := unfit_as_file(path.stem):  # the folder of its results has this name
+        raise InputError(f"scenario file {shown(str(path))}: {why}; name it otherwise")
+    values = _read(path)
     for setting in settings:
         _change(values, setting)
     if "name" in values:
@@ -350,8 +359,36 @@ def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] |
     return scenario
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """Read a TOML file, with a byte order mark, as editors on Windows write it, or without."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise ValueError(f"has more than {MOST_BYTES} bytes")
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise ValueError("is UTF-16; save it as UTF-8")
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"scenario file {shown(str(path))}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        why = f"is not UTF-8 (byte 0x{content[error.start]:02x} at {error.start}); save it as UTF-8"
+        raise InputError(f"scenario file {shown(str(path))}: {why}") from error
+    except ValueError as error:  # no TOML, or a number of thousands of digits
+        raise InputError(f"scenario file {shown(str(path))}: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"scenario file {shown(str(path))}: lists or tables are too deep") from error
+
+
 def parse(values: Mapping[str, Any]) -> Scenario:
     """Check plain values and return the scenario they describe."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"scenario {shown(values)}: must be a table")
+    where = f"scenario {shown(values.get('name', ''))}"
+    try:
+        check_plain(values)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     model: type[BaseModel] = Scenario
     path: tuple[str, ...] = ()
     try:
@@ -362,20 +399,22 @@ def parse(values: Mapping[str, Any]) -> Scenario:
         model, path = Scenario, ()
         return Scenario.model_validate(values).with_all_pairs()
     except ValidationError as error:
-        where = f"scenario '{values.get('name', '')}'"
         lines = [f"{where}: {_line(details, path, model)}" for details in error.errors()]
         raise InputError("\n".join(lines)) from error
 
 
 def _stream_class(name: str) -> type[Stream]:
-    found = load(STREAMS.path(name), noun="stream")
-    if not (isinstance(found, type) and issubclass(found, Stream)):
-        raise InputError(f"stream.name = '{name}': is no tamcl.streams.Stream")
+    found: type[Stream] = lookup(STREAMS, name)
     return found
 
 
 def parse_value(text: str) -> Any:
     """Read a value as TOML does; anything else is text.
+
+    Raises
+    ------
+    InputError
+        If it is too deep, or a number of thousands of digits.
 
     Examples
     --------
@@ -383,9 +422,12 @@ def parse_value(text: str) -> Any:
     (0.001, [1, 2], 'keep')
     """
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        values = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"value {shown(text)}: is too long a number, or lists and tables are too deep") from error
+    return values["value"] if len(values) == 1 else text  # more than one line is no value
 
 
 def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
@@ -408,15 +450,19 @@ def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
     """
     first, options = parse_options(text)
     label, _, name = first.rpartition("=")
+    if name not in scenario.arms:
+        OPTIMIZERS.path(name)
     base: dict[str, Any] = scenario.arms[name].model_dump() if name in scenario.arms else {"optimizer": name}
     base |= options
     label = label or name.rpartition(":")[2]
     if label in scenario.arms and label != name:
-        raise InputError(f"--arm {text}: there is an arm '{label}' already; write LABEL={name} with another label")
+        why = f"there is an arm {shown(label)} already; write LABEL={name} with another label"
+        raise InputError(f"--arm {shortened(text)}: {why}")
     if not isinstance(base.get("lr"), list | tuple):
         base["lr"] = [base["lr"]] if "lr" in base else []
     if not base["lr"]:
-        raise InputError(f"--arm {text}: needs a learning rate, such as {text},lr=0.1 or {text},lr=[0.1,0.03,0.01]")
+        said = shortened(text)
+        raise InputError(f"--arm {said}: needs a learning rate, such as {said},lr=0.1 or {said},lr=[0.1,0.03,0.01]")
     values = scenario.dump()
     if label not in scenario.arms:
         others = [arm for arm in scenario.arms if arm != base.get("null_of")]
@@ -433,21 +479,29 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
     ('adam', {'lr': 0.1, 'betas': [0.5, 0.99]})
     """
     name, *settings = _split(text)
-    options = {}
+    options: dict[str, Any] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
-        if not equals:
-            raise InputError(f"'{text}': '{setting}' is not key=value")
-        options[key.strip()] = parse_value(value.strip())
+        key = key.strip()
+        if not equals or not key:
+            raise InputError(f"{shown(text)}: {shown(setting)} is not key=value")
+        if key in options:
+            raise InputError(f"{shown(text)}: gives {shown(key)} twice")
+        options[key] = parse_value(value.strip())
     return name, options
 
 
 def _split(text: str) -> list[str]:
-    """Split at commas outside brackets."""
-    parts, depth = [""], 0
+    """Split at commas outside brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
     for character in text:
-        depth += (character in "[(") - (character in "])")
-        if character == "," and not depth:
+        if character == quote:
+            quote = ""
+        elif not quote and character in "\"'":
+            quote = character
+        if not quote:
+            depth += (character in "[({") - (character in "])}")
+        if character == "," and not depth and not quote:
             parts.append("")
         else:
             parts[-1] += character
@@ -459,11 +513,11 @@ def _change(values: dict[str, Any], setting: str) -> None:
     path, equals, value = setting.partition("=")
     *tables, key = path.strip().split(".")
     if not equals or not all([*tables, key]):
-        raise InputError(f"--set {setting}: is not key=value, such as stream.samples=500")
+        raise InputError(f"--set {shortened(setting)}: is not key=value, such as stream.samples=500")
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
-            raise InputError(f"--set {setting}: '{table}' holds a value and has no keys")
+            raise InputError(f"--set {shortened(setting)}: {shown(table)} holds a value and has no keys")
     values[key] = parse_value(value.strip())
 
 
@@ -508,7 +562,7 @@ def _line(details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]
             return f"{path}: is missing"
         case "unfit":
             return f"{path}: {details['msg']}"
-    return f"{path} = {details['input']!r}: must be {details['msg'].removeprefix('Input should be ')}"
+    return f"{path} = {shown(details['input'])}: must be {details['msg'].removeprefix('Input should be ')}"
 
 
 _PARTS: dict[str, type[BaseModel]] = {

@@ -44,7 +44,7 @@ def confirm(directory: str | Path, *, seeds: int | None = None, **how: Unpack[Ho
         another number of seeds was declared.
     """
     study = Study(load_results(directory))
-    folder = Path(directory) / "confirm"
+    folder = study.results.directory / "confirm"
     declared = declare(study, _number(folder / "claims.json", study, seeds))
     pairs = [(row["arm_a"], row["arm_b"]) for row in declared["claims"]]
     scenario = at_rates(parse(study.scenario), declared["rates"], len(declared["seeds"]), pairs)
@@ -93,8 +93,10 @@ def _number(path: Path, study: Study, seeds: int | None) -> int:
 def _read(path: Path) -> dict[str, Any]:
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(held["seeds"], list):
+            raise ValueError("seeds is no list")
         return {name: held[name] for name in ("seeds", "level", "rates", "claims")}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"'{path}' is damaged: {error!r}") from error
 
 

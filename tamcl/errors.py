@@ -1,4 +1,4 @@
-"""The one exception that means: the call or a file is wrong, and here is how to put it right."""
+"""What is raised where a call or a file is wrong, with how to put it right, and where a study came to nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,44 @@ class InputError(ValueError):
     """
 
 
+class AllFailed(RuntimeError):
+    """Every run of a study failed, so that there is nothing to compare; said with what the first of them failed by.
+
+    The command line prints the line and exits with status 3.
+    """
+
+
+MOST_SHOWN = 400
+"""Characters of a value that a message shows."""
+
+
+def shown(value: object) -> str:
+    """Return a value as a message of one line can show it: quoted, escaped, and its middle left out if it is long.
+
+    Examples
+    --------
+    >>> shown("tamm"), shown("two\\nlines"), len(shown("x" * 10**6))
+    ("'tamm'", "'two\\\\nlines'", 401)
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of too many digits, or too deep
+        return f"a {type(value).__name__} too large to show"
+    return shortened(text)
+
+
+def shortened(text: str) -> str:
+    """Return a text without its middle if it is long."""
+    half = MOST_SHOWN // 2
+    return text if len(text) <= MOST_SHOWN else f"{text[:half]}…{text[-half:]}"
+
+
+def reason(error: BaseException) -> str:
+    """Return what an exception says in one line: its text, or its type's name if it has none."""
+    text = " ".join(str(error).split())
+    return text[: 2 * MOST_SHOWN] or type(error).__name__
+
+
 def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that is not in a table, with the nearest name and all known ones.
 
@@ -22,6 +60,6 @@ def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
     InputError("unknown optimizer 'tamm': did you mean 'tam'? Known: sgd, tam.")
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
+    near = get_close_matches(name[:MOST_SHOWN], names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
-    return InputError(f"unknown {noun} '{name}': {hint}Known: {', '.join(names) or 'none'}.")
+    return InputError(f"unknown {noun} {shown(name)}: {hint}Known: {', '.join(names) or 'none'}.")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tamcl.errors import InputError, unknown_name
+from tamcl.paths import user_path
 
 LOGGERS = ("tensorboard", "wandb", "csv")
 """Names of the loggers."""
@@ -55,6 +56,7 @@ def logged(log: Log | None) -> Iterator[None]:
     """
     if log is not None:
         check_logger(log.logger)
+        log = log._replace(directory=user_path(log.directory))
     token = _present.set(log)
     try:
         yield

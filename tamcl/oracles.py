@@ -43,7 +43,7 @@ def train_oracle(directory: str | Path, kind: str, **how: Unpack[How]) -> Result
         raise unknown_name("oracle", kind, ORACLES)
     study = Study(load_results(directory))
     scenario = _oracle(study, kind)
-    folder, seeds = Path(directory) / "oracles" / kind, range(scenario.protocol.seeds)
+    folder, seeds = study.results.directory / "oracles" / kind, range(scenario.protocol.seeds)
     return repeat(study, scenario, seeds, folder, phase=f"{kind} oracle", **how)
 
 

@@ -11,6 +11,7 @@ from matplotlib import rc_context
 from tamcl import plots, stats
 from tamcl.errors import InputError
 from tamcl.metrics import find
+from tamcl.paths import user_path
 from tamcl.results import load_results, write_atomic
 
 
@@ -51,18 +52,19 @@ def rank_studies(directories: Sequence[str | Path], metric: str = "online_accura
 
 
 def _place(name: str) -> Path:
-    return Path(name).resolve()
+    return user_path(name).resolve()
 
 
 def _with_value(table: pd.DataFrame, metric: str) -> set[str]:
     return set(table.loc[(table["metric"] == metric) & table["value"].notna(), "arm"])
 
 
-def write_ranks(ranks: pd.DataFrame, directory: Path, arms: Sequence[str] | None = None) -> Path:
+def write_ranks(ranks: pd.DataFrame, directory: str | Path, arms: Sequence[str] | None = None) -> Path:
     """Write ``ranks.parquet`` and the critical-difference diagram, and return where the picture is.
 
     ``arms`` are all arms of a study in their order, such as the first: they are drawn as in its report.
     """
+    directory = user_path(directory)
     write_atomic(directory / "ranks.parquet", lambda path: ranks.to_parquet(path, index=False))
     picture = directory / "critical_differences.png"
     with rc_context(plots.theme()):  # type: ignore[arg-type]

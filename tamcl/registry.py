@@ -10,12 +10,12 @@ import ast
 import importlib
 import sys
 from collections.abc import Callable
-from functools import cache
-from importlib.machinery import PathFinder
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tamcl.errors import InputError, unknown_name
+from tamcl.errors import InputError, reason, shown, unknown_name
+from tamcl.own_code import find_module, module_of, remember
 
 
 class Table(dict[str, str]):
@@ -27,11 +27,14 @@ class Table(dict[str, str]):
         What the table holds, for error messages.
     entries : dict of str to str
         Name to ``package.module:Class``.
+    kind : str
+        ``package.module:Class`` that every class behind a name is a subclass of; anything is no kind.
     """
 
-    def __init__(self, noun: str, entries: dict[str, str]) -> None:
+    def __init__(self, noun: str, entries: dict[str, str], kind: str = "") -> None:
         super().__init__(entries)
         self.noun = noun
+        self.kind = kind
 
     def path(self, name: str) -> str:
         """Return the import path behind a name; a ``package.module:Class`` is its own path.
@@ -43,8 +46,7 @@ class Table(dict[str, str]):
         """
         if name in self:
             return self[name]
-        module, _, attribute = name.partition(":")
-        if module and attribute.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+        if module_of(name) is not None:
             return name
         raise unknown_name(self.noun, name, self)
 
@@ -75,7 +77,8 @@ def lookup(table: Table, name: str) -> Any:
     Raises
     ------
     InputError
-        If the name is unknown, or its module or class does not exist.
+        If the name is unknown, its module or class does not exist, or it is no class of the table's kind. So nothing
+        that a name stands for is called before it was found to be what it should be.
 
     Examples
     --------
@@ -83,7 +86,18 @@ def lookup(table: Table, name: str) -> Any:
     >>> lookup(OPTIMIZERS, "tam").__name__
     'TAM'
     """
-    return load(table.path(name), noun=table.noun)
+    found = load(table.path(name), noun=table.noun)
+    if table.kind:
+        _check_kind(found, load(table.kind), f"{table.noun} {shown(name)}", table.kind.replace(":", "."))
+    return found
+
+
+def _check_kind(found: Any, kind: type, what: str, needed: str) -> None:
+    if not isinstance(found, type):
+        hint = f"; wrap the function in a class that is a {needed}" if callable(found) else ""
+        raise InputError(f"{what}: is no class but a {type(found).__name__}, and a class is needed, a {needed}{hint}")
+    if not issubclass(found, kind):
+        raise InputError(f"{what}: is no {needed}")
 
 
 def load(path: str, noun: str = "object") -> Any:
@@ -99,23 +113,32 @@ def load(path: str, noun: str = "object") -> Any:
         raise InputError(f"{noun} '{path}': there is no module '{error.name}'") from error
     except (Exception, SystemExit) as error:  # whatever somebody's module raises while it is imported
         raise InputError(f"{noun} '{path}': importing {module_name} failed: {error!r}") from error
-    if not hasattr(module, attribute):
-        raise unknown_name(f"{noun} in {module_name}", attribute, [n for n in dir(module) if not n.startswith("_")])
-    return getattr(module, attribute)
+    if not path.startswith("tamcl."):
+        remember(path)
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        known = [name for name in dir(module) if not name.startswith("_")]
+        raise unknown_name(f"{noun} in {module_name}", attribute, known) from None
+    except Exception as error:  # of a module that makes its names when they are asked for
+        raise InputError(f"{noun} '{path}': {reason(error)}") from error
 
 
-@cache
 def signature(path: str) -> Signature:
     """Read a class's first sentence and keyword arguments from its source, without importing it.
 
     A class without an ``__init__`` of its own, or whose source is not found, may take anything: it is then checked
     when it is built.
     """
-    name = path.partition(":")[2]
     source = source_file(path)
+    return _signature(source.read_bytes() if source else b"", path.partition(":")[2])
+
+
+@lru_cache(maxsize=256)
+def _signature(source: bytes, name: str) -> Signature:
     try:
-        tree = ast.parse(source.read_bytes()) if source else ast.Module([], [])
-    except (SyntaxError, ValueError):  # importing it will say more
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):  # importing it will say more
         return Signature("", None)
     found = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
     if found is None:
@@ -142,15 +165,7 @@ def _keywords(arguments: ast.arguments) -> dict[str, bool]:
 
 
 def source_file(path: str) -> Path | None:
-    """Find the file of ``package.module:Class``, or None, without importing anything.
-
-    The packages' folders are walked, since ``importlib.util.find_spec`` would import the parents.
-    """
-    folders: list[str] | None = None
-    origin: str | None = None
-    for part in path.partition(":")[0].split("."):
-        spec = PathFinder.find_spec(part, [*sys.path, ""] if folders is None else folders)
-        if spec is None:
-            return None
-        folders, origin = list(spec.submodule_search_locations or []), spec.origin
-    return Path(origin) if origin and origin.endswith(".py") else None
+    """Find the file of ``package.module:Class``, or None, without importing anything."""
+    spec = find_module(path.partition(":")[0])
+    origin = None if spec is None else spec.origin
+    return Path(origin) if origin and origin.endswith(".py") and Path(origin).is_file() else None

@@ -14,8 +14,8 @@ from tamcl.errors import InputError
 from tamcl.folder import claim, write_study
 from tamcl.report.reading import Study
 from tamcl.results import Results, load_results
-from tamcl.run import Cell
-from tamcl.study import Progress, check_data, check_parts, report_cells, train_all, write_results
+from tamcl.run import Cell, code_in
+from tamcl.study import Progress, check_data, check_parts, check_workers, report_cells, train_all, write_results
 from tamcl.workers import train_cells
 
 
@@ -83,14 +83,16 @@ def repeat(
     Raises
     ------
     InputError
-        If the data are others than the study's, or data, streams, model or optimizers cannot be had by now.
+        If data or somebody's own code are others than the study's, or data, streams, model or optimizers cannot be had
+        by now, or worker processes cannot be used.
+    AllFailed
+        If every run failed.
     """
     jobs, allow_subset = how.get("jobs", 1), how.get("allow_subset", False)
     root, tell = data_root(how.get("data_dir")), how.get("on_progress", lambda progress: None)
     if (study.results.directory / "claims.json").is_file():
         raise InputError(f"'{study.results.directory}': repeats the claims of a study; name the study itself")
-    if jobs < 1:
-        raise InputError(f"jobs = {jobs}: must be at least 1")
+    check_workers(scenario, jobs)
     data = check_data(scenario, root, allow_subset, seeds=seeds)
     held = study.results.study.get("data") or study.data
     if held and held["checksum"] != data.describe()["checksum"]:
@@ -99,7 +101,7 @@ def repeat(
         )
     check_parts(scenario, data)
     cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
-    _check_optimizers(study, cells)
+    _check_code(study, cells)
     record = {"command": how.get("command", ""), "scenario": scenario.dump(), "data": data.describe()}
     with claim(folder, record):
         before()
@@ -110,10 +112,17 @@ def repeat(
     return load_results(folder)
 
 
-def _check_optimizers(study: Study, cells: Sequence[Cell]) -> None:
-    """Raise an ``InputError`` if the file of somebody's own optimizer is not that of the study."""
+def _check_code(study: Study, cells: Sequence[Cell]) -> None:
+    """Raise an ``InputError`` if somebody's own code behind an arm is not that of the study.
+
+    What only the study has is that of diagnostics, or of imports that are gone, by which another file is changed.
+    """
     configs = study.runs.groupby("arm")["config"].last()
-    known = {str(arm): json.loads(text or "{}").get("optimizer", {}) for arm, text in configs.items()}
+    known = {str(arm): code_in(json.loads(text or "{}")) for arm, text in configs.items()}
     for cell in cells:
-        if known.get(cell.arm, {}).get("source") != cell.config["optimizer"].get("source"):
-            raise InputError(f"arms.{cell.arm}: the optimizer's file is another one by now; run the study again first")
+        held = known.get(cell.arm, {})
+        if other := [module for module, digest in cell.code.items() if held.get(module) != digest]:
+            raise InputError(
+                f"arms.{cell.arm}: the code of {', '.join(other)} is not that of the study by now; "
+                "run the study again first"
+            )

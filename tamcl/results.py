@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tamcl.errors import InputError
+from tamcl.paths import user_path
 
 
 class Schema(NamedTuple):
@@ -166,7 +167,7 @@ def load_results(directory: str | Path) -> Results:
     InputError
         If the folder holds no finished study.
     """
-    directory = Path(directory)
+    directory = user_path(directory)
     files = ["study.json", *(f"{name}.parquet" for name in TABLES if name not in OPTIONAL)]
     missing = [file for file in files if not (directory / file).is_file()]
     if missing:

@@ -10,11 +10,12 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cache, partial
 from hashlib import blake2b
 from importlib.metadata import version
 from itertools import chain
+from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,10 +26,12 @@ from tamcl import __version__
 from tamcl.config import Scenario
 from tamcl.data import DATASETS, DataSet, Source, data_root
 from tamcl.data.checked import CheckedSource
-from tamcl.errors import InputError
+from tamcl.errors import InputError, reason, shown
 from tamcl.logs import Log, present
+from tamcl.offline import offline
 from tamcl.optim import OPTIMIZERS
-from tamcl.registry import lookup, source_file
+from tamcl.own_code import RECORDED, Code, check_code, module_of, own_code
+from tamcl.registry import lookup
 from tamcl.results import OF_CELLS, empty, write_table
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Segment, fingerprint
@@ -45,6 +48,14 @@ class Cell:
     seed: int
     phase: str
     """``tune`` or ``report``."""
+    code: Code = field(init=False)
+    """Digests of somebody's own code behind the run, as ``code_of`` returns them, which is called if none are given. A
+    study takes them once, and they go with its cells to the processes that train them."""
+    known: InitVar[Code | None] = None
+
+    def __post_init__(self, known: Code | None) -> None:
+        code = code_of(self.scenario, self.arm, self.phase) if known is None else known
+        object.__setattr__(self, "code", code)
 
     @property
     def key(self) -> dict[str, Any]:
@@ -53,20 +64,34 @@ class Cell:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Everything that decides the result, the text of somebody's own optimizer included; only the data are not."""
+        """Everything that decides the result, the text of somebody's own code included; only the data are not.
+
+        The digest of the module that an optimizer is in is its ``source``, those of other modules are the ``code``.
+        """
         scenario = self.scenario.dump()
         parts = {part: scenario[part] for part in ("stream", "model", "strategy", "evaluation")}
         arm = self.scenario.arms[self.arm]
-        optimizer = {"name": arm.optimizer, "lr": self.lr, **arm.options}
+        optimizer, code = {"name": arm.optimizer, "lr": self.lr, **arm.options}, dict(self.code)
         if arm.optimizer not in OPTIMIZERS:
-            optimizer["source"] = _digest_of_source(arm.optimizer)
-        return parts | {"optimizer": optimizer, "seed": self.seed, "tamcl": __version__}
+            optimizer["source"] = code.pop(module_of(arm.optimizer) or "", "")
+        own = {"code": code} if code else {}
+        return parts | {"optimizer": optimizer, "seed": self.seed, "tamcl": __version__} | own
 
     @property
     def id(self) -> str:
-        """Folder name: readable, and another one if anything that decides the result is different."""
-        digest = blake2b(json.dumps(self.config, sort_keys=True).encode(), digest_size=4).hexdigest()
-        return f"{self.arm}-lr{self.lr:g}-seed{self.seed}-{digest}"
+        """Folder name: readable, and another one if anything that decides the result is different.
+
+        File systems may ignore case, so the label counts where the scenario has another that differs in case alone.
+        """
+        same = sum(arm.lower() == self.arm.lower() for arm in self.scenario.arms)
+        decides = self.config | ({"arm": self.arm} if same > 1 else {})
+        digest = blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=4).hexdigest()
+        return f"{self.prefix}{digest}"
+
+    @property
+    def prefix(self) -> str:
+        """What the folder's name has before the digest."""
+        return f"{self.arm}-lr{self.lr:g}-seed{self.seed}-"
 
 
 class Outcome(NamedTuple):
@@ -84,10 +109,23 @@ class Outcome(NamedTuple):
         return self._asdict()
 
 
-@cache
-def _digest_of_source(path: str) -> str:
-    source = source_file(path)
-    return blake2b(source.read_bytes(), digest_size=8).hexdigest() if source else ""
+def code_of(scenario: Scenario, arm: str, phase: str) -> Code:
+    """Return the digests of somebody's own code behind an arm's runs, as its files are now.
+
+    Diagnostics decide no result, but the table of the reported runs that is theirs.
+    """
+    parts: list[Any] = [scenario.stream, scenario.model, scenario.strategy, scenario.arms[arm]]
+    if phase == "report" and scenario.diagnostics is not None:
+        parts.append(scenario.diagnostics)
+    return own_code([part.model_dump(mode="json", serialize_as_any=True) for part in parts])
+
+
+def code_in(config: dict[str, Any]) -> Code:
+    """Take the digests of somebody's own code out of what ``Cell.config`` gave, and return them."""
+    code, optimizer = dict(config.pop("code", {})), config.get("optimizer", {})
+    if "source" in optimizer and (module := module_of(optimizer["name"])):
+        code[module] = optimizer.pop("source")
+    return code
 
 
 @cache
@@ -97,11 +135,13 @@ def load_data(name: str, root: Path, allow_subset: bool = False) -> DataSet:
 
 
 def find_source(name: str) -> Source:
-    """Return what a data set comes from, or raise an ``InputError`` if the name stands for something else."""
+    """Return what a data set comes from, or raise an ``InputError`` if it is none."""
     cls = lookup(DATASETS, name)
-    if not (isinstance(cls, type) and issubclass(cls, Source)):
-        raise InputError(f"stream.dataset = '{name}': is no tamcl.data.Source")
-    return cls() if name in DATASETS else CheckedSource(name, cls)
+    try:
+        source: Source = cls()
+    except Exception as error:  # somebody's class may raise anything
+        raise InputError(f"data set {shown(name)}: cannot be made: {reason(error)}") from error
+    return source if name in DATASETS else CheckedSource(name, lambda: source)
 
 
 def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
@@ -110,12 +150,19 @@ def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
     Raises
     ------
     InputError
-        If the stream does not fit the data, or an experience has no training or no test images.
+        If the stream does not fit the data, a run would make more than memory holds, or an experience has no training
+        or no test images.
     """
+    check_size(scenario, *data.counts)
     stream = scenario.stream
     if stream.target == "class" and data.classes < 2:
         raise InputError(f"stream.dataset = '{stream.dataset}': has 1 class, a stream of classes needs at least 2")
-    segments = stream.segments(data.train_y, data.test_y, data.classes, seed)
+    try:
+        segments = stream.segments(data.train_y, data.test_y, data.classes, seed)
+    except InputError:
+        raise
+    except Exception as error:  # somebody's stream may raise anything
+        raise InputError(f"stream: {shown(stream.name)} makes no experiences: {reason(error)}") from error
     check_segments(stream, segments, data)
     samples = scenario.evaluation.samples
     if samples is None:
@@ -128,6 +175,47 @@ def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
         kept = replace(segment, test_index=segment.test_index[rows], test_labels=segment.test_labels[rows])
         thinned.append(kept)
     return thinned
+
+
+MOST_ROWS = 20_000_000
+"""Of a run's table; they take 1 to 2 GB of memory, and some studies hold those of all runs together."""
+
+MOST_BYTES = 8 * 2**30
+"""Of the order and the labels of all experiences of a run, which are made before it starts."""
+
+
+def check_size(scenario: Scenario, train: int, test: int) -> None:
+    """Check that a run can be planned and its tables be held, before anything of it is made.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    train, test : int
+        Numbers of images of the data set.
+
+    Raises
+    ------
+    InputError
+        If there are too many experiences for it, or too many rows of a table, with what would make fewer.
+    """
+    stream, tests = scenario.stream, scenario.evaluation
+    experiences, images = stream.experiences, train if stream.samples is None else stream.samples
+    if (size := 16 * experiences * (images + test)) > MOST_BYTES:  # an index and a label of each image, 8 bytes each
+        raise InputError(
+            f"stream.experiences = {experiences}: order and labels of {images} + {test} images in each take "
+            f"{size / 1e9:.3g} GB, and at most {MOST_BYTES / 1e9:.3g} are taken; ask for fewer"
+        )
+    steps = experiences * stream.epochs * ceil(images / stream.batch_size)
+    at_once = {"all": experiences, "seen": (experiences + 1) // 2, "current": 1}[tests.on]
+    inside = steps // tests.every * at_once if tests.every else 0
+    for key, value, rows, cure in [
+        ("on", tests.on, experiences * at_once, "'seen' makes half as many as 'all', and 'current' the fewest"),
+        ("batches", tests.batches, steps // tests.batches, "more mini-batches a row make fewer"),
+        ("every", tests.every, inside, "a larger number makes fewer"),
+    ]:
+        if rows > MOST_ROWS:
+            why = f"a run makes {rows:.3g} rows, and at most {MOST_ROWS:.3g} are kept"
+            raise InputError(f"evaluation.{key} = {value!r}: {why}; {cure}")
 
 
 @dataclass
@@ -186,6 +274,7 @@ def run_cell(
     from tamcl.collectors import Diverged
     from tamcl.streams.benchmark import build_benchmark
 
+    check_code(cell.code)
     torch.set_num_threads(1)  # more would change the last bits, and lose time on small models
     started = time.perf_counter()
     stream, tests = cell.scenario.stream, cell.scenario.evaluation
@@ -202,6 +291,7 @@ def run_cell(
         reports = opened.enter_context(_evaluator(log, cell)) if log else None
         kept = Checkpoint(None if log else checkpoint, _mark(cell, digest), benchmark)
         run = kept.load() or _begin(cell, data, segments, benchmark.test_stream, reports)
+        check_code(cell.code)
         started -= run.wall_s
         try:
             for position in range(run.position, len(segments)):
@@ -217,6 +307,7 @@ def run_cell(
                 kept.save(run)
         except Diverged as diverged:
             status, error = "diverged", str(diverged)
+    check_code(cell.code)  # what was imported as late as in training
     aside, within = run.seconds("diagnostics"), run.seconds("continual")
     row = run_row(
         cell,
@@ -281,7 +372,7 @@ def build_strategy(
     Raises
     ------
     InputError
-        If the strategy or the optimizer refuses its arguments.
+        If the strategy or the optimizer is no class of its kind or refuses its arguments.
     """
     import torch
 
@@ -305,8 +396,8 @@ def build_strategy(
         return lookup(STRATEGIES, config.name)(model=model, make_optimizer=make, settings=settings, **config.options)
     except InputError:
         raise
-    except (TypeError, ValueError) as error:
-        raise InputError(f"strategy: {config.name} refuses {config.options}: {error}") from error
+    except Exception as error:  # somebody's strategy may raise anything
+        raise InputError(f"strategy: {config.name} refuses {shown(config.options)}: {reason(error)}") from error
 
 
 def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed: int) -> Any:
@@ -315,7 +406,7 @@ def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed
     Raises
     ------
     InputError
-        If the model refuses its arguments.
+        If body or head is no module, refuses its arguments, takes more memory than there is, or wants to download.
     """
     from tamcl.models.classifier import build_classifier
 
@@ -323,11 +414,14 @@ def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed
     tasks = {segment.task: segment.classes for segment in segments}
     shape = data.train_x.shape[1:]
     try:
-        return build_classifier(
-            config.name, config.head, config.options, shape=shape, classes=data.classes, tasks=tasks, seed=seed
-        )
-    except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"model: {config.name} refuses {config.options}: {error}") from error
+        with offline():
+            return build_classifier(
+                config.name, config.head, config.options, shape=shape, classes=data.classes, tasks=tasks, seed=seed
+            )
+    except InputError:
+        raise
+    except Exception as error:  # somebody's model may raise anything, and torch where memory is short
+        raise InputError(f"model: {config.name} refuses {shown(config.options)}: {reason(error)}") from error
 
 
 def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) -> Any:
@@ -350,16 +444,14 @@ def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: s
     InputError
         If the class is no torch optimizer or refuses its arguments.
     """
-    import torch
-
-    make: Any = lookup(OPTIMIZERS, name)
-    if not (isinstance(make, type) and issubclass(make, torch.optim.Optimizer)):
-        raise InputError(f"{where}: '{name}' is no torch.optim.Optimizer")
+    try:
+        make = lookup(OPTIMIZERS, name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
     try:
         return make(parameters, **options)
     except Exception as error:  # somebody's optimizer may raise anything
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{where}: {name} refuses {options}: {why}") from error
+        raise InputError(f"{where}: {name} refuses {shown(options)}: {reason(error)}") from error
 
 
 def build_diagnostics(scenario: Scenario) -> list[Any]:
@@ -408,8 +500,7 @@ def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of everything that decides a number."""
-    names = ["tamcl", "torch", "torchvision", "avalanche-lib", "numpy", "scipy", "pandas", "scikit-learn"]
-    return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
+    return {"python": sys.version.split()[0], **{name: version(name) for name in RECORDED}}
 
 
 def failed(cell: Cell, error: Exception) -> Outcome:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,15 +15,20 @@ from tamcl import stats, tuning
 from tamcl.config import MOST_SEEDS, Scenario
 from tamcl.data import DataSet, data_root
 from tamcl.data.checked import CheckedSource
-from tamcl.errors import InputError
+from tamcl.errors import AllFailed, InputError
 from tamcl.folder import check_folder, claim, is_finished, write_study
+from tamcl.main_guard import check_main_guard
 from tamcl.metrics import measure
+from tamcl.own_code import Code, check_code, check_importable, differing, own_code
+from tamcl.paths import user_path
 from tamcl.results import OF_CELLS, Results, empty, load_results, read_table, write_table
 from tamcl.run import (
     Cell,
     build_diagnostics,
     build_model,
     build_strategy,
+    code_in,
+    code_of,
     failed,
     find_source,
     load_data,
@@ -32,6 +39,8 @@ from tamcl.search import Rates, first_rates, next_rates
 from tamcl.workers import train_cells
 
 Tables = dict[str, pd.DataFrame]
+Codes = Mapping[tuple[str, str], Code]
+"""The code behind the runs of every arm and phase."""
 
 
 class Progress(NamedTuple):
@@ -61,7 +70,8 @@ def compare(
     ----------
     scenario : Scenario
     directory : path
-        Where the tables go. Cells that are finished there are not trained again.
+        Where the tables go. Cells that are finished there are not trained again, unless somebody's own code behind
+        them is another one by now, which is said.
     data_dir : path, optional
         Where the data set's files are.
     allow_subset : bool
@@ -76,21 +86,24 @@ def compare(
     Raises
     ------
     InputError
-        If the folder holds another study, or data, streams, model or optimizers cannot be had as the scenario says.
+        If the folder holds another study, or data, streams, model or optimizers cannot be had as the scenario says, or
+        worker processes cannot be used as they must be: the call stands unguarded in the script that was started, or a
+        class is one of a notebook.
+    AllFailed
+        If every run failed. Their rows stay in the folder's ``cells``, and all are tried again the next time.
     """
-    directory, root = Path(directory), data_root(data_dir)
-    if jobs < 1:
-        raise InputError(f"jobs = {jobs}: must be at least 1")
+    directory, root = user_path(directory), data_root(data_dir)
+    check_workers(scenario, jobs)
     check_folder(directory, scenario.dump())
     data = check_data(scenario, root, allow_subset)
     check_parts(scenario, data)
-    first = first_rates(scenario)
+    first, codes = first_rates(scenario), codes_of(scenario)
     study = {"command": command, "scenario": scenario.dump(), "data": data.describe()}
     with claim(directory, study):
         workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs)
         train = partial(train_all, directory=directory / "cells", workers=workers, on_progress=on_progress)
-        tuned, tried = _tune(scenario, first, train)
-        reported = train(report_cells(scenario, choose(scenario, tuned)), "report")
+        tuned, tried = _tune(scenario, first, codes, train)
+        reported = train(report_cells(scenario, choose(scenario, tuned), codes=codes), "report")
         tables = {name: pd.concat([tuned[name], reported[name]], ignore_index=True) for name in tuned}
         write_results(directory, tables, scenario.protocol.pairs)
         write_study(directory, study | {"tried": tried})
@@ -98,7 +111,14 @@ def compare(
 
 
 def write_results(directory: Path, tables: Tables, pairs: Iterable[tuple[str, str]]) -> None:
-    """Measure and compare what was trained, and write all tables."""
+    """Measure and compare what was trained, and write all tables; raise ``AllFailed`` if nothing was."""
+    runs = tables["runs"]
+    if len(runs) and (runs["status"] == "failed").all():
+        first = runs.iloc[0]
+        raise AllFailed(
+            f"all {len(runs)} runs failed, the first of them ({first['arm']} lr {first['lr']:g} seed {first['seed']})"
+            f" by {first['error']}"
+        )
     metrics = measure(tables["online"], tables["eval"], tables["runs"], continual=tables["continual"])
     comparisons = stats.compare(metrics, runs=tables["runs"], pairs=pairs)
     for name, table in (tables | {"metrics": metrics, "comparisons": comparisons}).items():
@@ -123,9 +143,11 @@ def run_one(
     """
     root = data_root(data_dir)
     if directory is not None:
-        check_new(Path(directory))
+        directory = user_path(directory)
+        check_new(directory)
     check_parts(scenario, check_data(scenario, root, allow_subset, seeds=[seed]))
     cell = Cell(scenario, arm, scenario.arms[arm].lr[0], seed, "report")
+    check_code(cell.code)
     try:
         outcome = run_cell(cell, root, allow_subset)
     except Exception as error:  # as in a study, where it is a row of the table
@@ -133,9 +155,18 @@ def run_one(
     metrics = measure(outcome.online, outcome.eval, outcome.runs, continual=outcome.continual)
     if directory is not None:
         for name, table in (outcome.tables | {"metrics": metrics}).items():
-            write_table(Path(directory), name, table)
+            write_table(directory, name, table)
     values = dict(zip(metrics["metric"], metrics["value"], strict=True))
     return str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values
+
+
+def check_workers(scenario: Scenario, jobs: int) -> None:
+    """Raise an ``InputError`` if worker processes cannot be started as asked, or cannot train the scenario."""
+    if jobs < 1:
+        raise InputError(f"jobs = {jobs}: must be at least 1")
+    check_main_guard()
+    check_importable(scenario.dump())
+    check_code(own_code(scenario.stream.model_dump(mode="json")))  # it is planned here, and trained there
 
 
 def check_new(directory: Path) -> None:
@@ -182,18 +213,33 @@ def tuning_seeds(scenario: Scenario) -> range:
     return range(MOST_SEEDS, MOST_SEEDS + scenario.protocol.tune_seeds)
 
 
-def tuning_cells(scenario: Scenario, tried: Mapping[str, Sequence[float]] | None = None) -> list[Cell]:
+def codes_of(scenario: Scenario) -> Codes:
+    """Return the code behind the runs of every arm and phase, as the files are now: a study takes it once."""
+    return {(arm, phase): code_of(scenario, arm, phase) for arm in scenario.arms for phase in ("tune", "report")}
+
+
+def tuning_cells(
+    scenario: Scenario, tried: Mapping[str, Sequence[float]] | None = None, *, codes: Codes | None = None
+) -> list[Cell]:
     """Return the cells that choose the learning rates among those tried, at first the grid's."""
     rates = first_rates(scenario) if tried is None else tried
-    return [
-        Cell(scenario, arm, lr, seed, "tune") for seed in tuning_seeds(scenario) for arm in rates for lr in rates[arm]
-    ]
+    known = codes_of(scenario) if codes is None else codes
+    cells = ((arm, lr, seed) for seed in tuning_seeds(scenario) for arm in rates for lr in rates[arm])
+    return [Cell(scenario, *cell, "tune", known[cell[0], "tune"]) for cell in cells]
 
 
-def report_cells(scenario: Scenario, rates: Mapping[str, float], seeds: Sequence[int] | None = None) -> list[Cell]:
+def report_cells(
+    scenario: Scenario,
+    rates: Mapping[str, float],
+    seeds: Sequence[int] | None = None,
+    *,
+    codes: Codes | None = None,
+) -> list[Cell]:
     """Return the cells that a comparison is made from; on the reported seeds if no others are given."""
     chosen = report_seeds(scenario) if seeds is None else seeds
-    return [Cell(scenario, arm, lr, seed, "report") for seed in chosen for arm, lr in rates.items()]
+    known = codes_of(scenario) if codes is None else codes
+    cells = ((arm, lr, seed) for seed in chosen for arm, lr in rates.items())
+    return [Cell(scenario, *cell, "report", known[cell[0], "report"]) for cell in cells]
 
 
 def scores_of(scenario: Scenario, tuned: Tables) -> pd.DataFrame:
@@ -231,6 +277,7 @@ def train_all(
 ) -> Tables:
     """Train the cells that are not finished, and return the tables of all."""
     todo = [cell for cell in cells if not is_finished(directory / cell.id)]
+    say_other_code(todo, directory)
     done = len(cells) - len(todo)
     on_progress(Progress(phase, done, len(cells), "found"))
     for _cell, status in workers(todo, directory):
@@ -239,10 +286,44 @@ def train_all(
     return gather(cells, directory)
 
 
-def _tune(scenario: Scenario, tried: Rates, train: Callable[[Sequence[Cell], str], Tables]) -> tuple[Tables, Rates]:
+def say_other_code(cells: Sequence[Cell], directory: Path) -> None:
+    """Say which of somebody's own modules changed since cells were trained, which are trained anew for that."""
+    own = {cell.prefix: cell for cell in cells if cell.code}
+    folders = directory.iterdir() if own and directory.is_dir() else ()
+    changed: set[str] = set()
+    counted = set()
+    for folder in folders:
+        cell = own.get(f"{folder.name.rpartition('-')[0]}-")
+        if cell is not None and (modules := _other_code(cell, folder)):
+            changed.update(modules)
+            counted.add(cell.prefix)
+    if changed:
+        print(
+            f"tamcl: the code of {', '.join(sorted(changed))} changed, so {len(counted)} {cells[0].phase} runs in "
+            f"'{directory.parent}' are trained anew",
+            file=sys.stderr,
+        )
+
+
+def _other_code(cell: Cell, folder: Path) -> list[str]:
+    """Return the modules by which alone a cell differs from one that is there; none if it differs by more."""
+    try:
+        there = json.loads(read_table(folder, "runs")["config"].item())
+    except (OSError, ValueError):  # damaged
+        return []
+    here = json.loads(json.dumps(cell.config))
+    if not isinstance(there, dict):
+        return []
+    codes = [code_in(config) for config in (there, here)]
+    return differing(*codes) if there == here else []
+
+
+def _tune(
+    scenario: Scenario, tried: Rates, codes: Codes, train: Callable[[Sequence[Cell], str], Tables]
+) -> tuple[Tables, Rates]:
     """Train what chooses the learning rates, round by round, and return the tables and what was tried."""
     while True:
-        tuned = train(tuning_cells(scenario, tried), "tune")
+        tuned = train(tuning_cells(scenario, tried, codes=codes), "tune")
         more = next_rates(scenario, tried, scores_of(scenario, tuned)) if tried else {}
         if not more:
             return tuned, tried

@@ -17,6 +17,7 @@ import pandas as pd
 
 from tamcl.errors import InputError
 from tamcl.metrics import METRICS, measure
+from tamcl.paths import user_path
 from tamcl.results import empty, read_study
 
 LOCKS = Path("/proc/locks")
@@ -118,6 +119,7 @@ class Watcher:
     cells: dict[str, Done] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.directory = user_path(self.directory)
         if not (self.directory / "study.json").is_file():
             raise InputError(f"'{self.directory}' holds no study: study.json not found")
 

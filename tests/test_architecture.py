@@ -14,14 +14,20 @@ ROOT = Path(__file__).parents[1] / "tamcl"
 ALLOWED = {
     "errors": set(),
     "seeding": set(),
-    "registry": {"tamcl.errors"},
+    "own_code": {"tamcl.errors"},
+    "offline": set(),
+    "paths": {"tamcl.errors"},
+    "main_guard": {"tamcl.errors"},
+    "plain": {"tamcl.errors"},
+    "registry": {"tamcl.errors", "tamcl.own_code"},
     "optim": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.optim", "torch"},
     "models": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "torch", "torchvision"},
     "metrics": {"tamcl.errors", "tamcl.results", "tamcl.metrics", "numpy", "pandas"},
     "stats": {"tamcl.errors", "tamcl.seeding", "tamcl.results", "tamcl.metrics", "tamcl.stats"}
     | {"numpy", "pandas", "scipy"},
     "tuning": {"tamcl.metrics", "pandas"},
-    "data": {"tamcl.errors", "tamcl.registry", "tamcl.data"} | {"numpy", "PIL", "platformdirs", "rich", "sklearn"},
+    "data": {"tamcl.errors", "tamcl.paths", "tamcl.registry", "tamcl.data"}
+    | {"numpy", "PIL", "platformdirs", "rich", "sklearn"},
     "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
     | {"tamcl.avalanche", "numpy", "pydantic", "pydantic_core", "torch"},
     "strategies": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "tamcl.streams", "tamcl.strategies"}
@@ -32,17 +38,26 @@ ALLOWED = {
     "collectors": {"tamcl.avalanche", "numpy", "pandas", "torch"},
     "checkpoint": {"tamcl.avalanche", "tamcl.results", "tamcl.streams", "numpy", "torch"},
     "folder": {"tamcl.errors", "tamcl.results"},
-    "logs": {"tamcl.errors"},
+    "logs": {"tamcl.errors", "tamcl.paths"},
     "loggers": {"tamcl.avalanche", "tamcl.logs", "wandb"},
-    "watch": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "pandas"},
+    "watch": {"tamcl.errors", "tamcl.metrics", "tamcl.paths", "tamcl.results", "pandas"},
     "display": {"tamcl.study", "tamcl.watch", "rich"},
-    "results": {"tamcl.errors", "pandas"},
-    "toys": {"tamcl.errors", "tamcl.optim", "tamcl.plots", "tamcl.registry", "tamcl.results", "tamcl.seeding"}
-    | {"tamcl.toys", "matplotlib", "numpy", "pandas", "scipy", "torch"},
+    "results": {"tamcl.errors", "tamcl.paths", "pandas"},
+    "toys": {
+        "tamcl.paths",
+        "tamcl.errors",
+        "tamcl.optim",
+        "tamcl.plots",
+        "tamcl.registry",
+        "tamcl.results",
+        "tamcl.seeding",
+    }
+    | {"tamcl.paths", "tamcl.toys", "matplotlib", "numpy", "pandas", "scipy", "torch"},
     "verdicts": {"tamcl.metrics", "tamcl.stats"},
     "plots": {"tamcl.diagnostics", "tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.stats"}
     | {"matplotlib", "numpy", "pandas", "scipy"},
-    "ranking": {"tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.results", "tamcl.stats", "matplotlib", "pandas"},
+    "ranking": {"tamcl.errors", "tamcl.metrics", "tamcl.paths", "tamcl.plots", "tamcl.results", "tamcl.stats"}
+    | {"matplotlib", "pandas"},
     "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.verdicts"}
     | {"tamcl.optim", "tamcl.plots", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"}
     | {"scipy"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,7 @@ HEAVY = ("torch", "torchvision", "avalanche", "sklearn", "matplotlib")
         (["check", "tamm"], "unknown optimizer 'tamm': did you mean 'tam'?"),
         (["check", "tam,lr"], "'tam,lr': 'lr' is not key=value"),
         (["check", "tam,gamma=2"], "check: tam refuses {'lr': 0.01, 'gamma': 2}: gamma must be in [0, 1), got 2"),
-        (["check", "torch.nn:Linear"], "check: 'torch.nn:Linear' is no torch.optim.Optimizer"),
+        (["check", "torch.nn:Linear"], "check: optimizer 'torch.nn:Linear': is no torch.optim.Optimizer"),
         (["report"], "Missing argument 'DIR'"),
         (["toys", "--out", "/dev/null"], "--out /dev/null: File exists"),
         (["doctor", "--data-dir"], "Option '--data-dir' requires an argument"),
@@ -282,3 +284,113 @@ def test_where_nothing_can_be_written_is_one_line(tmp_path: Path, capsys: pytest
     assert errors.count("\n") == 1
     assert main(["run", "label_flip_digits", "--arm", "tam,lr=0.1", "--seed", str(2**70)]) == 2
     assert "must be at least 0 and below 2^63" in capsys.readouterr().err
+
+
+NASTY = {
+    "deep list": "[" * 3000 + "]" * 3000,
+    "deep and open": "[" * 3000,
+    "deep table": "{a=" * 3000 + "1" + "}" * 3000,
+    "rather deep": "[" * 100 + "]" * 100,
+    "digits": "1" * 100_000,
+    "65 bits": str(2**64),
+    "nan": "nan",
+    "date": "1979-05-27",
+    "time": "07:32:00",
+    "long": "x" * 100_000,
+    "null": '"a\\u0000b"',
+    "escape": '"\\u001b[31m"',
+}
+
+
+@pytest.mark.parametrize("key", ["title", "stream.samples", "model.hidden", "arms.tam.gamma", "stream.name", "x"])
+@pytest.mark.parametrize("value", NASTY.values(), ids=NASTY)
+def test_nasty_values_are_one_line(
+    value: str, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = refusal(["compare", "label_flip_digits", "--set", f"{key}={value}"], capsys)
+    assert len(line) < 2000
+    scenario = "title = 'x'\nstream = {name = 'label_flip', dataset = 'digits', experiences = 2, fraction = 0.5}\n"
+    Path("file.toml").write_text(f"{key} = {value}\n{scenario}")
+    assert len(refusal(["run", "file.toml", "--arm", "tam,lr=0.1"], capsys)) < 2000
+    assert len(refusal(["run", "label_flip_digits", "--arm", f"tam,lr=0.1,gamma={value}"], capsys)) < 2000
+    assert [path.name for path in tmp_path.iterdir()] == ["file.toml"]
+
+
+@pytest.mark.parametrize("bad", ["a\0b", "\ud800", "two\nlines", "\x1b[31m", "\x85"])
+def test_arguments_of_characters_that_are_no_text_are_one_line(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (
+        ["compare", bad],
+        ["compare", "label_flip_digits", "--out", bad],
+        ["compare", "label_flip_digits", "--set", f"title={bad}"],
+        ["run", "label_flip_digits", "--arm", f"{bad}=tam,lr=0.1"],
+        ["report", bad],
+        [bad],
+    ):
+        assert "holds the character U+" in refusal(arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ("tam,lr=0.1,lr=0.2", "'tam,lr=0.1,lr=0.2': gives 'lr' twice"),
+        ("tam,=1", "'=1' is not key=value"),
+        ("tam,lr=[0.1", "arms.tam.lr.0 = '[0.1': must be a valid number"),
+        ("tam,lr=true", "arms.tam.lr.0 = True: must be a valid number"),
+        ("tam,lr=inf", "arms.tam.lr.0 = inf: must be a finite number"),
+        ("tam,lr='0.1,0.2'", "arms.tam.lr.0 = '0.1,0.2': must be a valid number"),
+        ("con.x=tam,lr=0.1", "'con.x' is no label: 'con' is a device on Windows"),
+        ("COM1.=tam,lr=0.1", "'COM1.' is no label: 'COM1' is a device on Windows"),
+        ("", "unknown optimizer ''"),
+        (",,,", "',,,': '' is not key=value"),
+    ],
+)
+def test_arms_that_are_none_are_one_line(arm: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert message in refusal(["run", "label_flip_digits", "--arm", arm], capsys)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        (
+            "stream.experiences=1000000",
+            "stream.experiences = 1000000: order and labels of 1442 + 355 images in each",
+        ),
+        ("stream.experiences=5000", "evaluation.on = 'all': a run makes 2.5e+07 rows, and at most 2e+07 are kept"),
+        ("stream.epochs=100000", "evaluation.batches = 1: a run makes 1.45e+08 rows, and at most 2e+07"),
+        ("model.hidden=[1000000, 1000000]", "model: mlp refuses {'hidden': [1000000, 1000000]}: "),
+        ("model.hidden=[0]", "model: mlp refuses"),
+    ],
+)
+def test_absurd_sizes_are_refused_at_once(
+    setting: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    started = time.perf_counter()
+    assert message in refusal(["compare", "label_flip_digits", "--set", setting], capsys)
+    assert time.perf_counter() - started < 30
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "cp1252", "latin-1"])
+def test_whatever_a_terminal_cannot_show_is_escaped(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, errors = io.BytesIO(), io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(output, encoding=encoding))
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(errors, encoding=encoding))
+    assert main(["list"]) == 0
+    assert main(["compare", "→ ± n² ŝ", "--out", str(tmp_path / "→")]) == 2
+    sys.stdout.flush()
+    sys.stderr.flush()
+    shown = "→ ± n² ŝ".encode(encoding, errors="backslashreplace").decode(encoding)
+    assert f"unknown scenario '{shown}'" in errors.getvalue().decode(encoding)
+    assert "label_flip_digits" in output.getvalue().decode(encoding)
+
+
+def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("40 GB")
+
+    monkeypatch.setattr("tamcl.config.load_scenario", fail)
+    assert refusal(["compare", "label_flip_digits"], capsys) == "tamcl: there is not enough memory: 40 GB\n"

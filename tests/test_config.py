@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tamcl.config import add_arm, load_scenario, parse, scenarios
+from tamcl.config import add_arm, load_scenario, parse, parse_options, parse_value, scenarios
 from tamcl.errors import InputError
 
 GOOD = """
@@ -198,3 +198,63 @@ def test_only_keeps_the_arms_named_and_their_pairs() -> None:
     assert scenario.protocol.pairs == (("tam", "sgdm"),)
     with pytest.raises(InputError, match="unknown arm of 'label_flip_digits' 'tan': did you mean 'tam'"):
         scenario.only(["tan"])
+
+
+def test_a_byte_order_mark_changes_nothing_and_other_encodings_are_named(tmp_path: Path) -> None:
+    plain = load_scenario(write(tmp_path, GOOD))
+    for content, why in [
+        (b"\xef\xbb\xbf" + GOOD.encode(), ""),
+        (b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode(), ""),
+        (GOOD.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        (GOOD.encode("utf-16-be").join([b"\xfe\xff", b""]), "is UTF-16; save it as UTF-8"),
+        (GOOD.replace("Try", "Versuch für zwei").encode("latin-1"), "is not UTF-8 (byte 0xfc at 19); save it as UTF-8"),
+        (b"#" * 2**20 + b"#", "has more than 1048576 bytes"),
+    ]:
+        (tmp_path / "try.toml").write_bytes(content)
+        if why:
+            with pytest.raises(InputError) as caught:
+                load_scenario(str(tmp_path / "try.toml"))
+            assert str(caught.value) == f"scenario file '{tmp_path / 'try.toml'}': {why}"
+        else:
+            assert load_scenario(str(tmp_path / "try.toml")) == plain
+
+
+@pytest.mark.parametrize("name", ["con", "Nul", "aux.old", "LPT9", "ends.", "ends "])
+def test_a_scenario_whose_name_no_folder_can_have_everywhere_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.toml").write_text(GOOD)
+    with pytest.raises(InputError, match="Windows.*; name it otherwise$"):
+        load_scenario(str(tmp_path / f"{name}.toml"))
+
+
+def test_options_are_split_outside_brackets_and_quotes_alone() -> None:
+    name, options = parse_options("adam,betas=[0.5, 0.99],note=\"a,b\",other='x]',table={a=1, b=[2]},last=don't")
+    assert name == "adam"
+    assert options == {
+        "betas": [0.5, 0.99],
+        "note": "a,b",
+        "other": "x]",
+        "table": {"a": 1, "b": [2]},
+        "last": "don't",
+    }
+    assert parse_value("1\nother = 2") == "1\nother = 2", "one value, or text"
+
+
+def test_plain_values_that_are_no_scenario_are_refused_in_python_too() -> None:
+    values = load_scenario("label_flip_digits").dump()
+    for wrong, message in [
+        ([1], "scenario [1]: must be a table"),
+        (values | {"title": "a\ud800"}, "title = 'a\\ud800': holds the character U+D800"),
+        (values | {"model": {"name": "mlp", "hidden": [2**70]}}, "model.hidden.0 = 1180591620717411303424: must be a"),
+        (values | {"model": {"name": "mlp", "hidden": {1, 2}}}, "model.hidden = {1, 2}: is a set; must be a text, a"),
+        (values | {"model": {"name": "mlp", "a\nb": 1}}, "model: key 'a\\nb': holds the character U+000A"),
+    ]:
+        with pytest.raises(InputError) as caught:
+            parse(wrong)  # type: ignore[arg-type]
+        assert message in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_grid_has_no_more_rates_than_a_search_may_try(tmp_path: Path) -> None:
+    grid = str([0.1 / (number + 1) for number in range(1001)])
+    with pytest.raises(InputError, match="arms.tam.lr: names 1001 learning rates, and at most 1000 are tried"):
+        load_scenario(write(tmp_path, GOOD.replace("[0.2, 2e-2]", grid)))

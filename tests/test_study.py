@@ -24,7 +24,7 @@ from tamcl.config import Scenario, add_arm, load_scenario
 from tamcl.errors import InputError
 from tamcl.folder import claim, is_finished
 from tamcl.results import TABLES, Results, load_results
-from tamcl.run import Cell, _digest_of_source, load_data, run_cell, versions
+from tamcl.run import Cell, load_data, run_cell, versions
 from tamcl.study import Progress, compare, report_cells, run_one, tuning_cells
 from tamcl.workers import train_cells
 
@@ -235,7 +235,6 @@ def test_the_text_of_ones_own_optimizer_is_part_of_a_cell(
     ids = set()
     for text in ("class A: ...", "class A: # another\n    ..."):
         Path("own_text.py").write_text(text)
-        _digest_of_source.cache_clear()
         mine, label = add_arm(scenario, "own_text:A,lr=0.1")
         ids.add(Cell(mine, label, 0.1, 0, "report").id)
     assert len(ids) == 2
@@ -315,7 +314,10 @@ def test_an_optimizer_that_is_none_or_refuses_its_arguments_ends_the_study_befor
     (tmp_path / "own_optimizers2.py").write_text(OWN)
     monkeypatch.chdir(tmp_path)
     for text, message in [
-        ("own_optimizers2:NotOne,lr=0.1", r"arms.NotOne: 'own_optimizers2:NotOne' is no torch.optim.Optimizer"),
+        (
+            "own_optimizers2:NotOne,lr=0.1",
+            r"arms.NotOne: optimizer 'own_optimizers2:NotOne': is no torch.optim",
+        ),
         ("sgd,lr=0.1,momentum=-1", r"arms.sgd: sgd refuses .*Invalid momentum value: -1"),
         ("tam,lr=0.1,gamma=7", r"arms.tam: tam refuses .*gamma"),
     ]:

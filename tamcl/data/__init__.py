@@ -33,6 +33,7 @@ DATASETS = Table(
         "five_datasets_padded": "tamcl.data.five_datasets:FiveDatasetsPadded",
         "bit_patterns": "tamcl.data.bit_patterns:BitPatterns",
     },
+    kind="tamcl.data:Source",
 )
 
 __all__ = [

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from tamcl.errors import InputError
+from tamcl.paths import user_path
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -157,10 +158,10 @@ class Source(ABC):
 def cache_root() -> Path:
     """Return the folder for what can be made again: ``$TAMCL_CACHE_DIR``, else the user's cache folder."""
     given = os.environ.get("TAMCL_CACHE_DIR")
-    return Path(given).expanduser() if given else user_cache_path("tamcl")
+    return user_path(given) if given else user_cache_path("tamcl")
 
 
 def data_root(data_dir: str | Path | None = None) -> Path:
     """Return the folder to look for data in: the one given, else ``$TAMCL_DATA_DIR``, else ``data`` in the cache."""
     given = data_dir or os.environ.get("TAMCL_DATA_DIR")
-    return Path(given).expanduser() if given else cache_root() / "data"
+    return user_path(given) if given else cache_root() / "data"

@@ -46,6 +46,7 @@ DIAGNOSTICS = Table(
         "approximate_rank": "tamcl.diagnostics.ranks:ApproximateRank",
         "stable_rank": "tamcl.diagnostics.ranks:StableRank",
     },
+    kind="tamcl.diagnostics:Diagnostic",
 )
 """Name of every diagnostic and where it is; ``package.module:Class`` names any other ``Diagnostic``."""
 

@@ -14,7 +14,7 @@ from tamcl.avalanche import SupervisedPlugin
 from tamcl.diagnostics import DIAGNOSTICS
 from tamcl.diagnostics.diagnostic import Diagnostic
 from tamcl.diagnostics.update import Update
-from tamcl.errors import InputError
+from tamcl.errors import InputError, reason
 from tamcl.registry import lookup
 
 
@@ -124,14 +124,11 @@ class DiagnosticsCollector(SupervisedPlugin, supports_distributed=False):  # typ
 
 
 def _build(name: str, options: Mapping[str, Any]) -> Diagnostic:
-    cls = lookup(DIAGNOSTICS, name)
-    if not (isinstance(cls, type) and issubclass(cls, Diagnostic)):
-        raise InputError(f"diagnostics.names: '{name}' is no tamcl.diagnostics.Diagnostic")
+    cls: type[Diagnostic] = lookup(DIAGNOSTICS, name)
     try:
         return cls(**options)
     except Exception as error:  # somebody's diagnostic may raise anything
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"diagnostics.options.{name}: {why}") from error
+        raise InputError(f"diagnostics.options.{name}: {reason(error)}") from error
 
 
 def _read(values: Sequence[float | Tensor]) -> list[float]:

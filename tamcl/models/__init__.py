@@ -27,6 +27,7 @@ MODELS = Table(
         "vit_tiny": "tamcl.models.vit_tiny:ViTTiny",
         "convnext_atto": "tamcl.models.convnext_atto:ConvNeXtAtto",
     },
+    kind="torch.nn:Module",
 )
 
 HEADS = Table(
@@ -36,6 +37,7 @@ HEADS = Table(
         "masked": "tamcl.models.heads:MaskedHead",
         "multi": "tamcl.models.heads:MultiHead",
     },
+    kind="torch.nn:Module",
 )
 
 __all__ = [

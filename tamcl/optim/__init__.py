@@ -61,6 +61,7 @@ OPTIMIZERS = Table(
         "nadam": "torch.optim.nadam:NAdam",
         "radam": "torch.optim.radam:RAdam",
     },
+    kind="torch.optim:Optimizer",
 )
 """Name of every optimizer and where it is; ``package.module:Class`` names any other."""
 

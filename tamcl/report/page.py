@@ -84,7 +84,7 @@ def write_report(directory: str | Path) -> Path:
     loader = jinja2.PackageLoader("tamcl.report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.get_template("report.html.j2").render(_page(study))
-    path = Path(directory) / "report.html"
+    path = study.results.directory / "report.html"
     write_atomic(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return path
 

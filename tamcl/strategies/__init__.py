@@ -31,6 +31,7 @@ STRATEGIES = Table(
         "joint": "tamcl.strategies.joint:Joint",
         "cumulative": "tamcl.strategies.cumulative:Cumulative",
     },
+    kind="tamcl.avalanche:SupervisedTemplate",
 )
 
 _OTHERS = {"TrainingSettings": "tamcl.strategies.settings:TrainingSettings"}

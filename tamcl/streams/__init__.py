@@ -31,6 +31,7 @@ STREAMS = Table(
         "corrupted_inputs": "tamcl.streams.corrupted_inputs:CorruptedInputs",
         "slowly_changing_regression": "tamcl.streams.slowly_changing_regression:SlowlyChangingRegression",
     },
+    kind="tamcl.streams:Stream",
 )
 
 __all__ = [

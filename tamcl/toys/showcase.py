@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib import rc_context
 
 from tamcl.errors import InputError
+from tamcl.paths import user_path
 from tamcl.plots import theme
 from tamcl.results import write_atomic
 from tamcl.toys import figures
@@ -85,7 +86,7 @@ def write_toys(directory: str | Path, *, steps: int = STEPS) -> list[Path]:
     InputError
         If the folder cannot be made.
     """
-    directory = Path(directory)
+    directory = user_path(directory)
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -201,7 +201,7 @@ def test_the_table_of_a_run_without_updates_has_its_columns() -> None:
         (["dampin"], {}, "unknown diagnostic 'dampin': did you mean 'damping'?"),
         (["damping"], {"every": 0}, "diagnostics.every = 0: must be at least 1"),
         (["damping"], {"samples": 0}, "diagnostics.samples = 0: must be at least 1"),
-        (["torch.nn:ReLU"], {}, "diagnostics.names: 'torch.nn:ReLU' is no tamcl.diagnostics.Diagnostic"),
+        (["torch.nn:ReLU"], {}, "diagnostic 'torch.nn:ReLU': is no tamcl.diagnostics.Diagnostic"),
         (
             ["damping"],
             {"options": {"damping": {"tau": 1}}},

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from tamcl.errors import InputError
 from tamcl.optim import SAM, TAM, AdamCM, Lookahead, Switch
 from tests.references.trajectory import gradients, parameters, set_gradients
 
@@ -30,8 +31,8 @@ def test_a_base_is_a_name_a_path_or_a_callable(base):
         (3, {}, TypeError, "base must be the name or the class of an optimizer, got 3"),
         (TAM([torch.nn.Parameter(torch.ones(1))]), {}, TypeError, "an optimizer, got an object of TAM"),
         (dict, {}, TypeError, "base must be the name or the class of an optimizer, got <class 'dict'>"),
-        ("json:JSONDecoder", {}, TypeError, "base must be the name or the class of an optimizer, got 'json:JSONDec"),
-        ("json:loads", {}, TypeError, "base must be the name or the class of an optimizer: 'json:loads' makes none"),
+        ("json:JSONDecoder", {}, InputError, "optimizer 'json:JSONDecoder': is no torch.optim.Optimizer"),
+        ("json:loads", {}, InputError, "optimizer 'json:loads': is no class but a function"),
         ("tam", {"momentun": 0.5}, TypeError, "unknown option of 'tam' 'momentun': did you mean 'momentum'? Known:"),
         (TAM, {"momentun": 0.5}, TypeError, "unknown option of TAM 'momentun': did you mean 'momentum'? Known:"),
         ("tam", {"momentum": 1.5}, ValueError, r"momentum must be in \[0, 1\), got 1.5"),

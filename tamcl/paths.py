@@ -1,0 +1,38 @@
+"""Paths as a user gives them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tamcl.errors import InputError, shown
+
+LONGEST = 4096
+"""Bytes of a path, the most that Linux takes."""
+
+
+def user_path(path: str | Path) -> Path:
+    """Return a path with ``~`` expanded, which a shell does not do in ``--out=~/x`` and Python never does.
+
+    Raises
+    ------
+    InputError
+        If the text is no path, or there is no such user.
+
+    Examples
+    --------
+    >>> user_path("~/study") == Path.home() / "study"
+    True
+    >>> user_path("study\\0")
+    Traceback (most recent call last):
+    ...
+    tamcl.errors.InputError: path 'study\\x00': is none: it holds a null byte
+    """
+    try:
+        if str(path) == "":
+            raise ValueError("it is empty")
+        if b"\0" in (name := os.fsencode(path)) or len(name) > LONGEST:
+            raise ValueError("it holds a null byte" if len(name) <= LONGEST else f"it has {len(name)} bytes")
+        return Path(path).expanduser()
+    except (ValueError, RuntimeError) as error:  # RuntimeError: no such user
+        raise InputError(f"path {shown(str(path))}: is none: {error}") from error
