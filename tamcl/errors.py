@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class Damaged(InputError):
+    """A file is there and is not as it was written: what it held has to be made again."""
+
+
 def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
     """Return the error for a name that is not in a table, with the nearest name and all known ones.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +15,10 @@ import pandas as pd
 from tamcl import stats, tuning
 from tamcl.config import MOST_SEEDS, Scenario
 from tamcl.data import DataSet, data_root
-from tamcl.errors import InputError
-from tamcl.folder import check_folder, claim, is_finished, write_study
+from tamcl.errors import Damaged, InputError
+from tamcl.folder import check_folder, claim, is_finished, read_cell, write_study
 from tamcl.metrics import measure
-from tamcl.results import OF_CELLS, Results, empty, load_results, read_table, write_table
+from tamcl.results import OF_CELLS, TABLES, Results, Tables, empty, load_results, read_table, write_table, write_tables
 from tamcl.run import (
     Cell,
     build_diagnostics,
@@ -29,8 +32,6 @@ from tamcl.run import (
 )
 from tamcl.search import Rates, first_rates, next_rates
 from tamcl.workers import train_cells
-
-Tables = dict[str, pd.DataFrame]
 
 
 class Progress(NamedTuple):
@@ -100,8 +101,15 @@ def write_results(directory: Path, tables: Tables, pairs: Iterable[tuple[str, st
     """Measure and compare what was trained, and write all tables."""
     metrics = measure(tables["online"], tables["eval"], tables["runs"], continual=tables["continual"])
     comparisons = stats.compare(metrics, runs=tables["runs"], pairs=pairs)
-    for name, table in (tables | {"metrics": metrics, "comparisons": comparisons}).items():
-        write_table(directory, name, table)
+    for name in TABLES:
+        try:
+            with suppress(FileNotFoundError):
+                read_table(directory, name)
+        except Damaged as error:
+            print(f"tamcl: {error}; it is gathered again from the cells", file=sys.stderr)
+    cells = tables["runs"][[*TABLES["runs"].keys, "config", "status"]].to_csv(index=False)
+    of = blake2b(cells.encode(), digest_size=8).hexdigest()
+    write_tables(directory, tables | {"metrics": metrics, "comparisons": comparisons}, of)
 
 
 def run_one(
@@ -210,10 +218,9 @@ def choose(scenario: Scenario, tuned: Tables) -> dict[str, float]:
 
 def gather(cells: Sequence[Cell], directory: Path) -> Tables:
     """Put the cells' tables together."""
-    folders = [directory / cell.id for cell in cells]
+    found = [read_cell(directory / cell.id) for cell in cells]
     return {
-        name: pd.concat([empty(name), *(read_table(folder, name) for folder in folders)], ignore_index=True)
-        for name in OF_CELLS
+        name: pd.concat([empty(name), *(tables[name] for tables in found)], ignore_index=True) for name in OF_CELLS
     }
 
 
@@ -226,7 +233,11 @@ def train_all(
     on_progress: Callable[[Progress], object],
 ) -> Tables:
     """Train the cells that are not finished, and return the tables of all."""
-    todo = [cell for cell in cells if not is_finished(directory / cell.id)]
+
+    def say(damage: str) -> None:
+        print(f"tamcl: {damage}; the run is trained again", file=sys.stderr)
+
+    todo = [cell for cell in cells if not is_finished(directory / cell.id, on_damage=say)]
     done = len(cells) - len(todo)
     on_progress(Progress(phase, done, len(cells), "found"))
     for _cell, status in workers(todo, directory):
