@@ -34,8 +34,8 @@ class Checkpoint:
     as when an optimizer holds a lambda, is trained without checkpoints, and so is one for which there is no room, or
     whose optimizer keeps a table by the ``id`` of parameters, under which it would not find them again.
 
-    The file starts with a digest of the rest. One that is damaged, or of another run or other versions, counts as none. As any pickle, it can run code when it
-    is read, so train in nobody's folder whom you would not let run code.
+    The file starts with a digest of the rest. One that is damaged, or of another run or other versions, counts as none.
+    As any pickle, it can run code when it is read, so train in nobody's folder whom you would not let run code.
 
     Parameters
     ----------

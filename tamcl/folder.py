@@ -21,7 +21,8 @@ LOCK = ".tamcl.lock"
 """The file that is locked while a study is trained."""
 
 LEFT_OVER = re.compile(
-    rf"\.(?:(?:{'|'.join(TABLES)})\.parquet|(?:study|claims)\.json|report\.html|[\w.-]+\.png|checkpoint)\.(\d+)", re.ASCII
+    rf"\.(?:(?:{'|'.join(TABLES)})\.parquet|(?:study|claims)\.json|report\.html|[\w.-]+\.png|checkpoint)\.(\d+)",
+    re.ASCII,
 )
 """A file that ``write_atomic`` was writing, and the number of the process."""
 

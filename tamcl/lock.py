@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+KNOWN = True
+"""Whether this Python can ask for locks."""
+
 if sys.platform == "win32":
     import msvcrt
 else:
     try:
         import fcntl
-    except ImportError:  # a Python built without it
-        fcntl = None  # type: ignore[assignment]
+    except ImportError:  # as where the system has none
+        KNOWN = False
 
 BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 """What the system answers where another process holds the lock; any other error is that there are no locks."""
@@ -101,11 +104,11 @@ def is_held(path: Path) -> bool | None:
 
 def _take(descriptor: int, *, shared: bool = False) -> bool | None:
     """Take the lock of an open file until it is closed; False where another has it, None where there are no locks."""
+    if not KNOWN:
+        return None
     try:
         if sys.platform == "win32":
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        elif fcntl is None:
-            return None
         else:
             fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:

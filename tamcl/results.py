@@ -16,7 +16,6 @@ from tamcl.errors import Damaged, InputError
 from tamcl.parquet import dump_parquet, load_parquet
 from tamcl.records import read_study
 
-
 Tables = dict[str, pd.DataFrame]
 """Tables by their names."""
 
@@ -138,7 +137,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_table(directory: Path, name: str, table: pd.DataFrame, of: str = "") -> None:
-    """Write ``directory/name.parquet`` after checking it against its schema; ``of`` says what the table is a part of."""
+    """Write ``directory/name.parquet`` after checking it against its schema; ``of`` is what the table is a part of."""
     checked = conform(name, table)
     if name in OPTIONAL and checked.empty:
         return
@@ -187,7 +186,8 @@ def read_tables(directory: Path, names: Iterable[str], of: str = "") -> Tables:
     first = next(iter(wholes), "")
     for name, whole in wholes.items():
         if whole != wholes[first] or not whole.startswith(of and f"{of}: "):
-            raise Damaged(f"'{_path(directory, name)}' is damaged: it is not of {of or f'the same study as {first}.parquet'}")
+            elsewhere = f"it is not of {of}" if of else f"it was not written together with {first}.parquet"
+            raise Damaged(f"'{_path(directory, name)}' is damaged: {elsewhere}")
     for name in wholes[first].rpartition(": ")[2].split() if first else ():
         if not _path(directory, name).is_file():
             raise Damaged(f"'{_path(directory, name)}' is missing")

@@ -219,9 +219,7 @@ def choose(scenario: Scenario, tuned: Tables) -> dict[str, float]:
 def gather(cells: Sequence[Cell], directory: Path) -> Tables:
     """Put the cells' tables together."""
     found = [read_cell(directory / cell.id) for cell in cells]
-    return {
-        name: pd.concat([empty(name), *(tables[name] for tables in found)], ignore_index=True) for name in OF_CELLS
-    }
+    return {name: pd.concat([empty(name), *(tables[name] for tables in found)], ignore_index=True) for name in OF_CELLS}
 
 
 def train_all(

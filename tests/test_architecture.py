@@ -14,6 +14,10 @@ ROOT = Path(__file__).parents[1] / "tamcl"
 ALLOWED = {
     "errors": set(),
     "seeding": set(),
+    "digests": set(),
+    "lock": set(),
+    "parquet": {"tamcl.digests", "pandas", "pyarrow"},
+    "records": {"tamcl.digests", "tamcl.errors", "pydantic"},
     "registry": {"tamcl.errors"},
     "optim": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.optim", "torch"},
     "models": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "torch", "torchvision"},
@@ -21,7 +25,7 @@ ALLOWED = {
     "stats": {"tamcl.errors", "tamcl.seeding", "tamcl.results", "tamcl.metrics", "tamcl.stats"}
     | {"numpy", "pandas", "scipy"},
     "tuning": {"tamcl.metrics", "pandas"},
-    "data": {"tamcl.errors", "tamcl.registry", "tamcl.data"}
+    "data": {"tamcl.digests", "tamcl.errors", "tamcl.lock", "tamcl.registry", "tamcl.data"}
     | {"numpy", "PIL", "platformdirs", "rich", "scipy", "sklearn"},
     "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
     | {"tamcl.avalanche", "numpy", "pydantic", "pydantic_core", "torch"},
@@ -31,13 +35,13 @@ ALLOWED = {
     "diagnostics": {"tamcl.errors", "tamcl.registry", "tamcl.avalanche", "tamcl.diagnostics"}
     | {"numpy", "pandas", "torch"},
     "collectors": {"tamcl.avalanche", "numpy", "pandas", "torch"},
-    "checkpoint": {"tamcl.avalanche", "tamcl.results", "tamcl.streams", "numpy", "torch"},
-    "folder": {"tamcl.errors", "tamcl.results"},
+    "checkpoint": {"tamcl.avalanche", "tamcl.digests", "tamcl.results", "tamcl.streams", "numpy", "torch"},
+    "folder": {"tamcl.errors", "tamcl.lock", "tamcl.records", "tamcl.results"},
     "logs": {"tamcl.errors"},
     "loggers": {"tamcl.avalanche", "tamcl.logs", "wandb"},
-    "watch": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "pandas"},
+    "watch": {"tamcl.errors", "tamcl.folder", "tamcl.lock", "tamcl.metrics", "tamcl.records", "tamcl.results"},
     "display": {"tamcl.study", "tamcl.watch", "rich"},
-    "results": {"tamcl.errors", "pandas"},
+    "results": {"tamcl.errors", "tamcl.parquet", "tamcl.records", "pandas"},
     "toys": {"tamcl.errors", "tamcl.optim", "tamcl.plots", "tamcl.registry", "tamcl.results", "tamcl.seeding"}
     | {"tamcl.toys", "matplotlib", "numpy", "pandas", "scipy", "torch"},
     "verdicts": {"tamcl.metrics", "tamcl.stats"},
@@ -45,7 +49,7 @@ ALLOWED = {
     | {"matplotlib", "numpy", "pandas", "scipy"},
     "ranking": {"tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.results", "tamcl.stats", "pandas"},
     "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.verdicts"}
-    | {"tamcl.optim", "tamcl.plots", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"},
+    | {"tamcl.optim", "tamcl.plots", "tamcl.records", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"},
 }
 """Who may import whom, beside the standard library. What is not named here (catalogue, config, confirm, oracles,
 repeat, run, search, study, workers, cli, cli_data, testing) stands at the top and may import everything below."""
