@@ -42,6 +42,7 @@ class _Protocol(_Record):
 
 
 class _Evaluation(_Record):
+    on: str = "all"
     batches: Annotated[int, Field(ge=1)] = 1
     samples: Count | None = None
     every: Count | None = None
@@ -170,4 +171,4 @@ def _first(error: ValidationError) -> str:
         return f"{where} is missing"
     value = json.dumps(first["input"])
     shown = value if len(value) <= 60 else f"{value[:60]}..."
-    return f"{where} = {shown}: must be {first['msg'].removeprefix('Input should be ')}"
+    return f"{where} = {shown}: {first['msg'].replace('Input should be', 'must be')}"

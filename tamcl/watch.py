@@ -120,10 +120,9 @@ class Watcher:
 
     def read(self) -> State:
         """Return how far the study is now."""
-        study = read_study(self.directory / "study.json")
-        scenario = study["scenario"]
+        study = _filled(read_study(self.directory / "study.json"))
         running = is_locked(self.directory)
-        self._read_cells(scenario["protocol"]["tune_by"])
+        self._read_cells(study["scenario"]["protocol"]["tune_by"])
         cells = _newest(self.cells.values())
         return state(study, cells, running=running, finished=running is not True and self._is_written(cells))
 
@@ -194,6 +193,13 @@ def state(study: dict[str, Any], cells: list[Done], *, running: bool | None, fin
             f"{cell.arm} lr {cell.lr:g} seed {cell.seed}: {cell.error}" for cell in cells if cell.status == "failed"
         ),
     )
+
+
+def _filled(study: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``study.json`` holds with what it may lack."""
+    scenario = {"name": "", "arms": {}} | study["scenario"]
+    protocol = {"tune_by": "online_accuracy", "seeds": 0, "tune_seeds": 0} | scenario.get("protocol", {})
+    return study | {"scenario": scenario | {"protocol": protocol}}
 
 
 def is_locked(directory: Path) -> bool | None:

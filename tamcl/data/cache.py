@@ -8,9 +8,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from hashlib import blake2b, file_digest
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -168,8 +169,12 @@ def _store(place: Path, data: DataSet, *, tidy: bool) -> None:
 
 
 def _digest(path: Path) -> str:
+    """Return the CRC-32 of a file: enough against chance, and six times as fast as a hash where every process looks."""
+    digest = 0
     with open(path, "rb") as file:
-        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
+        while block := file.read(1 << 20):
+            digest = crc32(block, digest)
+    return f"{digest:08x}"
 
 
 @contextmanager
