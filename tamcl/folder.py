@@ -45,7 +45,10 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
     """
     path = directory / "study.json"
     if path.is_file():
-        held = read_study(path)["scenario"]
+        try:
+            held = read_study(path)["scenario"]
+        except Damaged as error:
+            raise Damaged(f"--out {directory}: {error}; put a copy in its place, or name another folder") from error
         held |= {words: scenario[words] for words in ("title", "source", "notes", "cost")}
         ours = scenario["protocol"]
         protocol = {"extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
@@ -88,6 +91,8 @@ def claim(directory: Path, study: Study) -> Iterator[None]:
             raise InputError(f"--out {directory}: another tamcl is at work there") from error
         except OSError as error:
             raise InputError(f"--out {directory}: {error.strerror}") from error
+        if os.path.lexists(directory / "cells") and not (directory / "cells").is_dir():
+            raise InputError(f"--out {directory}: 'cells' is no folder; remove it, or name another folder")
         if not held:
             print(f"tamcl: --out {directory}: cannot be locked; let no other tamcl work there", file=sys.stderr)
         _check_data(directory, study)

@@ -113,7 +113,8 @@ def _holds(column: pd.Series, dtype: str) -> bool:
     numbers = column.infer_objects()
     if pd.api.types.is_bool_dtype(numbers) or not pd.api.types.is_numeric_dtype(numbers):
         return False
-    return dtype == "float64" or bool((numbers == numbers.round()).all())
+    whole = dtype == "float64" or pd.api.types.is_integer_dtype(numbers)
+    return whole or bool((numbers == numbers.round()).all())
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:

@@ -17,7 +17,7 @@ from tamcl.folder import LOCK
 from tamcl.lock import is_held
 from tamcl.metrics import find, measure
 from tamcl.records import read_study
-from tamcl.results import empty, read_table, read_tables
+from tamcl.results import Tables, empty, read_table, read_tables
 
 RECENT, PAUSE = 20, 60.0
 """Speed is that of so many cells finished last, none of them before a pause of so many seconds."""
@@ -282,16 +282,19 @@ def _newest(cells: Iterable[Done]) -> list[Done]:
 
 
 def _read_cell(folder: Path, tune_by: str, finished: float) -> Done:
-    return next(_done(folder, tune_by, finished))
+    return next(_done(read_tables(folder, _READ, of=folder.name), tune_by, finished))
 
 
 def _of_tables(directory: Path, tune_by: str) -> Iterator[Done]:
     """Return the cells of a study of which only the tables are left."""
-    yield from _done(directory, tune_by, (directory / "runs.parquet").stat().st_mtime)
+    yield from _done(read_tables(directory, _READ), tune_by, (directory / "runs.parquet").stat().st_mtime)
 
 
-def _done(folder: Path, tune_by: str, finished: float) -> Iterator[Done]:
-    runs, online, evaluated = read_tables(folder, ("runs", "online", "eval")).values()
+_READ = ("runs", "online", "eval")
+
+
+def _done(tables: Tables, tune_by: str, finished: float) -> Iterator[Done]:
+    runs, online, evaluated = (tables[name] for name in _READ)
     cell = ["scenario", "arm", "lr", "seed"]
     sums = online.groupby(cell)[["correct", "n"]].sum(min_count=1)
     steps = online.groupby(cell).size()

@@ -86,6 +86,20 @@ def test_a_lock_that_was_left_is_no_study(tmp_path: Path) -> None:
         check_folder(tmp_path, {})
 
 
+def test_cells_that_are_no_folder_are_refused_before_training(tmp_path: Path) -> None:
+    (tmp_path / "cells").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match=f"^--out {tmp_path}: 'cells' is no folder; "), claim(tmp_path, STUDY):
+        pass
+
+
+def test_a_damaged_study_is_refused_before_training_with_a_way_out(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(
+        InputError, match=f"^--out {tmp_path}: '.*study.json' is damaged: .*; put a copy in its place, "
+    ):
+        check_folder(tmp_path, {})
+
+
 @pytest.fixture
 def cell(tiny: Path) -> Cell:
     return Cell(load_scenario(str(tiny)), "tam", 0.1, 0, "report")
