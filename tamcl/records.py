@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from math import nan
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -42,7 +42,7 @@ class _Protocol(_Record):
 
 
 class _Evaluation(_Record):
-    on: str = "all"
+    on: Literal["all", "seen", "current"] = "all"
     batches: Annotated[int, Field(ge=1)] = 1
     samples: Count | None = None
     every: Count | None = None
@@ -63,9 +63,8 @@ class _Stream(_Named):
 
 
 class _Diagnostics(_Record):
-    names: list[str] = []
-    every: Count = 1
-    samples: Count = 1
+    names: list[str]
+    every: Count
 
 
 class _Scenario(_Named):
@@ -126,7 +125,13 @@ def read_study(path: Path) -> dict[str, Any]:
     InputError
         If it may not be read.
     """
-    return _read(path, _Study)
+    study = _read(path, _Study)
+    scenario = study["scenario"]
+    arms, pairs = scenario.get("arms", {}), scenario.get("protocol", {}).get("pairs", [])
+    for arm in [*(arm for pair in pairs for arm in pair), *(arm.get("null_of") for arm in arms.values())]:
+        if arm is not None and arm not in arms:
+            raise Damaged(f"'{path}' is damaged: it names an arm {json.dumps(arm)} that scenario.arms does not have")
+    return study
 
 
 def read_claims(path: Path) -> dict[str, Any]:

@@ -26,7 +26,11 @@ from tests.helpers import train_here
 CLAIM = {"metric": "online_accuracy", "arm_a": "tam", "arm_b": "sgdm", "n_pairs": 3, "diff": 0.0375}
 CLAIM |= {"ci_low": -0.01, "ci_high": float("nan"), "p_value": 0.25, "p_adjusted": 0.5, "strength": "shown"}
 CLAIMS = {"declared": "2025-01-01", "seeds": [2000, 2001], "level": 0.05, "rates": {"tam": 0.1}, "claims": [CLAIM]}
-SCENARIO = {"name": "flips", "protocol": {"seeds": 4, "pairs": [["tam", "sgdm"]]}, "arms": {"tam": {"lr": [0.0001]}}}
+SCENARIO = {
+    "name": "flips",
+    "protocol": {"seeds": 4, "pairs": [["tam", "sgdm"]]},
+    "arms": {"tam": {"lr": [0.0001]}, "sgdm": {"lr": [0.1]}},
+}
 STUDY = {"command": "tamcl compare flips", "scenario": SCENARIO, "data": {"checksum": "0f", "train": 10, "test": 5}}
 
 
@@ -313,6 +317,8 @@ WRONG: list[tuple[str, Any, str]] = [
     ("scenario.protocol", None, "scenario.protocol = null: must be "),
     ("scenario.protocol.seeds", "3", 'scenario.protocol.seeds = "3": must be a valid integer'),
     ("scenario.protocol.pairs", [["tam"]], 'scenario.protocol.pairs.0 = ["tam"]: '),
+    ("scenario.protocol.pairs", [["tam", "adam"]], 'it names an arm "adam" that scenario.arms does not have'),
+    ("scenario.evaluation.on", "", 'scenario.evaluation.on = "": must be '),
     ("scenario.evaluation.batches", 0, "scenario.evaluation.batches = 0: must be greater than or equal to 1"),
     ("scenario.name", "\ud800", "surrogates not allowed"),
     ("tried", {"tam": None}, "tried.tam = null: must be a valid list"),
