@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -156,8 +156,8 @@ def write_study(directory: Path, study: Study) -> None:
         raise InputError(f"--out {directory}: {error.strerror}") from error
 
 
-def read_cell(cell: Path) -> Tables:
-    """Read the tables of a cell, which are all of it and of no other.
+def read_cell(cell: Path, *, dispensable: Iterable[str] = ()) -> Tables:
+    """Read the tables of a cell, which are all of it and of no other; ``dispensable`` is as of ``read_tables``.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def read_cell(cell: Path) -> Tables:
     InputError
         If one may not be read.
     """
-    tables = read_tables(cell, OF_CELLS, of=cell.name)
+    tables = read_tables(cell, OF_CELLS, of=cell.name, dispensable=dispensable)
     runs, key = tables["runs"], TABLES["runs"].keys[:4]
     if len(runs) != 1:
         raise Damaged(f"'{cell}' is damaged: runs.parquet has {len(runs)} rows, not one")

@@ -170,8 +170,17 @@ def read_table(directory: Path, name: str) -> pd.DataFrame:
     return _read(directory, name)[0]
 
 
-def read_tables(directory: Path, names: Iterable[str], of: str = "") -> Tables:
-    """Read tables that were written together; ``of`` is what they must be a part of, if they say.
+def read_tables(directory: Path, names: Iterable[str], of: str = "", *, dispensable: Iterable[str] = ()) -> Tables:
+    """Read tables that were written together.
+
+    Parameters
+    ----------
+    directory : Path
+    names : iterable of str
+    of : str
+        What they must be a part of, if they say so themselves.
+    dispensable : iterable of str
+        Of ``OPTIONAL``, those that may have been removed since.
 
     Raises
     ------
@@ -189,7 +198,8 @@ def read_tables(directory: Path, names: Iterable[str], of: str = "") -> Tables:
         if whole != wholes[first] or not whole.startswith(of and f"{of}: "):
             elsewhere = f"it is not of {of}" if of else f"it was not written together with {first}.parquet"
             raise Damaged(f"'{_path(directory, name)}' is damaged: {elsewhere}")
-    for name in wholes[first].rpartition(": ")[2].split() if first else ():
+    written = wholes[first].rpartition(": ")[2].split() if first else []
+    for name in sorted({*written} - {*dispensable}):
         if not _path(directory, name).is_file():
             raise Damaged(f"'{_path(directory, name)}' is missing")
     return {name: table for name, (table, _) in found.items()}
@@ -266,8 +276,10 @@ def load_results(directory: str | Path) -> Results:
     if missing:
         raise InputError(f"'{directory}' holds no finished study: {', '.join(missing)} not found")
     study = read_study(directory / "study.json")
+    scenario = study["scenario"]
+    asked = {"diagnostics": scenario.get("diagnostics"), "continual": scenario.get("evaluation", {}).get("every")}
     try:
-        tables = read_tables(directory, TABLES)
+        tables = read_tables(directory, TABLES, dispensable=[name for name, wanted in asked.items() if not wanted])
         _check_runs(directory, tables["runs"])
     except Damaged as error:
         cure = "the tamcl command that wrote it gathers it again from the cells"

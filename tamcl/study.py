@@ -18,7 +18,18 @@ from tamcl.data import DataSet, data_root
 from tamcl.errors import Damaged, InputError
 from tamcl.folder import check_folder, claim, is_finished, read_cell, write_study
 from tamcl.metrics import measure
-from tamcl.results import OF_CELLS, TABLES, Results, Tables, empty, load_results, read_table, write_table, write_tables
+from tamcl.results import (
+    OF_CELLS,
+    OPTIONAL,
+    TABLES,
+    Results,
+    Tables,
+    empty,
+    load_results,
+    read_table,
+    write_table,
+    write_tables,
+)
 from tamcl.run import (
     Cell,
     build_diagnostics,
@@ -218,7 +229,7 @@ def choose(scenario: Scenario, tuned: Tables) -> dict[str, float]:
 
 def gather(cells: Sequence[Cell], directory: Path) -> Tables:
     """Put the cells' tables together."""
-    found = [read_cell(directory / cell.id) for cell in cells]
+    found = [read_cell(directory / cell.id, dispensable=OPTIONAL) for cell in cells]
     return {name: pd.concat([empty(name), *(tables[name] for tables in found)], ignore_index=True) for name in OF_CELLS}
 
 

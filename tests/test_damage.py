@@ -193,6 +193,8 @@ def test_tables_that_were_not_written_together_are_no_study(tmp_path: Path) -> N
     shutil.copy(tmp_path / "other" / "metrics.parquet", tmp_path / "one")
     with pytest.raises(Damaged, match=r"metrics.parquet' is damaged: it was not written together with online.parquet;"):
         load_results(tmp_path / "one")
+    asked = STUDY | {"scenario": SCENARIO | {"diagnostics": {"names": ["update_norm"], "every": 1}}}
+    write_record(tmp_path / "other" / "study.json", asked)
     (tmp_path / "other" / "diagnostics.parquet").unlink()
     with pytest.raises(Damaged, match=r"holds a damaged table: '.*diagnostics.parquet' is missing"):
         load_results(tmp_path / "other")
