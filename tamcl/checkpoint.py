@@ -14,6 +14,7 @@ import torch
 from torch.optim import Optimizer
 
 from tamcl.avalanche import CLScenario
+from tamcl.digests import is_whole, write_after_digest, write_digest
 from tamcl.results import write_atomic
 from tamcl.streams.benchmark import Experience, ExperienceStream
 
@@ -33,8 +34,8 @@ class Checkpoint:
     as when an optimizer holds a lambda, is trained without checkpoints, and so is one for which there is no room, or
     whose optimizer keeps a table by the ``id`` of parameters, under which it would not find them again.
 
-    A file that is damaged, or of another run or other versions, counts as none. As any pickle, it can run code when it
-    is read, so train in nobody's folder whom you would not let run code.
+    The file starts with a digest of the rest. One that is damaged, or of another run or other versions, counts as none.
+    As any pickle, it can run code when it is read, so train in nobody's folder whom you would not let run code.
 
     Parameters
     ----------
@@ -58,6 +59,8 @@ class Checkpoint:
             return None
         try:
             with self._path.open("rb") as file:
+                if not is_whole(file):
+                    return None
                 if pickle.load(file) != self._mark:  # before the run, which may need what is gone
                     return None
                 run, generators = _Unpickler(file, self._benchmark).load()
@@ -77,9 +80,11 @@ class Checkpoint:
         self._took = self._last - before
 
     def _write(self, path: Path, run: Any) -> None:
-        with path.open("wb") as file:
+        with path.open("w+b") as file:
+            write_after_digest(file)
             pickle.dump(self._mark, file)
             _Pickler(file).dump((run, _generators()))
+            write_digest(file)
 
 
 class _Pickler(pickle.Pickler):

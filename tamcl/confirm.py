@@ -12,6 +12,7 @@ import pandas as pd
 
 from tamcl.config import MOST_SEEDS, parse
 from tamcl.errors import InputError
+from tamcl.records import read_claims, write_record
 from tamcl.repeat import How, at_rates, repeat
 from tamcl.report.reading import Study, answers, records
 from tamcl.results import Results, load_results, write_atomic
@@ -84,30 +85,20 @@ def _number(path: Path, study: Study, seeds: int | None) -> int:
         raise InputError(f"--seeds {seeds}: must be 1 to {MOST_SEEDS}")
     if not path.is_file():
         return max(study.n_seeds, fewest_seeds(len(_claimed(study)), alpha=ALPHA)) if seeds is None else seeds
-    held = len(_read(path)["seeds"])
+    held = len(read_claims(path)["seeds"])
     if seeds not in (None, held):
         raise InputError(f"--seeds {seeds}: '{path}' declares {held} seeds, which looking at them must not change")
     return held
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        held = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(held["seeds"], list):
-            raise ValueError("seeds is no list")
-        return {name: held[name] for name in ("seeds", "level", "rates", "claims")}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(f"'{path}' is damaged: {error!r}") from error
-
-
 def _keep(path: Path, declared: dict[str, Any]) -> None:
     """Write the claims if there are none, or check that they are these."""
     if path.is_file():
-        if json.dumps(_read(path)) != json.dumps(declared):
+        held = read_claims(path)
+        if json.dumps({name: held.get(name) for name in declared}) != json.dumps(declared):
             raise InputError(
                 f"'{path}': declares claims of other results than the study has now, and its seeds are no longer fresh"
             )
         return
     dated = {"declared": datetime.now(UTC).isoformat(timespec="seconds")} | declared
-    text = json.dumps(dated, indent=2) + "\n"
-    write_atomic(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_atomic(path, lambda temporary: write_record(temporary, dated))

@@ -13,6 +13,10 @@ class InputError(ValueError):
     """
 
 
+class Damaged(InputError):
+    """A file is there and is not as it was written: what it held has to be made again."""
+
+
 class AllFailed(RuntimeError):
     """Every run of a study failed, so that there is nothing to compare; said with what the first of them failed by.
 

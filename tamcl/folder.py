@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tamcl.errors import InputError
-from tamcl.results import OF_CELLS, read_study, read_table, write_atomic
+from tamcl.errors import Damaged, InputError
+from tamcl.lock import Busy, lock
+from tamcl.records import read_study, write_record
+from tamcl.results import OF_CELLS, TABLES, Tables, read_tables, write_atomic
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such lock; two processes must not share a folder there
-    fcntl = None  # type: ignore[assignment]
+LOCK = ".tamcl.lock"
+"""The file that is locked while a study is trained."""
+
+LEFT_OVER = re.compile(
+    rf"\.(?:(?:{'|'.join(TABLES)})\.parquet|(?:study|claims)\.json|report\.html|[\w.-]+\.png|checkpoint)\.(\d+)",
+    re.ASCII,
+)
+"""A file that ``write_atomic`` was writing, and the number of the process."""
+
+LEFT_OVER_CELL = re.compile(r"\..+-lr.+-seed\d+-[0-9a-f]{8}\.(\d+)")
+"""A cell's folder that was being written."""
 
 Study = dict[str, Any]
 """What ``study.json`` holds: the resolved scenario, a description of the data, and the command."""
@@ -34,7 +45,10 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
     """
     path = directory / "study.json"
     if path.is_file():
-        held = read_study(path)["scenario"]
+        try:
+            held = read_study(path)["scenario"]
+        except Damaged as error:
+            raise Damaged(f"--out {directory}: {error}; put a copy in its place, or name another folder") from error
         held |= {words: scenario[words] for words in ("title", "source", "notes", "cost")}
         ours = scenario["protocol"]
         protocol = {"extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
@@ -42,7 +56,7 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
         held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
         if difference := _difference(held, scenario):
             raise InputError(f"--out {directory}: holds another study: {difference}; name another folder")
-    elif directory.is_dir() and any(directory.iterdir()):
+    elif directory.is_dir() and any(path.name != LOCK for path in directory.iterdir()):
         raise InputError(f"--out {directory}: is not empty and holds no study; name another folder")
     elif directory.exists() and not directory.is_dir():
         raise InputError(f"--out {directory}: is a file; name a folder")
@@ -69,50 +83,122 @@ def claim(directory: Path, study: Study) -> Iterator[None]:
     InputError
         If the folder cannot be made, another process holds it, or its cells were trained on other data.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"--out {directory}: {error.strerror}") from error
-    try:
-        if fcntl:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however it ends
-            except OSError as error:
-                raise InputError(f"--out {directory}: another tamcl is at work there") from error
+    with ExitStack() as stack:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            held = stack.enter_context(lock(directory / LOCK))
+        except Busy as error:
+            raise InputError(f"--out {directory}: another tamcl is at work there") from error
+        except OSError as error:
+            raise InputError(f"--out {directory}: {error.strerror}") from error
+        if os.path.lexists(directory / "cells") and not (directory / "cells").is_dir():
+            raise InputError(f"--out {directory}: 'cells' is no folder; remove it, or name another folder")
+        if not held:
+            print(f"tamcl: --out {directory}: cannot be locked; let no other tamcl work there", file=sys.stderr)
         _check_data(directory, study)
-        for left_over in (directory / "cells").glob(".*"):
-            shutil.rmtree(left_over)
+        if held:  # without it others may be at work whose processes have numbers on another machine
+            _remove_left_overs(directory)
         if not (directory / "study.json").is_file():
             write_study(directory, study)
         yield
-    finally:
-        os.close(handle)
+
+
+def _remove_left_overs(directory: Path) -> None:
+    """Remove what processes that were killed were writing; whatever else is hidden there is somebody's."""
+    cells = directory / "cells"
+    folders = [directory, directory / "figures"]
+    if cells.is_dir() and not cells.is_symlink():
+        folders += [path for path in cells.iterdir() if path.is_dir() and not path.is_symlink()]
+        for path in cells.glob(".*"):
+            if _is_left_over(path, LEFT_OVER_CELL) and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+    for folder in folders:
+        for path in folder.glob(".*"):
+            if _is_left_over(path, LEFT_OVER) and path.is_file():
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _is_left_over(path: Path, form: re.Pattern[str]) -> bool:
+    found = form.fullmatch(path.name)
+    return found is not None and not path.is_symlink() and not _is_alive(int(found[1]))
+
+
+def _is_alive(process: int) -> bool:
+    """Tell whether a worker of a study that was killed may still be about to end."""
+    if sys.platform == "win32":  # where asking would end the process, and a file in use cannot be removed
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:  # somebody else's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
 
 
 def _check_data(directory: Path, study: Study) -> None:
     path = directory / "study.json"
     held = read_study(path).get("data") if path.is_file() else None
-    if held and held["checksum"] != study["data"]["checksum"]:
+    if held and held.get("checksum") != study["data"]["checksum"]:
         there, here = (
-            f"{data['train']} + {data['test']} images, {data['checksum'][:8]}" for data in (held, study["data"])
+            f"{data.get('train')} + {data.get('test')} images, {data.get('checksum', '')[:8]}"
+            for data in (held, study["data"])
         )
         raise InputError(f"--out {directory}: was trained on other data: {there} there and {here} here")
 
 
 def write_study(directory: Path, study: Study) -> None:
     """Write ``study.json``."""
-    text = json.dumps(study, indent=2) + "\n"
     try:
-        write_atomic(directory / "study.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_atomic(directory / "study.json", lambda path: write_record(path, study))
     except OSError as error:
         raise InputError(f"--out {directory}: {error.strerror}") from error
 
 
-def is_finished(cell: Path) -> bool:
-    """Tell whether a cell was trained to its end and its tables can be read; one that failed is tried again."""
+def read_cell(cell: Path, *, dispensable: Iterable[str] = ()) -> Tables:
+    """Read the tables of a cell, which are all of it and of no other; ``dispensable`` is as of ``read_tables``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is not there.
+    Damaged
+        If one was damaged, or belongs to another cell.
+    InputError
+        If one may not be read.
+    """
+    tables = read_tables(cell, OF_CELLS, of=cell.name, dispensable=dispensable)
+    runs, key = tables["runs"], TABLES["runs"].keys[:4]
+    if len(runs) != 1:
+        raise Damaged(f"'{cell}' is damaged: runs.parquet has {len(runs)} rows, not one")
+    for name, table in tables.items():
+        if not (table[key] == runs[key].iloc[0]).all(axis=None):
+            raise Damaged(f"'{cell}' is damaged: {name}.parquet is of another cell than runs.parquet")
+    return tables
+
+
+def is_finished(cell: Path, on_damage: Callable[[str], object] = lambda line: None) -> bool:
+    """Tell whether a cell was trained to its end and its tables can be read; one that failed is tried again.
+
+    Parameters
+    ----------
+    cell : Path
+    on_damage : callable
+        Called with a line where tables are there and cannot be used.
+
+    Raises
+    ------
+    InputError
+        If a table may not be read, which to train again would not change.
+    """
     try:
-        tables = {name: read_table(cell, name) for name in OF_CELLS}
-    except (OSError, ValueError):  # not there, or damaged
+        runs = read_cell(cell)["runs"]
+    except FileNotFoundError as error:
+        if any(cell.glob("*.parquet")):
+            on_damage(f"'{error.filename}' is missing")
         return False
-    return bool(tables["runs"]["status"].isin(["ok", "diverged"]).all())
+    except Damaged as error:
+        on_damage(str(error))
+        return False
+    return bool(runs["status"].isin(["ok", "diverged"]).all())

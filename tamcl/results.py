@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from tamcl.errors import InputError
+from tamcl.errors import Damaged, InputError
+from tamcl.parquet import dump_parquet, load_parquet
 from tamcl.paths import user_path
+from tamcl.records import read_study
+
+Tables = dict[str, pd.DataFrame]
+"""Tables by their names."""
 
 
 class Schema(NamedTuple):
@@ -86,42 +92,138 @@ def conform(name: str, table: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a column is missing or unknown, or a key stands twice.
+        If a column is missing or unknown or holds values of another kind, or a key stands twice.
     """
     schema = TABLES[name]
     if set(table.columns) != set(schema.columns):
-        raise ValueError(f"table '{name}' has columns {sorted(table.columns)}, not {sorted(schema.columns)}")
+        raise ValueError(f"table '{name}' has columns {sorted(map(str, table.columns))}, not {sorted(schema.columns)}")
+    for column, dtype in schema.columns.items():
+        if len(table) and not _holds(table[column], dtype):
+            raise ValueError(f"table '{name}' has column '{column}' of type {table[column].dtype}, not {dtype}")
     ordered = table[list(schema.columns)].astype(schema.columns)
     if ordered.duplicated(schema.keys).any():
         raise ValueError(f"table '{name}' has two rows of the same {', '.join(schema.keys)}")
     return ordered.sort_values(schema.keys, ignore_index=True)
 
 
+def _holds(column: pd.Series, dtype: str) -> bool:
+    """Tell whether a column can be of a type without a value being changed, such as cut off or made words."""
+    if dtype == "str":
+        categories = isinstance(column.dtype, pd.CategoricalDtype)
+        return not column.isna().any() and pd.api.types.is_string_dtype(column.cat.categories if categories else column)
+    numbers = column.infer_objects()
+    if pd.api.types.is_bool_dtype(numbers) or not pd.api.types.is_numeric_dtype(numbers):
+        return False
+    whole = dtype == "float64" or pd.api.types.is_integer_dtype(numbers)
+    return whole or bool((numbers == numbers.round()).all())
+
+
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` on a temporary path beside ``path`` and rename, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Call ``write`` on a temporary path beside ``path`` and rename, so that a reader never sees half a file.
+
+    Raises
+    ------
+    OSError
+        Naming ``path``.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # which would hide why it is still there
+            temporary.unlink()
 
 
-def write_table(directory: Path, name: str, table: pd.DataFrame) -> None:
-    """Write ``directory/name.parquet`` after checking it against its schema."""
+def write_table(directory: Path, name: str, table: pd.DataFrame, of: str = "") -> None:
+    """Write ``directory/name.parquet`` after checking it against its schema; ``of`` is what the table is a part of."""
     checked = conform(name, table)
     if name in OPTIONAL and checked.empty:
         return
-    write_atomic(directory / f"{name}.parquet", lambda path: checked.to_parquet(path, index=False))
+    content = dump_parquet(checked, of)
+    write_atomic(directory / f"{name}.parquet", lambda path: path.write_bytes(content))
+
+
+def write_tables(directory: Path, tables: Mapping[str, pd.DataFrame], of: str) -> None:
+    """Write tables that belong together: each file names the whole that it is a part of, and all others in it."""
+    written = [name for name, table in tables.items() if len(table) or name not in OPTIONAL]
+    for name in OPTIONAL.difference(written):
+        _path(directory, name).unlink(missing_ok=True)
+    for name in written:
+        write_table(directory, name, tables[name], of=f"{of}: {' '.join(written)}")
 
 
 def read_table(directory: Path, name: str) -> pd.DataFrame:
-    """Read ``directory/name.parquet``."""
-    path = directory / f"{name}.parquet"
-    if name in OPTIONAL and not path.is_file():
-        return empty(name)
-    return conform(name, pd.read_parquet(path))
+    """Read ``directory/name.parquet``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    Damaged
+        If it was damaged, or is another table.
+    InputError
+        If it may not be read.
+    """
+    return _read(directory, name)[0]
+
+
+def read_tables(directory: Path, names: Iterable[str], of: str = "", *, dispensable: Iterable[str] = ()) -> Tables:
+    """Read tables that were written together.
+
+    Parameters
+    ----------
+    directory : Path
+    names : iterable of str
+    of : str
+        What they must be a part of, if they say so themselves.
+    dispensable : iterable of str
+        Of ``OPTIONAL``, those that may have been removed since.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is not there.
+    Damaged
+        If one was damaged, is another table, or belongs elsewhere.
+    InputError
+        If one may not be read.
+    """
+    found = {name: _read(directory, name) for name in names}
+    wholes = {name: whole for name, (_, whole) in found.items() if whole}
+    first = next(iter(wholes), "")
+    for name, whole in wholes.items():
+        if whole != wholes[first] or not whole.startswith(of and f"{of}: "):
+            elsewhere = f"it is not of {of}" if of else f"it was not written together with {first}.parquet"
+            raise Damaged(f"'{_path(directory, name)}' is damaged: {elsewhere}")
+    written = wholes[first].rpartition(": ")[2].split() if first else []
+    for name in sorted({*written} - {*dispensable}):
+        if not _path(directory, name).is_file():
+            raise Damaged(f"'{_path(directory, name)}' is missing")
+    return {name: table for name, (table, _) in found.items()}
+
+
+def _read(directory: Path, name: str) -> tuple[pd.DataFrame, str]:
+    path = _path(directory, name)
+    if name in OPTIONAL and not os.path.lexists(path):
+        return empty(name), ""
+    try:
+        table, of = load_parquet(path.read_bytes())
+        return conform(name, table), of
+    except FileNotFoundError:
+        raise
+    except (IsADirectoryError, NotADirectoryError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise Damaged(f"'{path}' is damaged: {why}") from error
+    except OSError as error:
+        raise InputError(f"'{path}': {error.strerror}") from error
+
+
+def _path(directory: Path, name: str) -> Path:
+    return directory / f"{name}.parquet"
 
 
 @dataclass(frozen=True)
@@ -165,25 +267,34 @@ def load_results(directory: str | Path) -> Results:
     Raises
     ------
     InputError
-        If the folder holds no finished study.
+        If the folder holds no finished study, or a file of it may not be read.
+    Damaged
+        If a file was damaged, or is not of the same study as the others.
     """
     directory = user_path(directory)
     files = ["study.json", *(f"{name}.parquet" for name in TABLES if name not in OPTIONAL)]
-    missing = [file for file in files if not (directory / file).is_file()]
+    missing = [file for file in files if not os.path.lexists(directory / file)]
     if missing:
         raise InputError(f"'{directory}' holds no finished study: {', '.join(missing)} not found")
     study = read_study(directory / "study.json")
+    scenario = study["scenario"]
+    asked = {"diagnostics": scenario.get("diagnostics"), "continual": scenario.get("evaluation", {}).get("every")}
     try:
-        return Results(directory, study, **{name: read_table(directory, name) for name in TABLES})
-    except ValueError as error:
-        raise InputError(f"'{directory}' holds a damaged table: {error}") from error
+        tables = read_tables(directory, TABLES, dispensable=[name for name, wanted in asked.items() if not wanted])
+        _check_runs(directory, tables["runs"])
+    except Damaged as error:
+        cure = "the tamcl command that wrote it gathers it again from the cells"
+        raise Damaged(f"'{directory}' holds a damaged table: {error}; {cure}") from error
+    return Results(directory, study, **tables)
 
 
-def read_study(path: Path) -> dict[str, Any]:
-    """Read ``study.json``: ``scenario`` and ``command``."""
-    try:
-        study = json.loads(path.read_text(encoding="utf-8"))
-        assert isinstance(study["scenario"], dict)
-    except (ValueError, TypeError, KeyError, AssertionError) as error:
-        raise InputError(f"'{path}' is damaged: {error!r}") from error
-    return dict(study)
+def _check_runs(directory: Path, runs: pd.DataFrame) -> None:
+    """Raise an ``InputError`` where text that others read as JSON is none."""
+    for column in ("config", "data", "versions"):
+        for text in runs[column].unique():
+            try:
+                fits = isinstance(json.loads(text or "{}"), dict)
+            except (ValueError, RecursionError):
+                fits = False
+            if not fits:
+                raise Damaged(f"'{_path(directory, 'runs')}' is damaged: column '{column}' holds {text[:60]!r}")

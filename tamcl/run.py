@@ -32,7 +32,7 @@ from tamcl.offline import offline
 from tamcl.optim import OPTIMIZERS
 from tamcl.own_code import RECORDED, Code, check_code, module_of, own_code
 from tamcl.registry import lookup
-from tamcl.results import OF_CELLS, empty, write_table
+from tamcl.results import OF_CELLS, empty, write_tables
 from tamcl.seeding import derive_seed
 from tamcl.streams.base import Segment, fingerprint
 from tamcl.streams.checked import check_segments
@@ -517,10 +517,23 @@ stays, as its tables would."""
 def write_cell(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> None:
     """Write a cell's tables to ``directory/<id>``, all or nothing, in place of what is there."""
     temporary, final = directory / f".{cell.id}.{os.getpid()}", directory / cell.id
-    for name, table in outcome.tables.items():
-        write_table(temporary, name, table)
-    if keep_checkpoint:
-        with suppress(FileNotFoundError):
-            (final / CHECKPOINT).rename(temporary / CHECKPOINT)
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
+    _remove(temporary)  # of a killed process that had this number
+    try:
+        write_tables(temporary, outcome.tables, of=cell.id)
+        if keep_checkpoint:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (final / CHECKPOINT).rename(temporary / CHECKPOINT)
+        _remove(final)
+        temporary.rename(final)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(final)) from error
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or whatever has its name; no link is followed."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

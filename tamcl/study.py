@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +17,24 @@ from tamcl import stats, tuning
 from tamcl.config import MOST_SEEDS, Scenario
 from tamcl.data import DataSet, data_root
 from tamcl.data.checked import CheckedSource
-from tamcl.errors import AllFailed, InputError
-from tamcl.folder import check_folder, claim, is_finished, write_study
+from tamcl.errors import AllFailed, Damaged, InputError
+from tamcl.folder import check_folder, claim, is_finished, read_cell, write_study
 from tamcl.main_guard import check_main_guard
 from tamcl.metrics import measure
 from tamcl.own_code import Code, check_code, check_importable, differing, own_code
 from tamcl.paths import user_path
-from tamcl.results import OF_CELLS, Results, empty, load_results, read_table, write_table
+from tamcl.results import (
+    OF_CELLS,
+    OPTIONAL,
+    TABLES,
+    Results,
+    Tables,
+    empty,
+    load_results,
+    read_table,
+    write_table,
+    write_tables,
+)
 from tamcl.run import (
     Cell,
     build_diagnostics,
@@ -38,7 +51,6 @@ from tamcl.run import (
 from tamcl.search import Rates, first_rates, next_rates
 from tamcl.workers import train_cells
 
-Tables = dict[str, pd.DataFrame]
 Codes = Mapping[tuple[str, str], Code]
 """The code behind the runs of every arm and phase."""
 
@@ -121,8 +133,15 @@ def write_results(directory: Path, tables: Tables, pairs: Iterable[tuple[str, st
         )
     metrics = measure(tables["online"], tables["eval"], tables["runs"], continual=tables["continual"])
     comparisons = stats.compare(metrics, runs=tables["runs"], pairs=pairs)
-    for name, table in (tables | {"metrics": metrics, "comparisons": comparisons}).items():
-        write_table(directory, name, table)
+    for name in TABLES:
+        try:
+            with suppress(FileNotFoundError):
+                read_table(directory, name)
+        except Damaged as error:
+            print(f"tamcl: {error}; it is gathered again from the cells", file=sys.stderr)
+    cells = tables["runs"][[*TABLES["runs"].keys, "config", "status"]].to_csv(index=False)
+    of = blake2b(cells.encode(), digest_size=8).hexdigest()
+    write_tables(directory, tables | {"metrics": metrics, "comparisons": comparisons}, of)
 
 
 def run_one(
@@ -260,11 +279,8 @@ def choose(scenario: Scenario, tuned: Tables) -> dict[str, float]:
 
 def gather(cells: Sequence[Cell], directory: Path) -> Tables:
     """Put the cells' tables together."""
-    folders = [directory / cell.id for cell in cells]
-    return {
-        name: pd.concat([empty(name), *(read_table(folder, name) for folder in folders)], ignore_index=True)
-        for name in OF_CELLS
-    }
+    found = [read_cell(directory / cell.id, dispensable=OPTIONAL) for cell in cells]
+    return {name: pd.concat([empty(name), *(tables[name] for tables in found)], ignore_index=True) for name in OF_CELLS}
 
 
 def train_all(
@@ -276,7 +292,11 @@ def train_all(
     on_progress: Callable[[Progress], object],
 ) -> Tables:
     """Train the cells that are not finished, and return the tables of all."""
-    todo = [cell for cell in cells if not is_finished(directory / cell.id)]
+
+    def say(damage: str) -> None:
+        print(f"tamcl: {damage}; the run is trained again", file=sys.stderr)
+
+    todo = [cell for cell in cells if not is_finished(directory / cell.id, on_damage=say)]
     say_other_code(todo, directory)
     done = len(cells) - len(todo)
     on_progress(Progress(phase, done, len(cells), "found"))

@@ -1,8 +1,7 @@
 """How far a study is, from the files in its folder alone, which are only read.
 
-A cell's folder appears whole, when the cell is finished, so nothing is seen half. Whoever trains holds a lock on the
-study's folder; asking for it would stand in that process's way, so the list of locks that Linux keeps is read instead.
-Where there is no such list it is not known whether a study runs.
+A cell's folder appears whole, when the cell is finished, so nothing is seen half. Whoever trains holds a lock on a file
+in the study's folder; where the file system has no locks it is not known whether a study runs.
 """
 
 from __future__ import annotations
@@ -13,15 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from tamcl.errors import InputError
-from tamcl.metrics import METRICS, measure
+from tamcl.folder import LOCK
+from tamcl.lock import is_held
+from tamcl.metrics import find, measure
 from tamcl.paths import user_path
-from tamcl.results import empty, read_study
-
-LOCKS = Path("/proc/locks")
-"""Linux's list of the locks that are held."""
+from tamcl.records import read_study
+from tamcl.results import Tables, empty, read_table, read_tables
 
 RECENT, PAUSE = 20, 60.0
 """Speed is that of so many cells finished last, none of them before a pause of so many seconds."""
@@ -125,14 +122,26 @@ class Watcher:
 
     def read(self) -> State:
         """Return how far the study is now."""
-        study = read_study(self.directory / "study.json")
-        scenario = study["scenario"]
+        study = _filled(read_study(self.directory / "study.json"))
         running = is_locked(self.directory)
-        self._read_cells(scenario["protocol"]["tune_by"])
-        written = self.directory / "comparisons.parquet"
-        last = max((cell.finished for cell in self.cells.values()), default=float("nan"))
-        finished = running is not True and written.is_file() and not written.stat().st_mtime < last
-        return state(study, _newest(self.cells.values()), running=running, finished=finished)
+        self._read_cells(study["scenario"]["protocol"]["tune_by"])
+        cells = _newest(self.cells.values())
+        return state(study, cells, running=running, finished=running is not True and self._is_written(cells))
+
+    def _is_written(self, cells: list[Done]) -> bool:
+        """Tell whether the tables are there and no cell is newer; times decide only on cells that are not in them."""
+        try:
+            written = (self.directory / "comparisons.parquet").stat().st_mtime
+        except OSError:
+            return False
+        if all(cell.finished <= written for cell in cells):
+            return True
+        try:
+            runs = read_table(self.directory, "runs")
+        except (OSError, InputError):
+            return False
+        gathered = {_trained(*row) for row in runs[["arm", "lr", "seed", "phase", "status", "wall_s"]].to_numpy()}
+        return all(cell.finished <= written or _trained(*cell[:5], cell.seconds) in gathered for cell in cells)
 
     def _read_cells(self, tune_by: str) -> None:
         folders = self.directory / "cells"
@@ -166,7 +175,7 @@ def state(study: dict[str, Any], cells: list[Done], *, running: bool | None, fin
     """
     scenario = study["scenario"]
     protocol = scenario["protocol"]
-    better = METRICS[protocol["tune_by"]].sign
+    better = find(protocol["tune_by"]).sign
     arms = {name: _arm(name, study, [cell for cell in cells if cell.arm == name], better) for name in scenario["arms"]}
     batches = scenario.get("evaluation", {}).get("batches", 1)
     speed, at_once = _speed(cells)
@@ -188,14 +197,21 @@ def state(study: dict[str, Any], cells: list[Done], *, running: bool | None, fin
     )
 
 
+def _filled(study: dict[str, Any]) -> dict[str, Any]:
+    """Return what ``study.json`` holds with what it may lack."""
+    scenario = {"name": "", "arms": {}} | study["scenario"]
+    protocol = {"tune_by": "online_accuracy", "seeds": 0, "tune_seeds": 0} | scenario.get("protocol", {})
+    return study | {"scenario": scenario | {"protocol": protocol}}
+
+
 def is_locked(directory: Path) -> bool | None:
-    """Return whether a process holds the folder's lock; None where that cannot be known. Takes no lock itself."""
-    try:
-        lines = LOCKS.read_text().splitlines()
-        place = f":{directory.stat().st_ino}"  # without the device, which some file systems number in two ways
-    except OSError:
-        return None
-    return any(word.endswith(place) for line in lines if " FLOCK " in line for word in line.split())
+    """Tell whether a process is at work in a study's folder; None where that cannot be known."""
+    return is_held(directory / LOCK)
+
+
+def _trained(arm: str, lr: float, seed: int, phase: str, status: str, seconds: float) -> tuple[Any, ...]:
+    """Return what tells a training run from another of the same cell."""
+    return arm, lr, seed, phase, status, f"{seconds}"  # nan equals itself in words
 
 
 def _arm(name: str, study: dict[str, Any], cells: list[Done], better: int) -> Arm:
@@ -268,21 +284,24 @@ def _newest(cells: Iterable[Done]) -> list[Done]:
 
 
 def _read_cell(folder: Path, tune_by: str, finished: float) -> Done:
-    return next(_done(folder, tune_by, finished))
+    return next(_done(read_tables(folder, _READ, of=folder.name), tune_by, finished))
 
 
 def _of_tables(directory: Path, tune_by: str) -> Iterator[Done]:
     """Return the cells of a study of which only the tables are left."""
-    yield from _done(directory, tune_by, (directory / "runs.parquet").stat().st_mtime)
+    yield from _done(read_tables(directory, _READ), tune_by, (directory / "runs.parquet").stat().st_mtime)
 
 
-def _done(folder: Path, tune_by: str, finished: float) -> Iterator[Done]:
-    runs, online, evaluated = (pd.read_parquet(folder / f"{name}.parquet") for name in ("runs", "online", "eval"))
+_READ = ("runs", "online", "eval")
+
+
+def _done(tables: Tables, tune_by: str, finished: float) -> Iterator[Done]:
+    runs, online, evaluated = (tables[name] for name in _READ)
     cell = ["scenario", "arm", "lr", "seed"]
     sums = online.groupby(cell)[["correct", "n"]].sum(min_count=1)
     steps = online.groupby(cell).size()
     try:
-        scores = measure(online, evaluated, runs, metrics=[METRICS[tune_by]]).set_index(cell)["value"]
+        scores = measure(online, evaluated, runs, metrics=[find(tune_by)]).set_index(cell)["value"]
     except InputError:  # rows are missing: no score
         scores = empty("metrics").set_index(cell)["value"]
     for row in runs.to_dict("records"):

@@ -19,6 +19,10 @@ ALLOWED = {
     "paths": {"tamcl.errors"},
     "main_guard": {"tamcl.errors"},
     "plain": {"tamcl.errors"},
+    "digests": set(),
+    "lock": set(),
+    "parquet": {"tamcl.digests", "pandas", "pyarrow"},
+    "records": {"tamcl.digests", "tamcl.errors", "pydantic"},
     "registry": {"tamcl.errors", "tamcl.own_code"},
     "optim": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.optim", "torch"},
     "models": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "torch", "torchvision"},
@@ -26,7 +30,7 @@ ALLOWED = {
     "stats": {"tamcl.errors", "tamcl.seeding", "tamcl.results", "tamcl.metrics", "tamcl.stats"}
     | {"numpy", "pandas", "scipy"},
     "tuning": {"tamcl.metrics", "pandas"},
-    "data": {"tamcl.errors", "tamcl.paths", "tamcl.registry", "tamcl.data"}
+    "data": {"tamcl.digests", "tamcl.errors", "tamcl.lock", "tamcl.paths", "tamcl.registry", "tamcl.data"}
     | {"numpy", "PIL", "platformdirs", "rich", "sklearn"},
     "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
     | {"tamcl.avalanche", "numpy", "pydantic", "pydantic_core", "torch"},
@@ -36,30 +40,23 @@ ALLOWED = {
     "diagnostics": {"tamcl.errors", "tamcl.registry", "tamcl.avalanche", "tamcl.diagnostics"}
     | {"numpy", "pandas", "torch"},
     "collectors": {"tamcl.avalanche", "numpy", "pandas", "torch"},
-    "checkpoint": {"tamcl.avalanche", "tamcl.results", "tamcl.streams", "numpy", "torch"},
-    "folder": {"tamcl.errors", "tamcl.results"},
+    "checkpoint": {"tamcl.avalanche", "tamcl.digests", "tamcl.results", "tamcl.streams", "numpy", "torch"},
+    "folder": {"tamcl.errors", "tamcl.lock", "tamcl.records", "tamcl.results"},
     "logs": {"tamcl.errors", "tamcl.paths"},
     "loggers": {"tamcl.avalanche", "tamcl.logs", "wandb"},
-    "watch": {"tamcl.errors", "tamcl.metrics", "tamcl.paths", "tamcl.results", "pandas"},
+    "watch": {"tamcl.errors", "tamcl.folder", "tamcl.lock", "tamcl.metrics", "tamcl.paths", "tamcl.records"}
+    | {"tamcl.results", "pandas"},
     "display": {"tamcl.study", "tamcl.watch", "rich"},
-    "results": {"tamcl.errors", "tamcl.paths", "pandas"},
-    "toys": {
-        "tamcl.paths",
-        "tamcl.errors",
-        "tamcl.optim",
-        "tamcl.plots",
-        "tamcl.registry",
-        "tamcl.results",
-        "tamcl.seeding",
-    }
-    | {"tamcl.paths", "tamcl.toys", "matplotlib", "numpy", "pandas", "scipy", "torch"},
+    "results": {"tamcl.errors", "tamcl.parquet", "tamcl.paths", "tamcl.records", "pandas"},
+    "toys": {"tamcl.errors", "tamcl.optim", "tamcl.paths", "tamcl.plots", "tamcl.registry", "tamcl.results"}
+    | {"tamcl.seeding", "tamcl.toys", "matplotlib", "numpy", "pandas", "scipy", "torch"},
     "verdicts": {"tamcl.metrics", "tamcl.stats"},
     "plots": {"tamcl.diagnostics", "tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.stats"}
     | {"matplotlib", "numpy", "pandas", "scipy"},
     "ranking": {"tamcl.errors", "tamcl.metrics", "tamcl.paths", "tamcl.plots", "tamcl.results", "tamcl.stats"}
     | {"matplotlib", "pandas"},
     "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.verdicts"}
-    | {"tamcl.optim", "tamcl.plots", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"}
+    | {"tamcl.optim", "tamcl.plots", "tamcl.records", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"}
     | {"scipy"},
 }
 """Who may import whom, beside the standard library. What is not named here (catalogue, config, confirm, oracles,

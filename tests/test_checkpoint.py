@@ -231,6 +231,19 @@ def test_a_damaged_file_counts_as_none(stopped: tuple[Cell, Path], monkeypatch: 
         assert starts_anew(cell, path, monkeypatch)
 
 
+def test_a_flipped_bit_is_damage_wherever_it_is(tmp_path: Path, always: None) -> None:
+    data = noise_data()
+    kept = Checkpoint(tmp_path / "file", {"seed": 1}, build_benchmark(data, noise_segments(data)))
+    kept.save({"weights": torch.arange(50.0), "position": 3})
+    assert kept.load()["position"] == 3
+    whole = (tmp_path / "file").read_bytes()
+    for turn in range(100):
+        content = bytearray(whole)
+        content[turn * (len(whole) - 1) // 99] ^= 1 << turn % 8
+        (tmp_path / "file").write_bytes(content)
+        assert kept.load() is None
+
+
 def test_a_file_of_another_run_or_another_version_counts_as_none(
     stopped: tuple[Cell, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,14 +14,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
-from tamcl import watch as watching
 from tamcl.cli import main
 from tamcl.display import Display, duration, line, picture, summary, watch
 from tamcl.errors import InputError
-from tamcl.folder import claim
+from tamcl.folder import LOCK, claim
 from tamcl.results import empty, read_table, write_table
 from tamcl.study import Progress
 from tamcl.watch import Watcher, is_locked
@@ -101,6 +101,26 @@ def test_a_study_is_unfinished_while_a_cell_is_newer_than_its_tables(whole: Path
         os.utime(tables, (written, written))
         found.append(Watcher(tmp_path).read().finished)
     assert found == [False, True]
+
+
+def test_a_clock_that_went_back_makes_no_finished_study_unfinished(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    cells = [*(tmp_path / "cells").iterdir()]
+    run = read_table(cells[0], "runs").assign(status="failed", wall_s=float("nan"))
+    write_table(cells[0], "runs", run)
+    gathered = read_table(whole, "runs").assign(wall_s=2.0)
+    key = ["arm", "lr", "seed"]
+    gathered = gathered[(gathered[key] != run[key].iloc[0]).any(axis=1)]
+    write_table(tmp_path, "runs", pd.concat([gathered, run]))
+    shutil.copy(whole / "comparisons.parquet", tmp_path)
+    os.utime(tmp_path / "comparisons.parquet", (NOW - 3600, NOW - 3600))
+    for cell in cells:
+        os.utime(cell, (NOW, NOW))
+    assert Watcher(tmp_path).read().finished
+    assert summary(Watcher(tmp_path).read()).startswith("label_flip_digits: finished, ")
+    write_table(cells[1], "runs", read_table(cells[1], "runs").assign(wall_s=3.0))  # trained again, not gathered
+    os.utime(cells[1], (NOW, NOW))
+    assert not Watcher(tmp_path).read().finished
 
 
 def test_more_reported_seeds_than_are_asked_for_are_all_counted(whole: Path, tmp_path: Path) -> None:
@@ -227,10 +247,11 @@ def test_who_trains_is_seen_without_taking_the_lock(whole: Path, tmp_path: Path)
     assert is_locked(tmp_path) is False
 
 
-def test_without_a_list_of_locks_it_is_not_known(
+def test_without_locks_it_is_not_known(
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(watching, "LOCKS", tmp_path / "none")
+    monkeypatch.setattr("tamcl.lock.KNOWN", False)
+    (tmp_path / LOCK).touch()  # as whoever trains has it
     cut(whole, tmp_path, count=2)
     looks = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +13,10 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from tamcl import stats, tuning, verdicts
-from tamcl.errors import InputError
+from tamcl.errors import Damaged
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.optim.transfer import transfer_lr
+from tamcl.records import read_claims
 from tamcl.results import Results, read_table
 from tamcl.stats import ALPHA
 
@@ -165,12 +167,9 @@ class Study:
         folder = self.results.directory / "confirm"
         if not (folder / "claims.json").is_file():
             return None
-        try:
-            declared = json.loads((folder / "claims.json").read_text(encoding="utf-8"))
-            claims, seeds = list(declared["claims"]), len(declared["seeds"])
-            was = {(row["arm_a"], row["arm_b"]): row["diff"] for row in claims}
-        except (ValueError, TypeError, KeyError) as error:
-            raise InputError(f"'{folder}' holds damaged claims: {error!r}") from error
+        declared = read_claims(folder / "claims.json")
+        claims, seeds = list(declared["claims"]), len(declared["seeds"])
+        was = {(row["arm_a"], row["arm_b"]): row["diff"] for row in claims}
         own = records(self.comparisons[self.comparisons["metric"] == self.primary])
         now = {(row["arm_a"], row["arm_b"]): row["diff"] for row in own}
         found = _finished(folder)
@@ -209,10 +208,13 @@ class Study:
 
 
 def _finished(folder: Path) -> pd.DataFrame | None:
-    """Return the comparisons of a confirmation; None if there are none that can be read, as before its end."""
+    """Return the comparisons of a confirmation; None if there are none that can be used, as before its end."""
     try:
         return read_table(folder, "comparisons")
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        print(f"tamcl: {error}; tamcl confirm makes it again", file=sys.stderr)
         return None
 
 

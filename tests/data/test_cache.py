@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -107,6 +109,49 @@ DAMAGES: list[Callable[[Path], object]] = [
     lambda place: (place / "test_y.npy").write_bytes(b"not an array"),
     lambda place: np.save(place / "test_x.npy", np.zeros((20, 1, 28, 27), np.uint8)),
 ]
+
+
+@pytest.mark.parametrize("name", ["meta.json", "train_x.npy", "train_y.npy", "test_x.npy", "test_y.npy"])
+def test_a_flipped_bit_of_the_copy_changes_nothing(
+    name: str, root: Path, decoded: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    load(root)
+    path, fresh = MNIST().place(root) / name, MNIST().read(root)
+    whole = path.read_bytes()
+    for turn in range(12):
+        content, before = bytearray(whole), len(decoded)
+        content[turn * (len(whole) - 1) // 11] ^= 1 << turn % 8
+        path.write_bytes(content)
+        assert_same(load(root), fresh)
+        assert len(decoded) == before + 1
+        assert capsys.readouterr().err == (
+            f"tamcl: '{path.parent}' is damaged, or of an older version; the images are decoded again\n"
+        )
+
+
+def test_a_copy_without_digests_is_made_again(root: Path, decoded: list[Path]) -> None:
+    load(root)
+    path = MNIST().place(root) / "meta.json"
+    meta = json.loads(path.read_text())
+    meta.pop("digest")
+    path.write_text(json.dumps(meta, indent=1))
+    load(root)
+    assert len(decoded) == 2
+
+
+def test_a_disk_without_locks_has_a_copy_as_well(
+    root: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    other = MNIST().place(root).with_name(f".{MNIST().place(root).name}.another-process")
+    other.mkdir(parents=True)
+    assert_same(load(root), load(root))
+    assert len(decoded) == 1
+    assert other.is_dir()  # it may be at work
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -219,7 +264,7 @@ def test_a_race_without_a_lock_is_harmless(
     root: Path, cache_dir: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the system has no file locks: the other process finishes while this one decodes."""
-    monkeypatch.setattr("tamcl.data.cache.fcntl", None)
+    monkeypatch.setattr("tamcl.lock.KNOWN", False)
     read = MNIST.read
 
     def overtaken(self: MNIST, root: Path) -> DataSet:
