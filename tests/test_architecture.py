@@ -34,8 +34,8 @@ ALLOWED = {
     | {"numpy", "PIL", "platformdirs", "rich", "sklearn"},
     "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
     | {"tamcl.avalanche", "numpy", "pydantic", "pydantic_core", "torch"},
-    "strategies": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "tamcl.streams", "tamcl.strategies"}
-    | {"tamcl.avalanche", "tamcl.errors", "torch"},
+    "strategies": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "tamcl.optim", "tamcl.streams"}
+    | {"tamcl.avalanche", "tamcl.errors", "tamcl.strategies", "torch"},
     "avalanche": {"avalanche"},
     "diagnostics": {"tamcl.errors", "tamcl.registry", "tamcl.avalanche", "tamcl.diagnostics"}
     | {"numpy", "pandas", "torch"},

@@ -1,8 +1,8 @@
 """What is in a buffer of critical momenta or gradients.
 
 Read from the optimizer's state: ``ages`` (in steps, 1 for what this update put in) and ``priorities`` of the slots,
-which stand in the state of the first parameter and are about the whole optimizer; and ``buffer`` of every parameter,
-slots along its first axis and the filled ones first. ``capacity`` is an option. A slot of age 0 counts as empty.
+which stand in the state of the first trained parameter and are about the whole optimizer; and ``buffer`` of every
+parameter, slots along its first axis and the filled ones first. ``capacity`` is an option. A slot of age 0 is empty.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tamcl.diagnostics.diagnostic import Diagnostic, Row, cosines
 from tamcl.diagnostics.torque import MOMENTA
-from tamcl.diagnostics.update import Update, parameters
+from tamcl.diagnostics.update import Update, home
 
 
 class BufferOccupancy(Diagnostic):
@@ -102,4 +102,4 @@ def _mean(update: Update, key: str) -> Iterable[Row]:
 
 
 def _entry(optimizer: Any, key: str) -> Any:
-    return optimizer.state.get(next(parameters(optimizer)), {}).get(key)
+    return optimizer.state.get(home(optimizer), {}).get(key)

@@ -31,7 +31,7 @@ class EffectiveLR(Diagnostic):
         }
         if len(set(rates.values())) == 1 and damping.keys() <= {""}:
             rates = {"": next(iter(rates.values()))}
-        share = next(iter(factor.values()), 1.0)  # the same for all
+        share = next(iter(factor.values()), 0.0) or 1.0  # the same for all; 0 before the switch
         whole = damping.get("", 1.0)
         return mean_first({name: rate * share * float(damping.get(name, whole)) for name, rate in rates.items()})
 

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim import Optimizer
 
+from tamcl.errors import InputError
+
 
 class Activity(NamedTuple):
     """What the units of a layer put out on the examples.
@@ -57,6 +59,8 @@ class Update:
         self.model: nn.Module = strategy.model
         self.optimizer: Optimizer = strategy.optimizer
         optimized = set(parameters(self.optimizer))
+        if any(hasattr(param, "placements") or getattr(param, "_fsdp_flattened", False) for param in optimized):
+            raise InputError("diagnostics measure whole tensors: they cannot look at parameters that ranks share")
         self.names = {param: name for name, param in self.model.named_parameters() if param in optimized}
         self.weights = {name: param.detach().clone() for param, name in self.names.items()}
         self.gradients = {
@@ -84,11 +88,11 @@ class Update:
     def numbers(self, key: str) -> dict[str, Any]:
         """Return a number of the state for each parameter with a gradient, or under "" that of the whole optimizer.
 
-        An entry that the optimizer's first parameter has alone is about the whole: that is where the ``shared_state``
-        of tamcl's optimizers lives.
+        An entry that the optimizer's first trained parameter has alone is about the whole: that is where the
+        ``shared_state`` of tamcl's optimizers lives.
         """
         held = {param: state[key] for param, state in self.optimizer.state.items() if key in state}
-        first = next(parameters(self.optimizer))
+        first = home(self.optimizer)
         if len(held) == 1 and first in held:
             return {"": held[first]}
         return {name: held[param] for param, name in self.names.items() if param in held and name in self.gradients}
@@ -149,6 +153,12 @@ class Update:
 def parameters(optimizer: Optimizer) -> Iterator[Tensor]:
     """Yield the parameters of all groups."""
     return chain.from_iterable(group["params"] for group in optimizer.param_groups)
+
+
+def home(optimizer: Optimizer) -> Tensor:
+    """Return the parameter whose state has what is about the whole: the first that is trained, if any is."""
+    first = next(parameters(optimizer))
+    return next((param for param in parameters(optimizer) if param.requires_grad), first)
 
 
 @contextmanager

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_betas, check_number, decayed
-from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column, recall, remember
+from tamcl.optim.base import Batch, check_betas, check_number, column, decayed
+from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, recall, remember
 from tamcl.optim.draws import own_seed
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class AdamCG(BufferOptimizer):
@@ -59,12 +62,15 @@ class AdamCG(BufferOptimizer):
         Of those draws; that of torch's global generator if None. The same in all groups.
     maximize : bool
         Ascend instead.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
     state : dict
         ``step``, ``exp_avg``, ``exp_avg_sq`` and ``buffer`` (capacity first) of every parameter; ``priorities`` and
-        ``ages`` (in steps) of the filled slots in ``shared_state``.
+        ``ages`` (in steps) of the slots in ``shared_state``
+        (an empty one has age 0).
 
     Notes
     -----
@@ -107,6 +113,7 @@ class AdamCG(BufferOptimizer):
         replacement: Replacement = "priority",
         seed: int | None = None,
         maximize: bool = False,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -122,7 +129,7 @@ class AdamCG(BufferOptimizer):
             "seed": own_seed(seed),
             "maximize": maximize,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, process_group)
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, at_least_float32, check_betas, check_number, is_fast, learning_rate, put, zero
-from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column
+from tamcl.optim.base import (
+    Batch,
+    at_least_float32,
+    check_betas,
+    check_number,
+    column,
+    is_fast,
+    learning_rate,
+    put,
+    zero,
+)
+from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant
 from tamcl.optim.draws import own_seed
 from tamcl.optim.fused import alike, fused_adam
+from tamcl.optim.sharing import Ranks, local, slots_like
 from tamcl.optim.slots import (
     are_all_due,
     blocks,
@@ -26,6 +37,9 @@ from tamcl.optim.slots import (
     store,
     sum_anew,
 )
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class AdamCM(BufferOptimizer):
@@ -87,14 +101,15 @@ class AdamCM(BufferOptimizer):
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
         tensor, at a cost that grows with the capacity. For parameters on one device; so far tried on CPUs alone.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
     state : dict
         ``step``, ``exp_avg``, ``exp_avg_sq``, ``buffer`` (capacity first), ``buffer_sum`` (with ``size``, ``sizes`` and
         ``largest``, which say when to take it anew) and under amsgrad ``max_exp_avg_sq`` of every parameter;
-        ``priorities`` and ``ages`` (in steps) of the filled slots in
-        ``shared_state``; under capturable of all slots, where an empty one has age 0.
+        ``priorities`` and ``ages`` (in steps) of the slots in ``shared_state``, where an empty one has age 0.
 
     Notes
     -----
@@ -132,10 +147,10 @@ class AdamCM(BufferOptimizer):
     0.00 7.44 11.01 official
     10.00 17.04 22.18 paper
     >>> optimizer.shared_state["ages"]
-    [3, 2, 1]
+    tensor([3, 2, 1, 0, 0])
     """
 
-    device_numbers = frozenset({"step", "priorities"})
+    device_numbers = frozenset({"step"})
     moment = "exp_avg"
 
     def __init__(
@@ -156,6 +171,7 @@ class AdamCM(BufferOptimizer):
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -174,7 +190,7 @@ class AdamCM(BufferOptimizer):
             "foreach": foreach,
             "capturable": capturable,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, process_group)
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
@@ -190,28 +206,33 @@ class AdamCM(BufferOptimizer):
 
     def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
         """Start from zero moments and an empty buffer."""
-        if "buffer" not in state:
+        if "step" not in state:
             state["step"], state["is_new"] = zero(param, group), True
+        if "exp_avg" not in state:
             state["exp_avg"] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
-            dtype = self.state_dtype("buffer", param, group)
-            state["buffer"] = empty_slots(state["exp_avg"], group["capacity"], dtype)
-            super().initialize(state, param, group)
+        if "buffer" not in state:
+            slots = empty_slots(local(state["exp_avg"]), group["capacity"], self.state_dtype("buffer", param, group))
+            state["buffer"] = slots_like(param, slots)
+        super().initialize(state, param, group)
+        if "sizes" not in state:
+            state["sizes"] = torch.zeros(group["capacity"], dtype=torch.float64)
+        for key in ("size", "largest"):
+            state.setdefault(key, 0.0)
         if group["amsgrad"] and "max_exp_avg_sq" not in state:
             state["max_exp_avg_sq"] = state["exp_avg_sq"].clone()
 
-    def update(self, batches: list[Batch]) -> None:
+    def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Do one step of Adam with critical momenta."""
         if "ages" not in self.shared_state:
             for state in self._with_buffer():  # a table that was cleared knows nothing of what they still hold
-                state["buffer"].zero_()
-                state["buffer_sum"].zero_()
-                state.pop("sizes", None)
-        if batches[0].group["capturable"]:
+                for key in ("buffer", "buffer_sum", "sizes"):
+                    local(state[key]).zero_()
+        if self.param_groups[0]["capturable"]:
             self.check_capacity(batches)
             self._update_on_device(batches)
             return
-        super().update(batches)
-        self._renew_sums(batches[0].group["capacity"])
+        super().update(batches, ranks)
+        self._renew_sums(self.param_groups[0]["capacity"])
 
     def update_group(self, batch: Batch, filled: Any, slot: Any) -> None:
         """Do one step of a group."""
@@ -254,13 +275,13 @@ class AdamCM(BufferOptimizer):
         own = iter(lengths)
         for group, *_, states in batches:
             for state in states:
-                length, capacity = next(own), group["capacity"]
+                length = next(own)
                 if slot is not None and "is_new" in state and group["variant"] == "official":
-                    note_size(state, slot, capacity, length)
+                    note_size(state, slot, length)
                 else:
-                    note_stored(state, slot, capacity, length, group["betas"][0])
-        if slot is not None:
-            self.shared_state["stored"] = self.shared_state.get("stored", 0) + 1
+                    note_stored(state, slot, length, group["betas"][0])
+        table = self.shared_state
+        table["stored"] = table.get("stored", 0) + (slot is not None)
 
     def _renew_sums(self, capacity: int) -> None:
         """Take the sums anew that may have shrunk, and now and then all of them."""
@@ -276,8 +297,9 @@ class AdamCM(BufferOptimizer):
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is None and "buffer" in (state := self.state.get(param, {})):
-                    store([state["buffer"]], [state["buffer_sum"]], [torch.zeros_like(state["exp_avg"])], slot)
-                    if "sizes" in state:
+                    buffer, total, momentum = (local(state[key]) for key in ("buffer", "buffer_sum", "exp_avg"))
+                    store([buffer], [total], [torch.zeros_like(momentum)], slot)
+                    if isinstance(slot, int):
                         state["sizes"][slot] = 0.0
 
     def _update_on_device(self, batches: list[Batch]) -> None:
@@ -285,9 +307,7 @@ class AdamCM(BufferOptimizer):
         group, table = batches[0].group, self.shared_state
         lengths = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for b in batches for g in b.grads])
         priority = lengths.sum() if group["variant"] == "official" else lengths.norm()
-        if "ages" not in table:
-            table["priorities"] = lengths.new_zeros(group["capacity"])
-            table["ages"] = lengths.new_zeros(group["capacity"], dtype=torch.int64)
+        self._start_table(table, lengths.device)
         priorities, ages = table["priorities"], table["ages"]
         filled, slot = (ages > 0).sum(), choose_on_device(priorities, ages, priority)
         for batch in batches:

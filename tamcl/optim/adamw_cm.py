@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.adam_cm import AdamCM
 from tamcl.optim.buffer import Replacement, Variant
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class AdamWCM(AdamCM):
@@ -56,6 +61,8 @@ class AdamWCM(AdamCM):
         False: tensor by tensor; see ``AdamCM``.
     capturable : bool
         Read nothing from the device; see ``AdamCM``.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
 
     Notes
     -----
@@ -94,6 +101,7 @@ class AdamWCM(AdamCM):
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         super().__init__(
             params,
@@ -111,4 +119,5 @@ class AdamWCM(AdamCM):
             maximize=maximize,
             foreach=foreach,
             capturable=capturable,
+            process_group=process_group,
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from tamcl.optim.base import (
     check_betas,
     check_choice,
     check_number,
+    column,
     is_fast,
     learning_rate,
     put,
@@ -23,8 +25,12 @@ from tamcl.optim.base import (
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.fused import alike, fused_adam
+from tamcl.optim.sharing import Ranks
 from tamcl.optim.squares import trust
-from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, torque
+from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, is_held, shared_numbers, torque
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 BiasCorrection = Literal["second", "none", "both"]
 
@@ -39,6 +45,15 @@ class AdaTAMBase(BaseOptimizer):
     device_numbers = frozenset({"step", "weight", "cosine", "smoothed_cosine", "damping"})
     moment = "exp_avg"
 
+    @property
+    def shared_numbers(self) -> Collection[str]:
+        """The entries of the state that are about the whole optimizer."""
+        return shared_numbers(self.param_groups[0])
+
+    def measures(self) -> bool:
+        """Whether a step depends on anything that is measured over all parameters: not if the damping is held."""
+        return not is_held(self.param_groups[0])
+
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
         check_betas(group)
@@ -48,15 +63,19 @@ class AdaTAMBase(BaseOptimizer):
 
     def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
         """Start from zero moments."""
-        if "exp_avg" not in state:
-            dtype = at_least_float32(param.dtype)
-            state["step"], state["weight"] = zero(param, group), zero(param, group)
-            state["exp_avg"] = torch.zeros_like(param, dtype=dtype)
-            state["exp_avg_sq"] = torch.zeros_like(param, dtype=dtype)
+        if "exp_avg" in state and "weight" not in state:
+            # Adam's, which is (1 - beta) / d times the momentum that a damping of d would have led to
+            state["weight"] = zero(param, group) + (group["eps"] + 0.5) / (1 - group["betas"][0])
+        for key in ("step", "weight"):
+            if key not in state:
+                state[key] = zero(param, group)
+        for key in ("exp_avg", "exp_avg_sq"):
+            if key not in state:
+                state[key] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
 
-    def update(self, batches: list[Batch]) -> None:
+    def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Do one step of AdaTAM."""
-        all_dampings = torque(batches, self.shared_state, "exp_avg")
+        all_dampings = torque(batches, self.shared_state, self.param_groups[0], ranks, "exp_avg")
         for (group, params, grads, states), dampings in zip(batches, all_dampings, strict=True):
             shares = []
             for state, damping in zip(states, dampings, strict=True):
@@ -66,8 +85,8 @@ class AdaTAMBase(BaseOptimizer):
             adatam(
                 params,
                 grads,
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
+                column(states, "exp_avg"),
+                column(states, "exp_avg_sq"),
                 [state["step"] for state in states],
                 [state["weight"] for state in states],
                 shares,
@@ -143,6 +162,8 @@ class AdaTAM(AdaTAMBase):
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
         tensor. So far tried on CPUs alone.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
@@ -191,6 +212,7 @@ class AdaTAM(AdaTAMBase):
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -208,7 +230,7 @@ class AdaTAM(AdaTAMBase):
             "foreach": foreach,
             "capturable": capturable,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, process_group)
 
 
 def adatam(

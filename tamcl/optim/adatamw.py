@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
@@ -9,6 +11,9 @@ from tamcl.optim.adatam import AdaTAMBase, BiasCorrection
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.torque import Granularity
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class AdaTAMW(AdaTAMBase):
@@ -56,6 +61,8 @@ class AdaTAMW(AdaTAMBase):
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
         tensor. So far tried on CPUs alone.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
@@ -101,6 +108,7 @@ class AdaTAMW(AdaTAMBase):
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -118,4 +126,4 @@ class AdaTAMW(AdaTAMBase):
             "foreach": foreach,
             "capturable": capturable,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, process_group)

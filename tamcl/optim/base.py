@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +15,16 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
+from tamcl.errors import InputError
+from tamcl.optim.sharing import (
+    Ranks,
+    check_process_group,
+    is_dtensor,
+    local,
+    local_gradient,
+    ranks_of,
+    zero_redundancy_group,
+)
 from tamcl.optim.squares import forget_changed, trust
 
 SAFE = (1e-15, 1e15)
@@ -24,6 +36,15 @@ PATHS = {"foreach": (True, False, None), "capturable": (True, False)}
 
 FLAGS = ("maximize", "decoupled_weight_decay", "amsgrad", "centered")
 """Options that are True or False."""
+
+TABLES = {
+    "priorities": torch.float64,
+    "ages": torch.int64,
+    "sizes": torch.float64,
+    "past_dampings": torch.float64,
+    "momentum_square": torch.float64,
+}
+"""Numbers of the state that stand together in a tensor, whose entries are read by the host, and its type."""
 
 HALF_PRECISION = {torch.float16, torch.bfloat16}
 
@@ -54,6 +75,11 @@ class BaseOptimizer(Optimizer, ABC):
     defaults : dict
         Options of the groups that do not give their own; with ``lr``, ``weight_decay``, ``decoupled_weight_decay`` and
         ``maximize``, and ``foreach`` and ``capturable`` of those that offer them.
+    process_group : ProcessGroup, optional
+        The ranks among which plain parameters are divided, over which everything measured is summed: needed under
+        ``FullyShardedDataParallel``, known under ``ZeroRedundancyOptimizer``. A ``DTensor``, as ``fully_shard`` makes
+        them, says by itself where it lies; and where each rank has all parameters, as under
+        ``DistributedDataParallel``, there is none.
     """
 
     shared_options: ClassVar[tuple[str, ...]] = ()
@@ -65,7 +91,14 @@ class BaseOptimizer(Optimizer, ABC):
     moment: ClassVar[str] = "momentum_buffer"
     """The tensor of the state whose precision tells that of the others."""
 
-    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+    process_group: Any = None
+    has_whole_tensors = False
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any], process_group: Any = None) -> None:
+        check_process_group(process_group)
+        zero_group = zero_redundancy_group()
+        self.process_group = process_group if zero_group is None else zero_group
+        self.has_whole_tensors = zero_group is not None
         super().__init__(params, defaults)
 
     @abstractmethod
@@ -77,8 +110,17 @@ class BaseOptimizer(Optimizer, ABC):
         """Add what is missing to the state of a parameter that has a gradient."""
 
     @abstractmethod
-    def update(self, batches: list[Batch]) -> None:
-        """Do one step; there is at least one gradient."""
+    def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
+        """Do one step; there is at least one gradient, here or on another of the ranks, if there are others."""
+
+    @property
+    def shared_numbers(self) -> Collection[str]:
+        """The entries of the state that are about the whole optimizer."""
+        return ()
+
+    def measures(self) -> bool:
+        """Whether a step depends on anything that is measured over all parameters."""
+        return True
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -90,21 +132,25 @@ class BaseOptimizer(Optimizer, ABC):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        ranks = ranks_of(self, self.process_group, self.has_whole_tensors) if self.measures() else None
         batches = [batch for group in self.param_groups if (batch := self._gather(group)).params]
         if batches:
             self._place_numbers(batches[0])
         for group, params, *_ in batches:
             if group["weight_decay"] and group["decoupled_weight_decay"]:
                 torch._foreach_mul_(params, 1 - learning_rate(group) * group["weight_decay"])
-        if batches:
-            self.update(batches)
+        if batches or ranks is not None:
+            self.update(batches, ranks)
         return loss
 
     @property
     def shared_state(self) -> dict[str, Any]:
-        """Numbers of the whole optimizer; they live in the first parameter's state, to be saved and cleared with it."""
-        state: dict[str, Any] = self.state[next(param for group in self.param_groups for param in group["params"])]
-        return state
+        """Numbers of the whole optimizer; they live in a parameter's state, to be saved and cleared with it.
+
+        It is the first parameter that is trained: of others, torch's checkpoints save no state. A rank without
+        parameters has none.
+        """
+        return shared_state(self, self.shared_numbers)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, at any time; its options are checked."""
@@ -122,16 +168,36 @@ class BaseOptimizer(Optimizer, ABC):
         return super().state_dict()
 
     def __getstate__(self) -> dict[str, Any]:
+        check_can_be_copied(self)
         forget_changed(self.state)
         return super().__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        own = self.__dict__.get("param_groups", [])  # none yet, if this is a copy
         super().__setstate__(state)
+        chosen = inspect.signature(type(self)).parameters
+        for index, group in enumerate(self.param_groups):
+            is_loaded = index < len(own)
+            present = own[index] if is_loaded else self.defaults
+            for key in self.defaults.keys() & present.keys():
+                if key not in group or (is_loaded and key == "decoupled_weight_decay" and key not in chosen):
+                    group[key] = present[key]
+            for param in group["params"]:
+                if param in self.state:
+                    self._renew(self.state[param], param, group)
         trust(self.state)
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Load a state; its tensors keep their own precision, where torch would round them to the parameter's."""
-        super().load_state_dict(state_dict)
+        """Load a state; its tensors keep their own precision, where torch would round them to the parameter's.
+
+        Options that the state does not have, as an older one or that of another optimizer may not, stay as they are.
+        """
+        for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
+            state_dict = pre_hook(self, state_dict) or state_dict
+        state_dict = with_numbers(state_dict)
+        check_is_whole(state_dict)
+        with without_hooks(self._optimizer_load_state_dict_pre_hooks):
+            super().load_state_dict(state_dict)
         saved = chain.from_iterable(group["params"] for group in state_dict["param_groups"])
         own = ((group, param) for group in self.param_groups for param in group["params"])
         for index, (group, param) in zip(saved, own, strict=True):
@@ -139,11 +205,32 @@ class BaseOptimizer(Optimizer, ABC):
                 if isinstance(value, Tensor):
                     dtype = self.state_dtype(key, param, group) if value.is_floating_point() else value.dtype
                     self.state[param][key] = value.to(device=param.device, dtype=dtype, copy=True)
+            if param in self.state:
+                self._renew(self.state[param], param, group)
         trust(self.state)
 
     def state_dtype(self, key: str, param: Tensor, group: dict[str, Any]) -> torch.dtype:
         """Return the precision of a state tensor: the parameter's, and at least float32."""
+        if key in TABLES:
+            return TABLES[key]
         return torch.float64 if key in self.device_numbers else at_least_float32(param.dtype)
+
+    def _renew(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
+        """Bring a loaded state to the present form, whatever saved it.
+
+        States of before had lists in place of tables, of the filled slots alone; torch's optimizers may have None for a
+        momentum, and have the step in a tensor.
+        """
+        for key, value in list(state.items()):
+            if value is None:
+                del state[key]
+            elif key in TABLES:
+                table = value if isinstance(value, Tensor) else torch.tensor(value, dtype=TABLES[key])
+                if key in ("priorities", "ages", "sizes") and len(table) < group["capacity"]:
+                    table = torch.cat([table, table.new_zeros(group["capacity"] - len(table))])
+                state[key] = table.to(param.device if group.get("capturable") else CPU)
+            elif isinstance(value, Tensor) and key in {"step", *self.device_numbers} and not group.get("capturable"):
+                state[key] = int(value) if key == "step" else float(value)
 
     def _gather(self, group: dict[str, Any]) -> Batch:
         params, grads, states = [], [], []
@@ -158,6 +245,8 @@ class BaseOptimizer(Optimizer, ABC):
             self.initialize(state, param, group)
             if self.moment in state and state[self.moment].dtype is not at_least_float32(param.dtype):
                 self._convert(state, param, group)
+            if is_dtensor(param):
+                param, grad = local(param), local_gradient(param)
             params.append(param)
             grads.append(grad.float() if grad.dtype in HALF_PRECISION else grad)
             states.append(state)
@@ -179,7 +268,7 @@ class BaseOptimizer(Optimizer, ABC):
         ]
         if all(isinstance(number, Tensor) is capturable for number in known):
             return
-        if "priorities" in self.shared_state:
+        if "ages" in self.shared_state:
             raise ValueError(f"capturable={capturable} was set after the first steps: clear the state first")
         for param, state in self.state.items():
             for key in self.device_numbers & state.keys():
@@ -215,6 +304,73 @@ class BaseOptimizer(Optimizer, ABC):
                 raise ValueError(
                     f"{name} must be the same in all groups: {first[name]!r} in the first, got {group[name]!r}"
                 )
+
+
+def shared_state(optimizer: Optimizer, numbers: Collection[str]) -> dict[str, Any]:
+    """Return the state of an optimizer's first parameter that is trained, with some numbers of the whole in it.
+
+    They stand elsewhere if another was the first before: one that is frozen now, or in an older state.
+    """
+    groups = optimizer.param_groups
+    first = next((param for group in groups for param in group["params"] if param.requires_grad), None)
+    if first is None:
+        first = next((param for group in groups for param in group["params"]), None)
+    if first is None:
+        return {}
+    home: dict[str, Any] = optimizer.state[first]
+    if numbers and home.keys().isdisjoint(numbers):
+        for state in list(optimizer.state.values()):
+            home.update({key: state.pop(key) for key in numbers if key in state})
+    return home
+
+
+def check_is_whole(state_dict: StateDict) -> None:
+    """Raise InputError if torch's unflattening has put empty dicts where it found nothing."""
+    for entries in state_dict["state"].values():
+        for key, value in entries.items():
+            if isinstance(value, dict) and not value:
+                raise InputError(
+                    f"the state has no '{key}', as if it were of another optimizer or of other options; a Switch that "
+                    "has switched is loaded by load_state_dict(state_dict()), not from a flat state"
+                )
+
+
+def with_numbers(state_dict: StateDict) -> StateDict:
+    """Return a saved state in which each parameter has its numbers too.
+
+    ``torch.distributed.checkpoint`` loads tensors in place, and numbers of a parameter 0 to a parameter "0" beside it.
+    """
+    ids = set(chain.from_iterable(group["params"] for group in state_dict["param_groups"]))
+    state: dict[Any, dict[str, Any]] = {}
+    for key, entries in state_dict["state"].items():
+        index = int(key) if isinstance(key, str) and key not in ids and key.isdigit() else key
+        state[index] = state.get(index, {}) | entries if isinstance(entries, dict) else entries
+    return state_dict | {"state": state}
+
+
+@contextmanager
+def without_hooks(hooks: dict[int, Any]) -> Iterator[None]:
+    """Take hooks that were called already away for a while."""
+    called = dict(hooks)
+    hooks.clear()
+    try:
+        yield
+    finally:
+        hooks.update(called)
+
+
+def check_can_be_copied(optimizer: Any) -> None:
+    """Raise InputError if a copy would forget among which ranks parameters are divided."""
+    if optimizer.process_group is not None:
+        raise InputError(
+            f"{type(optimizer).__name__} with a process_group cannot be copied or pickled, as a group of processes "
+            "cannot: make another and give it the state_dict"
+        )
+
+
+def column(states: Iterable[dict[str, Any]], key: str) -> list[Tensor]:
+    """Return one entry of each state: what of it is on this rank."""
+    return [value if type(value := state[key]) is Tensor else local(value) for state in states]
 
 
 def decayed(grads: list[Tensor], params: list[Tensor], weight_decay: float) -> list[Tensor]:
@@ -280,6 +436,13 @@ def norms(tensors: list[Tensor]) -> list[float]:
 def _scaled_norm(tensor: Tensor) -> float:
     largest = largest_entry([tensor])
     return largest if largest in (0, math.inf) else largest * float((tensor.double() / largest).norm())
+
+
+def squares(tensors: list[Tensor]) -> Tensor:
+    """Return the square of each tensor's L2 norm, (tensors, 1), in float64: it holds the square of any float32."""
+    found = [torch.linalg.vector_norm(tensor, dtype=torch.float64) for tensor in tensors]
+    device = found[0].device if found else CPU
+    return torch.stack([norm.to(device) for norm in found]).square()[:, None] if found else torch.zeros(0, 1).double()
 
 
 def largest_entry(tensors: list[Tensor]) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from tamcl.optim.base import (
+    CPU,
     BaseOptimizer,
     Batch,
     at_least_float32,
@@ -18,8 +19,10 @@ from tamcl.optim.base import (
     check_count,
     check_number,
     norms,
+    squares,
 )
 from tamcl.optim.draws import draw
+from tamcl.optim.sharing import Ranks, local, slots_like
 
 Variant = Literal["official", "paper"]
 Replacement = Literal["priority", "fifo", "random"]
@@ -51,10 +54,12 @@ class BufferOptimizer(BaseOptimizer):
 
     def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
         """Start from an empty buffer and from zeros in what ``zeros`` names."""
-        if "buffer" not in state:
-            slots = (group["capacity"], *param.shape)
+        if "step" not in state:
             state["step"] = 0
-            state["buffer"] = torch.zeros(slots, dtype=self.state_dtype("buffer", param, group), device=param.device)
+        if "buffer" not in state:
+            piece, dtype = local(param), self.state_dtype("buffer", param, group)
+            slots = torch.zeros((group["capacity"], *piece.shape), dtype=dtype, device=piece.device)
+            state["buffer"] = slots_like(param, slots)
         for key in self.zeros(group):
             if key not in state:
                 state[key] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
@@ -67,16 +72,22 @@ class BufferOptimizer(BaseOptimizer):
     def update_group(self, batch: Batch, filled: int, slot: int | None) -> None:
         """Do one step of a group: ``filled`` slots are full, and what is remembered goes to ``slot``, if any."""
 
-    def update(self, batches: list[Batch]) -> None:
+    @property
+    def shared_numbers(self) -> Collection[str]:
+        """The entries of the state that are about the whole optimizer."""
+        return ("priorities", "ages", "stored", "draws")
+
+    def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Rank the step, do it, and note it in the table."""
-        group = batches[0].group
+        group, table = self.param_groups[0], self.shared_state
         self.check_capacity(batches)
-        table = self.shared_state
-        priorities, ages = table.setdefault("priorities", []), table.setdefault("ages", [])
-        filled = len(priorities)
-        lengths = norms([grad for batch in batches for grad in batch.grads])
-        priority = sum(lengths) if group["variant"] == "official" else math.hypot(*lengths)
-        slot = self._slot(priority)
+        lengths, priority = self._measure(batches, ranks, is_known="ages" in table)
+        if priority is None:
+            return
+        self._start_table(table, CPU)
+        priorities, ages = table["priorities"].tolist(), table["ages"].tolist()
+        filled = sum(age > 0 for age in ages)
+        slot = self._slot(priority, priorities[:filled], ages[:filled])
         self.note_lengths(batches, lengths, slot)
         for batch in batches:
             for state in batch.states:
@@ -84,30 +95,58 @@ class BufferOptimizer(BaseOptimizer):
             self.update_group(batch, filled, slot)
         if slot is not None:
             self._store_zeros(slot)
-            priorities[slot : slot + 1], ages[slot : slot + 1] = [priority], [0]
-        priorities[:] = [group["decay"] * value for value in priorities]
-        ages[:] = [age + 1 for age in ages]
+            filled = max(filled, slot + 1)
+            priorities[slot], ages[slot] = priority, 0
+        table["priorities"].copy_(torch.tensor([group["decay"] * value for value in priorities], dtype=torch.float64))
+        table["ages"][:filled].copy_(torch.tensor([age + 1 for age in ages[:filled]], dtype=torch.int64))
+
+    def _start_table(self, table: dict[str, Any], device: torch.device) -> None:
+        """Make the table of all slots, of which those of age 0 are empty: it is of one size from the first step on."""
+        if "ages" not in table:
+            capacity = self.param_groups[0]["capacity"]
+            table["priorities"] = torch.zeros(capacity, dtype=torch.float64, device=device)
+            table["ages"] = torch.zeros(capacity, dtype=torch.int64, device=device)
+            table["draws"] = 0
+
+    def _measure(self, batches: list[Batch], ranks: Ranks | None, is_known: bool) -> tuple[list[float], float | None]:
+        """Return the norm of each gradient and the priority of the step, or None if there is no gradient anywhere."""
+        grads, is_official = [grad for batch in batches for grad in batch.grads], self._is_official
+        if ranks is None:
+            lengths = norms(grads)
+            return lengths, sum(lengths) if is_official else math.hypot(*lengths)
+        if is_official:
+            ranks.check_tensors("variant='official'", "variant='paper'")
+        found = ranks.add_up(squares(grads), is_known)
+        if not found.gradients:
+            return [], None
+        return found.of_each.sqrt().flatten().tolist(), found.lengths if is_official else math.sqrt(found.of_all)
+
+    @property
+    def _is_official(self) -> bool:
+        return bool(self.param_groups[0]["variant"] == "official")
 
     def check_capacity(self, batches: list[Batch]) -> None:
         """Raise ValueError if the capacity is no longer that of the buffer."""
-        [state, *_], capacity = batches[0].states, batches[0].group["capacity"]
-        if len(state["buffer"]) != capacity:
-            raise ValueError(
-                f"capacity cannot change while there is a buffer: it has {len(state['buffer'])} slots, got {capacity}"
-            )
+        capacity = self.param_groups[0]["capacity"]
+        for batch in batches[:1]:
+            slots = len(batch.states[0]["buffer"])
+            if slots != capacity:
+                raise ValueError(
+                    f"capacity cannot change while there is a buffer: it has {slots} slots, got {capacity}"
+                )
 
     def note_lengths(self, batches: list[Batch], lengths: list[float], slot: int | None) -> None:
         """Take note of the norms of all gradients, which come in the order of the batches."""
 
-    def _slot(self, priority: float) -> int | None:
+    def _slot(self, priority: float, priorities: list[float], ages: list[int]) -> int | None:
         group, table = self.param_groups[0], self.shared_state
-        capacity, filled = group["capacity"], len(table["ages"])
+        capacity, filled = group["capacity"], len(ages)
         if filled < capacity:
             return filled
         if group["replacement"] == "priority" or not capacity:
-            return replaced_slot(table["priorities"], table["ages"], priority, capacity)
+            return replaced_slot(priorities, ages, priority, capacity)
         if group["replacement"] == "fifo":
-            return int(max(range(capacity), key=table["ages"].__getitem__))
+            return int(max(range(capacity), key=ages.__getitem__))
         table["draws"] = table.get("draws", 0) + 1
         return draw(group["seed"], table["draws"], capacity)
 
@@ -120,7 +159,7 @@ class BufferOptimizer(BaseOptimizer):
         for group in self.param_groups:
             for param in group["params"]:
                 if param.grad is None and "buffer" in self.state.get(param, {}):
-                    self.state[param]["buffer"][slot].zero_()
+                    local(self.state[param]["buffer"])[slot].zero_()
 
 
 def replaced_slot(priorities: list[float], ages: list[int], priority: float, capacity: int) -> int | None:
@@ -150,11 +189,6 @@ def remember(buffers: list[Tensor], slot: int | None, values: list[Tensor]) -> N
     """Put values in a slot of each buffer, if there is one for them."""
     if slot is not None:
         torch._foreach_copy_([buffer[slot] for buffer in buffers], values)
-
-
-def column(states: Iterable[dict[str, Any]], key: str) -> list[Tensor]:
-    """Return one entry of each state."""
-    return [state[key] for state in states]
 
 
 def floating_dtype(name: str | torch.dtype | None, default: torch.dtype) -> torch.dtype:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
+import torch
+
 from tamcl.optim.base import check_choice, check_count
 from tamcl.optim.draws import draw
 
@@ -17,6 +19,9 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "reversed": lambda s: (1 - s) / 2,
 }
 """The damping of a smoothed cosine, of a number or a tensor."""
+
+NUMBERS = ("damping_step", "past_dampings")
+"""What the null models keep in a state."""
 
 MEMORY = 1000
 """From how many of the last dampings ``"shuffled"`` draws."""
@@ -51,9 +56,9 @@ def damping(state: dict[str, Any], smoothed_cosine: Any, group: dict[str, Any]) 
     if timing == "average":
         average = state.get("damping", 0.0)
         return average + (present - average) / step
-    past = state.setdefault("past_dampings", [0.0] * MEMORY)
+    past = state.setdefault("past_dampings", torch.zeros(MEMORY, dtype=torch.float64))
     past[(step - 1) % MEMORY] = present
-    return past[draw(group["seed"], step, min(step, MEMORY))]
+    return float(past[draw(group["seed"], step, min(step, MEMORY))])
 
 
 def check_damping(group: dict[str, Any]) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.base import at_least_float32, check_number
-from tamcl.optim.wrapper import Base, Wrapper, check_steps, has_gradient, maker
+from tamcl.optim.sharing import local
+from tamcl.optim.wrapper import Base, Wrapper, check_steps, maker
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class Lookahead(Wrapper):
@@ -36,6 +40,8 @@ class Lookahead(Wrapper):
         Steps between two moves of the slow weights :math:`\phi`, at least 1. ``lookahead_k`` in a parameter group.
     alpha : float
         :math:`\alpha` in [0, 1]: at 1 this is the base. ``lookahead_alpha`` in a parameter group.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
     **options
         Options of the base.
 
@@ -69,6 +75,7 @@ class Lookahead(Wrapper):
 
     own_state = ("slow", "lookahead_step")
     own_options = ("lookahead_k", "lookahead_alpha")
+    shared_numbers = ("lookahead_step",)
 
     def __init__(
         self,
@@ -78,9 +85,12 @@ class Lookahead(Wrapper):
         base: Base = "sgd",
         k: int = 5,
         alpha: float = 0.5,
+        process_group: ProcessGroup | None = None,
         **options: Any,
     ) -> None:
-        super().__init__([maker(base, lr, options)(params)], {"lookahead_k": k, "lookahead_alpha": alpha})
+        super().__init__(
+            [maker(base, lr, options)(params)], {"lookahead_k": k, "lookahead_alpha": alpha}, process_group
+        )
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
@@ -100,9 +110,10 @@ class Lookahead(Wrapper):
         for param, start in starts.items():
             if param.grad is not None:
                 self.state[param]["slow"] = start
-        if has_gradient(self):
-            self.shared_state["lookahead_step"] = self.shared_state.get("lookahead_step", 0) + 1
-            self._look_ahead(self.shared_state["lookahead_step"])
+        if self.has_gradient():
+            numbers = self.shared_state
+            numbers["lookahead_step"] = numbers.get("lookahead_step", 0) + 1
+            self._look_ahead(numbers["lookahead_step"])
         return loss
 
     def _look_ahead(self, step: int) -> None:
@@ -110,6 +121,6 @@ class Lookahead(Wrapper):
             if step % group["lookahead_k"] == 0:
                 for param in group["params"]:
                     if "slow" in self.state.get(param, {}):
-                        slow = self.state[param]["slow"]
-                        slow.lerp_(param.detach().to(slow.dtype), group["lookahead_alpha"])
-                        param.copy_(slow)
+                        slow, fast = local(self.state[param]["slow"]), local(param)
+                        slow.lerp_(fast.detach().to(slow.dtype), group["lookahead_alpha"])
+                        fast.copy_(slow)

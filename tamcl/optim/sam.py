@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import SAFE, at_least_float32, check_number, norms
-from tamcl.optim.wrapper import Base, Wrapper, maker, needs_closure, with_grad
+from tamcl.errors import InputError
+from tamcl.optim.base import SAFE, at_least_float32, check_number, norms, squares
+from tamcl.optim.closures import needs_closure
+from tamcl.optim.sharing import local, local_gradient, ranks_of, zero_redundancy_group
+from tamcl.optim.wrapper import Base, Wrapper, maker, with_grad
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class SAM(Wrapper):
@@ -36,6 +42,8 @@ class SAM(Wrapper):
     rho : float
         :math:`\rho`, at least 0: how far the worst point is looked for; at 0 this is the base. ``sam_rho`` in a
         parameter group.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
     **options
         Options of the base.
 
@@ -78,9 +86,16 @@ class SAM(Wrapper):
         *,
         base: Base = "sgd",
         rho: float = 0.05,
+        process_group: ProcessGroup | None = None,
         **options: Any,
     ) -> None:
-        super().__init__([maker(base, lr, options)(params)], {"sam_rho": rho})
+        if zero_redundancy_group() is not None:
+            raise InputError(
+                "SAM cannot be stepped by ZeroRedundancyOptimizer: each rank would climb along its own parameters, "
+                "unseen by the others; put it on top: "
+                "SAM(params, base=functools.partial(ZeroRedundancyOptimizer, optimizer_class=...))"
+            )
+        super().__init__([maker(base, lr, options)(params)], {"sam_rho": rho}, process_group)
         if needs_closure(self.base):
             raise TypeError(f"SAM cannot go over {type(self.base).__name__}: its step needs a closure of its own")
 
@@ -94,9 +109,15 @@ class SAM(Wrapper):
         return True
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float:  # type: ignore[override]
-        """Do one step and return the loss at the parameters before it."""
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """Do one step and return the loss at the parameters before it.
+
+        Where all gradients are zero there is nowhere to climb and no closure is needed: that is how torch's checkpoints
+        make the state of an optimizer.
+        """
         if closure is None:
+            if self._stands_still():
+                return self.base.step()
             raise TypeError("SAM needs a closure that computes loss and gradients: step(closure)")
         closure = with_grad(closure)
         loss = closure()
@@ -109,19 +130,27 @@ class SAM(Wrapper):
         self.base.step()
         return loss
 
+    def _stands_still(self) -> bool:
+        grads = [local_gradient(param) for param in self._params() if param.grad is not None]
+        return bool(grads) and not any(bool(grad.any()) for grad in grads)
+
     def _climb(self) -> list[tuple[Tensor, Tensor]]:
         """Move to the worst point nearby and return the parameters that moved, each with a copy of where it was."""
-        rows = [(group, param) for group in self.param_groups for param in group["params"] if param.grad is not None]
+        ranks = ranks_of(self, self.process_group)
+        with_grads = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
+        rows = [(group, local(param)) for group, param in with_grads]
+        grads = [_dense(local_gradient(param)).to(at_least_float32(param.dtype)) for _, param in with_grads]
+        exact = math.sqrt(ranks.add_up(squares(grads)).of_all) if ranks is not None else None
         if not rows:
             return []
-        params = [param for _, param in rows]
-        weights = [(param, param.clone()) for param in params]
-        grads = [_dense(param.grad).to(at_least_float32(param.dtype)) for param in params]
+        weights = [(param, param.clone()) for _, param in rows]
         lengths = torch._foreach_norm(grads)
         device, dtype = lengths[0].device, max((length.dtype for length in lengths), key=lambda dtype: dtype.itemsize)
         norm = torch.stack([length.to(device, dtype) for length in lengths]).norm()
+        if exact is not None:
+            norm.fill_(exact)
         if not SAFE[0] < float(norm) < SAFE[1]:
-            exact = math.hypot(*norms(grads))
+            exact = math.hypot(*norms(grads)) if exact is None else exact
             grads = [(grad.double() / exact).to(grad.dtype) if exact else grad for grad in grads]
             norm = torch.ones_like(norm)
         for (group, param), grad in zip(rows, grads, strict=True):
@@ -130,8 +159,7 @@ class SAM(Wrapper):
         return weights
 
 
-def _dense(grad: Tensor | None) -> Tensor:
-    assert grad is not None
+def _dense(grad: Tensor) -> Tensor:
     if grad.layout is not torch.strided:
         raise RuntimeError(f"SAM does not support sparse gradients, got one of layout {grad.layout}")
     return grad

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_number, decayed
-from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, column, recall, remember
+from tamcl.optim.base import Batch, check_number, column, decayed
+from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, recall, remember
 from tamcl.optim.draws import own_seed
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class SGDCM(BufferOptimizer):
@@ -54,12 +57,15 @@ class SGDCM(BufferOptimizer):
         Of those draws; that of torch's global generator if None. The same in all groups.
     maximize : bool
         Ascend instead.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
     state : dict
         ``step``, ``momentum_buffer`` and ``buffer`` (capacity first) of every parameter; ``priorities`` and ``ages``
-        (in steps) of the filled slots in ``shared_state``.
+        (in steps) of the slots in ``shared_state``
+        (an empty one has age 0).
 
     Notes
     -----
@@ -100,6 +106,7 @@ class SGDCM(BufferOptimizer):
         replacement: Replacement = "priority",
         seed: int | None = None,
         maximize: bool = False,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -114,7 +121,7 @@ class SGDCM(BufferOptimizer):
             "seed": own_seed(seed),
             "maximize": maximize,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, process_group)
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tamcl.optim.fused import Columns
+from tamcl.optim.sharing import local
 
 SUMMED_EVERY, SHRUNK = 8, 0.5
 """A sum is taken anew after this many times the capacity of new slots, or when it may have become this share of what
@@ -51,19 +52,19 @@ def replace(slots: list[Tensor], sums: list[Tensor], values: list[Tensor]) -> No
     torch._foreach_add_(sums, slots)
 
 
-def note_stored(state: dict[str, Any], slot: int | None, capacity: int, length: float, beta: float) -> None:
+def note_stored(state: dict[str, Any], slot: int | None, length: float, beta: float) -> None:
     """Note in a tensor's state how large the momentum may be that goes to a slot: it is not measured.
 
     Its norm is at most the average of those of the gradients.
     """
-    state["size"] = beta * state.get("size", 0.0) + (1 - beta) * length
+    state["size"] = beta * state["size"] + (1 - beta) * length
     if slot is not None:
-        note_size(state, slot, capacity, state["size"])
+        note_size(state, slot, state["size"])
 
 
-def note_size(state: dict[str, Any], slot: int, capacity: int, size: float) -> None:
+def note_size(state: dict[str, Any], slot: int, size: float) -> None:
     """Note in a tensor's state how large what is in a slot may be."""
-    state.setdefault("sizes", [0.0] * capacity)[slot] = size
+    state["sizes"][slot] = size
 
 
 def are_all_due(table: dict[str, Any], capacity: int) -> bool:
@@ -76,9 +77,7 @@ def are_all_due(table: dict[str, Any], capacity: int) -> bool:
 
 def has_shrunk(state: dict[str, Any]) -> bool:
     """Whether a tensor's sum may have become so small that it must be taken anew, by what was noted in its state."""
-    if "sizes" not in state:
-        return False
-    size, largest = sum(state["sizes"]), state.get("largest", 0.0)
+    size, largest = sum(state["sizes"].tolist()), state["largest"]
     state["largest"] = size if size < SHRUNK * largest else max(size, largest)
     return bool(size < SHRUNK * largest)
 
@@ -86,7 +85,8 @@ def has_shrunk(state: dict[str, Any]) -> bool:
 def sum_anew(states: Iterable[dict[str, Any]]) -> None:
     """Sum the slots, which rids the running sum of its rounding errors."""
     for state in states:
-        torch.sum(state["buffer"], 0, dtype=state["buffer_sum"].dtype, out=state["buffer_sum"])
+        buffer, total = local(state["buffer"]), local(state["buffer_sum"])
+        torch.sum(buffer, 0, dtype=total.dtype, out=total)
 
 
 def choose_on_device(priorities: Tensor, ages: Tensor, priority: Tensor) -> Tensor:

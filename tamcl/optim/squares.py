@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -31,7 +32,7 @@ def forget_changed(states: Mapping[Any, dict[str, Any]]) -> None:
     """Drop the squares of momenta that were changed since the last step, before they are saved or copied."""
     for state in states.values():
         if "momentum_square" in state and is_changed(momentum_of(state)):
-            del state["momentum_square"]
+            state["momentum_square"] = torch.zeros_like(state["momentum_square"])
 
 
 def is_changed(momentum: Tensor) -> bool:

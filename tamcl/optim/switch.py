@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
-from tamcl.optim.base import BaseOptimizer, at_least_float32, check_choice
+from tamcl.errors import InputError
+from tamcl.optim.base import BaseOptimizer, at_least_float32, check_choice, check_is_whole
 from tamcl.optim.damping import FUNCTIONS
+from tamcl.optim.sharing import largest_anywhere
 from tamcl.optim.tam import TAM
 from tamcl.optim.transfer import transfer_lr
 from tamcl.optim.wrapper import (
@@ -21,10 +23,12 @@ from tamcl.optim.wrapper import (
     check_known,
     check_steps,
     find,
-    has_gradient,
     maker,
     option_names,
 )
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 Carry = Literal["velocity", "buffer", "nothing"]
 
@@ -64,6 +68,8 @@ class Switch(Wrapper):
     carry : {"velocity", "buffer", "nothing"}
         What becomes of the momentum: multiplied as above, taken over as it is (the velocity then drops by
         :math:`(1 + \hat s) / 2` at the switch), or started anew.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
     **options
         Options of the optimizers. One that both have and that is given here, or in a group, has that value in both.
         Else each has its own default, but for SGD after TAM, which takes over TAM's momentum. Where they differ, the
@@ -72,8 +78,8 @@ class Switch(Wrapper):
     Attributes
     ----------
     state : dict
-        That of the optimizer in use; and, of every parameter, ``switch_step`` (steps so far) and after the switch
-        ``switch_factor`` (what the second's learning rate is multiplied by).
+        That of the optimizer in use; and, of every parameter, ``switch_step`` (steps so far) and ``switch_factor``
+        (what the second's learning rate is multiplied by, 0 before the switch).
 
     Notes
     -----
@@ -114,6 +120,7 @@ class Switch(Wrapper):
         at: int = 1000,
         s: float | None = 0.0,
         carry: Carry = "velocity",
+        process_group: ProcessGroup | None = None,
         **options: Any,
     ) -> None:
         names = option_names(find(first)), option_names(find(then))
@@ -129,7 +136,12 @@ class Switch(Wrapper):
         other = maker(then, lr, theirs)([_part(*each) for each in zip(one.param_groups, keys, strict=False)])
         for group, others in zip(one.param_groups, other.param_groups, strict=True):
             _join(group, others)
-        super().__init__([one, other], {"switch_at": at, "switch_s": s, "switch_carry": carry})
+        super().__init__([one, other], {"switch_at": at, "switch_s": s, "switch_carry": carry}, process_group)
+        if self.process_group is not None and s is None and one.param_groups[0].get("granularity") == "tensor":
+            raise InputError(
+                "s=None takes the mean of the smoothed cosines of all tensors, of which each rank knows its own alone: "
+                "set s, or granularity='global'"
+            )
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
@@ -163,6 +175,7 @@ class Switch(Wrapper):
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a state into the optimizer whose it is, with its own options."""
+        check_is_whole(state_dict)
         super().load_state_dict(state_dict)
         for group in self.param_groups:
             group.update(group.pop("switch_first", {}))
@@ -179,16 +192,16 @@ class Switch(Wrapper):
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Do one step of the optimizer in use and return the loss of the closure; switch after the k-th step."""
-        step, factor = self._noted("switch_step") or 0, self._noted("switch_factor")
-        base = self.base
-        seen = nullcontext() if factor is None else self._seen_by_second(factor)
+        step, factor = self._progress()
+        base = self.optimizers[1 if factor else 0]
+        seen = self._seen_by_second(factor) if factor else nullcontext()
         with seen, self.own_state_aside():
             loss = base.step(closure)
-        if has_gradient(self):
+        if self.has_gradient():
             step += 1
             if step == self.param_groups[0]["switch_at"]:
                 factor = self._switch()
-            notes = {"switch_step": step} | ({} if factor is None else {"switch_factor": factor})
+            notes = {"switch_step": step, "switch_factor": factor}
             for param in self._params():
                 if param.grad is not None or self.state.get(param):
                     self.state[param].update(notes)
@@ -197,11 +210,17 @@ class Switch(Wrapper):
     def loader(self, state: Mapping[Any, dict[str, Any]]) -> Optimizer:
         """Return the optimizer underneath whose state it is."""
         first, then = self.optimizers
-        return then if any("switch_factor" in entries for entries in state.values()) else first
+        return then if any(entries.get("switch_factor") for entries in state.values()) else first
 
-    def _noted(self, key: str) -> Any:
-        """Return what all parameters with a state have noted, but for those whose state was made anew."""
-        return next((state[key] for state in self.state.values() if key in state), None)
+    def _progress(self) -> tuple[int, float]:
+        """Return the steps so far, and the factor of the second's learning rate: 0 if it is not in use yet.
+
+        All parameters with a state have noted them, but for those whose state was made anew. A rank without parameters
+        hears of them from the others.
+        """
+        noted = [[state.get(key, 0) for key in ("switch_step", "switch_factor")] for state in self.state.values()]
+        step, factor = largest_anywhere([max(each) for each in zip([0, 0.0], *noted, strict=True)], self.process_group)
+        return int(step), factor
 
     @contextmanager
     def _seen_by_second(self, factor: float = 1.0) -> Iterator[None]:

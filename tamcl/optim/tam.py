@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import BaseOptimizer, Batch, at_least_float32, check_number, is_fast, learning_rate
+from tamcl.optim.base import BaseOptimizer, Batch, at_least_float32, check_number, column, is_fast, learning_rate
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.fused import alike, tell_autograd
+from tamcl.optim.sharing import Ranks
 from tamcl.optim.squares import trust
-from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, torque
+from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, is_held, shared_numbers, torque
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 
 class TAM(BaseOptimizer):
@@ -66,6 +71,8 @@ class TAM(BaseOptimizer):
     capturable : bool
         Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
         tensor. So far tried on CPUs alone.
+    process_group : ProcessGroup, optional
+        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
@@ -123,6 +130,7 @@ class TAM(BaseOptimizer):
         maximize: bool = False,
         foreach: bool | None = None,
         capturable: bool = False,
+        process_group: ProcessGroup | None = None,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -139,7 +147,16 @@ class TAM(BaseOptimizer):
             "foreach": foreach,
             "capturable": capturable,
         }
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, process_group)
+
+    @property
+    def shared_numbers(self) -> Collection[str]:
+        """The entries of the state that are about the whole optimizer."""
+        return shared_numbers(self.param_groups[0])
+
+    def measures(self) -> bool:
+        """Whether a step depends on anything that is measured over all parameters: not if the damping is held."""
+        return not is_held(self.param_groups[0])
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""
@@ -152,14 +169,14 @@ class TAM(BaseOptimizer):
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
 
-    def update(self, batches: list[Batch]) -> None:
+    def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Do one step of TAM."""
-        dampings = torque(batches, self.shared_state)
+        dampings = torque(batches, self.shared_state, self.param_groups[0], ranks)
         for (group, params, grads, states), own_dampings in zip(batches, dampings, strict=True):
             tam(
                 params,
                 grads,
-                [state["momentum_buffer"] for state in states],
+                column(states, "momentum_buffer"),
                 own_dampings,
                 lr=learning_rate(group),
                 beta=group["momentum"],

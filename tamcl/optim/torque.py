@@ -11,8 +11,10 @@ from torch import Tensor
 from torch._utils import _flatten_dense_tensors as joined
 
 from tamcl.optim.base import SAFE, Batch, check_choice, check_number, is_fast, largest_entry, put, read, vectors
+from tamcl.optim.damping import NUMBERS as DAMPING_NUMBERS
 from tamcl.optim.damping import check_damping
 from tamcl.optim.damping import damping as damping_of
+from tamcl.optim.sharing import Ranks, local
 from tamcl.optim.squares import is_changed
 
 Granularity = Literal["global", "tensor"]
@@ -23,8 +25,14 @@ TORQUE_OPTIONS = ("gamma", "granularity", "damping", "damping_function", "seed")
 LARGE = 2**14
 """Entries from which on a tensor is measured by itself, not joined to others, and the square of its momentum kept."""
 
+AT_ONCE = 2**24
+"""Entries of which copies are made in float64 at a time."""
+
 KEPT_STEPS, CANCELLED = 64, 1e-2
 """A kept square is measured anew after so many steps, or when no more than this share of its terms is left."""
+
+NO_SQUARE = torch.zeros(2, dtype=torch.float64)
+"""Square and age where none is kept: what the state has does not come and go."""
 
 
 class Row(NamedTuple):
@@ -57,7 +65,24 @@ def check_torque(group: dict[str, Any]) -> None:
     check_damping(group)
 
 
-def torque(batches: list[Batch], shared_state: dict[str, Any], moment: str = "momentum_buffer") -> list[list[Any]]:
+def is_held(group: dict[str, Any]) -> bool:
+    """Whether the damping is held at a number, so that nothing is measured."""
+    return isinstance(group["damping"], (int, float))
+
+
+def shared_numbers(group: dict[str, Any]) -> tuple[str, ...]:
+    """Return which numbers of the state are about the whole optimizer."""
+    is_of_all = group["granularity"] == "global" and not is_held(group)
+    return ("cosine", "smoothed_cosine", "damping", *DAMPING_NUMBERS) if is_of_all else ()
+
+
+def torque(
+    batches: list[Batch],
+    shared_state: dict[str, Any],
+    group: dict[str, Any],
+    ranks: Ranks | None,
+    moment: str = "momentum_buffer",
+) -> list[list[Any]]:
     """Return the damping of every tensor of every batch; cosines and dampings are left in the state.
 
     Parameters
@@ -66,15 +91,20 @@ def torque(batches: list[Batch], shared_state: dict[str, Any], moment: str = "mo
         Gradients and states.
     shared_state : dict
         State of the whole optimizer.
+    group : dict
+        Options of the whole optimizer.
+    ranks : Ranks or None
+        The ranks among which the parameters are divided.
     moment : str
         The tensor of the state that is the momentum, or would be if it were multiplied by the state's ``weight``.
     """
-    group = batches[0].group
-    if isinstance(group["damping"], (int, float)):
-        for state in (state for batch in batches for state in batch.states):
-            state.pop("momentum_square", None)
+    if is_held(group):
+        forget_squares(batches)
         return [[group["damping"]] * len(batch.params) for batch in batches]
     together = group["granularity"] == "global"
+    if ranks is not None:
+        forget_squares(batches)
+        return _torque_over_ranks(batches, shared_state, group, ranks, moment)
     rows = _rows(batches, moment, join_small=together and is_fast(group))
     products = (measure_on_device if group["capturable"] else measure)(rows)
     if together:
@@ -83,6 +113,47 @@ def torque(batches: list[Batch], shared_state: dict[str, Any], moment: str = "mo
     states = (state for batch in batches for state in batch.states)
     own = (_damping([row], [each], state, group) for row, each, state in zip(rows, products, states, strict=True))
     return [list(islice(own, len(batch.params))) for batch in batches]
+
+
+def _torque_over_ranks(
+    batches: list[Batch], shared_state: dict[str, Any], group: dict[str, Any], ranks: Ranks, moment: str
+) -> list[list[Any]]:
+    """Do the same where each rank has but a share of the parameters."""
+    together = group["granularity"] == "global"
+    if not together:
+        ranks.check_tensors("granularity='tensor'", "granularity='global'")
+    states = [state for batch in batches for state in batch.states]
+    grads = [grad for batch in batches for grad in batch.grads]
+    own = [
+        exact_products(grad, local(state[moment]), state.get("weight", 1.0))
+        for grad, state in zip(grads, states, strict=True)
+    ]
+    table = torch.stack([row.to(own[0].device) for row in own]) if own else torch.zeros(0, 3, dtype=torch.float64)
+    found = ranks.add_up(table, is_known=together and "smoothed_cosine" in shared_state)
+    if not found.gradients:
+        return []
+    if together:
+        damping = _note(float(cosine([Products(*found.of_all)], [])), shared_state, group)
+        return [[damping] * len(batch.params) for batch in batches]
+    measured = (float(cosine([Products(*row)], [])) for row in found.of_each)
+    dampings = iter([_note(each, state, group) for each, state in zip(measured, states, strict=True)])
+    return [list(islice(dampings, len(batch.params))) for batch in batches]
+
+
+def exact_products(grad: Tensor, moment: Tensor, weight: float) -> Tensor:
+    """Return the products of a gradient and a weighted moment, (3,), in float64: it holds the square of any float32."""
+    m, g = vectors(moment, grad)
+    total = torch.zeros(3, dtype=torch.float64, device=g.device)
+    for some, others in zip(m.split(AT_ONCE), g.split(AT_ONCE), strict=True):
+        a, b = weight * some.double(), others.double()
+        total += torch.stack([torch.dot(b, b), torch.dot(a, b), torch.dot(a, a)])
+    return total
+
+
+def forget_squares(batches: list[Batch]) -> None:
+    """Drop what a step by another way than the fast one would not keep up to date."""
+    for state in (state for batch in batches for state in batch.states):
+        state.pop("momentum_square", None)
 
 
 def _rows(batches: list[Batch], moment: str, join_small: bool) -> list[Row]:
@@ -96,13 +167,17 @@ def _rows(batches: list[Batch], moment: str, join_small: bool) -> list[Row]:
                 grads.append(grad)
                 moments.append(state[moment])
             else:
-                square, age = state.pop("momentum_square", (None, 0))
-                if square is not None and is_changed(state[moment]):
-                    square, age = None, 0
+                square, age = _kept(state, moment)
                 rows.append(Row(grad, state[moment], weight, square, age, batch.group, state))
     if grads:
         rows.append(Row(joined(grads), joined(moments), common))
     return rows
+
+
+def _kept(state: dict[str, Any], moment: str) -> tuple[float | None, int]:
+    """Return the square of a momentum and its age, if one is kept, and forget it: the momentum is about to change."""
+    square, age = state.pop("momentum_square", NO_SQUARE).tolist()
+    return (square, int(age)) if age and not is_changed(state[moment]) else (None, 0)
 
 
 def measure(rows: list[Row]) -> list[Products]:
@@ -155,14 +230,19 @@ def _scaled_cosine(rows: list[Row]) -> float:
 
 def _damping(rows: list[Row], products: list[Products], state: dict[str, Any], group: dict[str, Any]) -> Any:
     """Return the damping that follows from the cosine of some rows together; both are left in a state."""
-    measured = cosine(products, rows)
-    smoothed = group["gamma"] * state.get("smoothed_cosine", 0.0) + (1 - group["gamma"]) * measured
-    damping = damping_of(state, smoothed, group)
-    put(state, cosine=measured, smoothed_cosine=smoothed, damping=damping)
+    damping = _note(cosine(products, rows), state, group)
     if is_fast(group):
         for row, each in zip(rows, products, strict=True):
             if row.group is not None and row.grad.numel() >= LARGE:
                 keep_square(row, each, damping)
+    return damping
+
+
+def _note(measured: Any, state: dict[str, Any], group: dict[str, Any]) -> Any:
+    """Return the damping that follows from a cosine; both are left in a state."""
+    smoothed = group["gamma"] * state.get("smoothed_cosine", 0.0) + (1 - group["gamma"]) * measured
+    damping = damping_of(state, smoothed, group)
+    put(state, cosine=measured, smoothed_cosine=smoothed, damping=damping)
     return damping
 
 
@@ -172,11 +252,14 @@ def keep_square(row: Row, products: Products, damping: float) -> None:
     It is :math:`\lVert \beta m + (\epsilon + d) g \rVert^2`, whose products are known. Where its terms cancel, little
     but their rounding errors is left of them.
     """
-    if row.group is None or row.state is None or row.age + 1 == KEPT_STEPS:
+    if row.group is None or row.state is None:
+        return
+    row.state["momentum_square"] = NO_SQUARE.clone()
+    if row.age + 1 == KEPT_STEPS:
         return
     beta = row.group["betas"][0] if "betas" in row.group else row.group["momentum"]
     entering = row.group["eps"] + damping
     terms = beta**2 * products.mm + entering**2 * products.gg
     square = terms + 2 * beta * entering * products.mg
     if square > CANCELLED * terms and SAFE[0] ** 2 < square < SAFE[1] ** 2:
-        row.state["momentum_square"] = [square, row.age + 1]
+        row.state["momentum_square"] = torch.tensor([square, row.age + 1], dtype=torch.float64)

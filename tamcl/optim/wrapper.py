@@ -18,7 +18,17 @@ from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
 from tamcl.errors import unknown_name
 from tamcl.optim import OPTIMIZERS
-from tamcl.optim.base import at_least_float32, check_number, use_plain_numbers
+from tamcl.optim.base import (
+    BaseOptimizer,
+    at_least_float32,
+    check_can_be_copied,
+    check_number,
+    shared_state,
+    use_plain_numbers,
+    with_numbers,
+)
+from tamcl.optim.closures import needs_closure
+from tamcl.optim.sharing import check_process_group, has_gradient_anywhere, zero_redundancy_group
 from tamcl.optim.squares import forget_changed, trust
 from tamcl.registry import lookup
 
@@ -40,6 +50,9 @@ class Wrapper(Optimizer, ABC):
         The optimizers underneath, over the same parameters; the groups are those of the first.
     own : dict
         Options of the wrapper, as they stand in the groups.
+    process_group : ProcessGroup, optional
+        The ranks among which plain parameters are divided, for the wrapper and all that it goes over; see
+        ``BaseOptimizer``.
     """
 
     own_state: ClassVar[tuple[str, ...]] = ()
@@ -51,10 +64,21 @@ class Wrapper(Optimizer, ABC):
     shared_options: ClassVar[tuple[str, ...]] = ()
     """Options of the wrapper that no group may have its own of."""
 
+    shared_numbers: ClassVar[tuple[str, ...]] = ()
+    """Entries of the state that are about the whole optimizer."""
+
     optimizers: list[Optimizer]
     """The optimizers underneath."""
 
-    def __init__(self, optimizers: Sequence[Optimizer], own: dict[str, Any]) -> None:
+    process_group: Any = None
+
+    def __init__(self, optimizers: Sequence[Optimizer], own: dict[str, Any], process_group: Any = None) -> None:
+        check_process_group(process_group)
+        self.process_group = zero_redundancy_group() or process_group
+        if process_group is not None:
+            for each in underneath(optimizers):
+                if isinstance(each, BaseOptimizer | Wrapper):
+                    each.process_group = each.process_group or process_group
         if any(isinstance(each, type(self)) for each in underneath(optimizers)):
             name = type(self).__name__
             raise TypeError(f"{name} cannot go over another {name}: their options have the same names")
@@ -73,7 +97,7 @@ class Wrapper(Optimizer, ABC):
     @property
     def needs_closure(self) -> bool:
         """Whether ``step`` must be given a closure."""
-        return any(map(needs_closure, self.optimizers))
+        return any(needs_closure(each) for each in self.optimizers)
 
     @property
     def base(self) -> Optimizer:
@@ -102,9 +126,12 @@ class Wrapper(Optimizer, ABC):
 
     @property
     def shared_state(self) -> dict[str, Any]:
-        """Numbers of the whole optimizer; they live in the first parameter's state, to be saved and cleared with it."""
-        state: dict[str, Any] = self.state[next(self._params())]
-        return state
+        """Numbers of the whole optimizer; see ``BaseOptimizer.shared_state``."""
+        return shared_state(self, self.shared_numbers)
+
+    def has_gradient(self) -> bool:
+        """Whether any parameter has a gradient, on any rank: without, this is no step."""
+        return has_gradient_anywhere(self, self.process_group)
 
     @contextmanager
     def own_state_aside(self) -> Iterator[None]:
@@ -141,9 +168,19 @@ class Wrapper(Optimizer, ABC):
         """Load a state into all optimizers underneath; the wrapper's own tensors keep their precision."""
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             state_dict = pre_hook(self, state_dict) or state_dict
-        for name in self.own_options:
-            if any(name not in group for group in state_dict["param_groups"]):
-                raise ValueError(f"the state is not one of {type(self).__name__}: its groups have no '{name}'")
+        state_dict = with_numbers(state_dict)
+        groups = state_dict["param_groups"]
+        if any(group.keys().isdisjoint(self.own_options) for group in groups):
+            raise ValueError(
+                f"the state is not one of {type(self).__name__}: its groups have no '{next(iter(self.own_options))}'"
+            )
+        if len(groups) == len(self.param_groups):  # options that an older state has not stay as they are
+            pairs = zip(groups, self.param_groups, strict=True)
+            kept = [
+                {key: value for key, value in own.items() if key not in ("params", "param_names")} for _, own in pairs
+            ]
+            groups = [own | group for own, group in zip(kept, groups, strict=True)]
+            state_dict = state_dict | {"param_groups": groups}
         saved = state_dict["state"]
         loader = self.loader(saved)
         groups = self.groups_of(loader, state_dict["param_groups"])
@@ -167,6 +204,7 @@ class Wrapper(Optimizer, ABC):
         return groups
 
     def __getstate__(self) -> dict[str, Any]:
+        check_can_be_copied(self)
         # without state underneath, since torch's optimizers look for their own entries in it when they are unpickled
         forget_changed(self.state)
         whole = super().__getstate__()
@@ -241,12 +279,6 @@ def underneath(optimizers: Iterable[Optimizer]) -> Iterator[Optimizer]:
         yield from underneath(getattr(optimizer, "optimizers", ()))
 
 
-def needs_closure(optimizer: Optimizer) -> bool:
-    """Whether an optimizer does not step without a closure."""
-    closure = inspect.signature(optimizer.step).parameters.get("closure")
-    return getattr(optimizer, "needs_closure", False) or (closure is not None and closure.default is closure.empty)
-
-
 def check_known(name: str, options: Iterable[str], known: set[str]) -> None:
     """Raise TypeError if an option is not known, with the nearest that is."""
     for option in options:
@@ -290,11 +322,6 @@ def check_steps(name: str, value: Any) -> None:
     """Raise ValueError unless a value is a whole number of at least 1."""
     if type(value) is not int or value < 1:
         raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
-
-
-def has_gradient(optimizer: Optimizer) -> bool:
-    """Whether any parameter has a gradient."""
-    return any(param.grad is not None for group in optimizer.param_groups for param in group["params"])
 
 
 def with_grad(closure: Callable[[], float]) -> Callable[[], float]:

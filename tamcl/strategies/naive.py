@@ -12,6 +12,7 @@ from torch.nn.functional import mse_loss
 
 from tamcl.avalanche import EvaluationPlugin, SupervisedPlugin, SupervisedTemplate
 from tamcl.models import Classifier
+from tamcl.optim.closures import needs_closure
 from tamcl.strategies.evaluation import Evaluation, evaluate
 from tamcl.strategies.loader import BatchLoader
 from tamcl.strategies.settings import TrainingSettings
@@ -38,7 +39,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
       Avalanche would wipe the state on the first call of ``train`` and add parameters that were left out;
     - plugins that have nothing to do at an event are not called, since eight calls a step cost more than the step;
     - ``eval`` tests all experiences in one pass and draws nothing at random, so that it changes nothing in training;
-    - an optimizer with a true ``needs_closure``, such as SAM, is given a closure. Its first call returns the loss whose
+    - an optimizer that needs a closure, such as SAM and LBFGS, is given one. Its first call returns the loss whose
       gradients are there already, later ones compute both anew on the same mini-batch, without hooks: what plugins see
       is measured before the update, and what they add to the loss is not computed anew.
 
@@ -141,7 +142,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     def training_epoch(self, **kwargs: Any) -> None:
         """Run one pass: Avalanche's loop with only the hooks that do something."""
-        hooks = self._hooks
+        hooks, self._needs_closure = self._hooks, needs_closure(self.optimizer)
         before_iteration, after_iteration = hooks("before_training_iteration"), hooks("after_training_iteration")
         before_forward, after_forward = hooks("before_forward"), hooks("after_forward")
         before_backward, after_backward = hooks("before_backward"), hooks("after_backward")
@@ -165,7 +166,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     def optimizer_step(self) -> None:
         """Update the weights, with a closure if the optimizer needs one."""
-        if getattr(self.optimizer, "needs_closure", False):
+        if self._needs_closure:
             self.optimizer.step(self._closure())
         else:
             self.optimizer.step()

@@ -59,10 +59,10 @@ class SI(Anchored):
 
     def optimizer_step(self) -> None:
         """Update the weights, and note what that did to the loss."""
-        before = [weight.detach().clone() for weight in self.weights]
-        super().optimizer_step()
+        before, gradients = [weight.detach().clone() for weight in self.weights], self._gradients
+        super().optimizer_step()  # whose closure may compute others, elsewhere
         with torch.no_grad():
-            for weight, old, way, gradient in zip(self.weights, before, self.way, self._gradients, strict=True):
+            for weight, old, way, gradient in zip(self.weights, before, self.way, gradients, strict=True):
                 if gradient is not None:
                     way.addcmul_(gradient, weight - old, value=-1)
 

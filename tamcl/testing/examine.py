@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from tamcl.optim.closures import needs_closure
 from tamcl.testing.optimizers import Make, settings_kept, yield_checks
 
 SHAPES = ((100, 784), (100,), (100, 100), (100,), (10, 100), (10,))
@@ -135,7 +136,7 @@ def _parameters() -> list[Parameter]:
 
 def _steps(optimizer: Optimizer, steps: int) -> float:
     """Do some steps with the gradients as they are, and return the seconds they took."""
-    closure = (lambda: 0.0) if getattr(optimizer, "needs_closure", False) else None
+    closure = (lambda: 0.0) if needs_closure(optimizer) else None
     start = time.perf_counter()
     for _ in range(steps):
         optimizer.step(closure)

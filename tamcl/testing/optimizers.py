@@ -19,6 +19,8 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from tamcl.optim.closures import needs_closure
+
 Make = Callable[..., Optimizer]
 """Builds the optimizer under check: ``make(params, **options)``."""
 
@@ -90,7 +92,7 @@ def _run(optimizer: Optimizer, params: list[Parameter], steps: range) -> None:
 
 def _step(optimizer: Optimizer) -> None:
     """Do a step with the gradients as they are, also where ``step`` needs a closure to compute them anew."""
-    if getattr(optimizer, "needs_closure", False):
+    if needs_closure(optimizer):
         optimizer.step(lambda: 0.0)
     else:
         optimizer.step()
@@ -310,7 +312,7 @@ def check_closure(make: Make) -> None:
 
     optimizer = make(params)
     loss = optimizer.step(closure)
-    several = getattr(optimizer, "needs_closure", False)
+    several = needs_closure(optimizer)
     _expect(all(calls), f"calls of the closure and whether gradients were enabled: {calls}")
     _expect(len(calls) == 1 or (several and len(calls) > 1), f"the closure was called {len(calls)} times")
     _expect(loss == 1.25, f"it returned {loss}")

@@ -15,6 +15,7 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSp
 
 from tamcl.errors import InputError
 from tamcl.optim import OPTIMIZERS
+from tamcl.optim.closures import needs_closure
 from tamcl.registry import lookup
 from tamcl.seeding import derive_seed
 from tamcl.toys.surfaces import Surface, find_surface, gradient
@@ -116,6 +117,7 @@ def _follow(
         for i, maker in enumerate(makers)
         for rows in _apart(maker[0], len(starts))
     ]
+    closes = {optimizer: needs_closure(optimizer) for *_, optimizer in runs}
     paths = np.full((steps + 1, *points.shape), np.nan)
     paths[0] = points
     for step in range(steps):
@@ -125,7 +127,7 @@ def _follow(
         for rows, param, optimizer in runs:
             if not whole and not alive[rows].any():
                 continue
-            if getattr(optimizer, "needs_closure", False):
+            if closes[optimizer]:
                 optimizer.step(_closure(surface, points, rows, param, noises[step]))
             else:
                 optimizer.step()

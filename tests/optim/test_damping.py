@@ -91,7 +91,7 @@ def test_old_dampings_are_forgotten_and_memory_does_not_grow():
         optimizer.step()
     past = optimizer.shared_state["past_dampings"]
     assert len(past) == MEMORY
-    assert np.mean(past) < 0.6
+    assert past.mean() < 0.6
 
 
 @pytest.mark.parametrize("granularity", ["global", "tensor"])

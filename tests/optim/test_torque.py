@@ -175,6 +175,6 @@ def test_kept_squares_survive_every_copy(cls):
     for each, its in pairs:
         each.grad = param.grad.clone()
         its.step()
-        ages.add(its.state[each]["momentum_square"][1])
+        ages.add(its.state[each]["momentum_square"][1].item())
         assert torch.equal(each, param)
     assert len(ages) == 1, "none was measured anew"

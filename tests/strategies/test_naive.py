@@ -17,7 +17,8 @@ from tamcl.avalanche import SupervisedPlugin
 from tamcl.collectors import Diverged, EvaluationCollector, OnlineCollector
 from tamcl.models import Classifier
 from tamcl.models.classifier import build_classifier
-from tamcl.optim import SAM
+from tamcl.optim import SAM, Lookahead, Switch
+from tamcl.optim.closures import needs_closure
 from tamcl.strategies import Naive
 from tamcl.strategies.loader import BatchLoader
 from tamcl.streams import LabelFlip, TaskShift
@@ -241,6 +242,60 @@ def test_an_optimizer_that_needs_a_closure_gets_one_that_computes_loss_and_gradi
             optimizer.step()
     assert online.rows()["loss"].to_numpy() == pytest.approx(np.array(losses), rel=1e-4)
     torch.testing.assert_close(weights(strategy.model), weights(network), rtol=1e-4, atol=1e-5)
+
+
+class _Closing(torch.optim.SGD):
+    """Says by its signature alone that it needs a closure, whose gradients it steps by."""
+
+    def step(self, compute: Any) -> Any:  # type: ignore[override]
+        with torch.enable_grad():
+            loss = compute()
+            compute()
+        super().step()
+        return loss
+
+
+def _scheduled(parameters: Any) -> torch.optim.Optimizer:
+    """A scheduler goes around the step."""
+    optimizer = torch.optim.LBFGS(parameters, lr=0.1, max_iter=3)
+    torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.LBFGS(p, lr=0.1, max_iter=3),
+        _scheduled,
+        lambda p: _Closing(p, lr=0.1),
+        lambda p: Lookahead(p, base=_Closing, lr=0.1, k=2),
+        lambda p: Switch(p, first=torch.optim.LBFGS, then="sgd", lr=0.1, at=3, max_iter=3),
+    ],
+    ids=["lbfgs", "scheduled", "by signature", "lookahead", "switch"],
+)
+@pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler")
+def test_whatever_needs_a_closure_by_its_signature_gets_one(make: Any) -> None:
+    """torch's own loop with a closure takes the same steps, and a row is the loss before the update, once."""
+    online, seen = OnlineCollector(), list[torch.Tensor]()
+    parts = segments(FLIPS)
+    strategy = train(parts, plugins=[online, _Watch(seen)], optimizer=make)
+    assert len(seen) == 30
+    network, losses = model(), []
+    optimizer = make(network.parameters())
+    for position, experience in enumerate(build_benchmark(DATA, parts).train_stream):
+        for x, y, _ in BatchLoader(experience, 10, 0, position, torch.device("cpu")):
+
+            def closure(x: torch.Tensor = x, y: torch.Tensor = y) -> torch.Tensor:
+                optimizer.zero_grad()
+                loss = torch.nn.functional.cross_entropy(network(x), y)
+                loss.backward()
+                return loss
+
+            losses.append(closure().item())
+            optimizer.step(closure)
+    assert online.rows()["loss"].to_numpy() == pytest.approx(np.array(losses), rel=1e-4)
+    torch.testing.assert_close(weights(strategy.model), weights(network), rtol=1e-4, atol=1e-5)
+    assert needs_closure(strategy.optimizer)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_rows_before() -> None:
