@@ -57,6 +57,9 @@ LoggerName = Annotated[
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A finished study's folder.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Give up a run that takes longer, and count it as failed.")
+]
 
 
 KINDS = ("optimizers", "scenarios", "datasets", "streams", "models", "heads", "metrics", "strategies", "diagnostics")
@@ -82,6 +85,7 @@ def compare(
     allow_subset: AllowSubset = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; out/SCENARIO if absent.")] = None,
     jobs: Jobs = 1,
+    timeout: Timeout = None,
     log: LoggerName = None,
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
@@ -111,6 +115,7 @@ def compare(
             data_dir=data_dir,
             allow_subset=allow_subset,
             jobs=jobs,
+            timeout=timeout,
             command=command,
             on_progress=display.update,
         )
@@ -124,15 +129,18 @@ def confirm(
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     jobs: Jobs = 1,
+    timeout: Timeout = None,
 ) -> int:
     """Declare a study's claims, repeat them on fresh seeds without tuning, and say which held."""
     from tamcl.results import load_results
 
     load_results(directory)
     from tamcl.confirm import confirm  # after the folder was found to hold a study: its imports take a while
+    from tamcl.repeat import How
     from tamcl.report import outcomes
 
-    train = partial(confirm, directory, seeds=seeds, data_dir=data_dir, allow_subset=allow_subset, jobs=jobs)
+    how = How(data_dir=data_dir, allow_subset=allow_subset, jobs=jobs, timeout=timeout)
+    train = partial(confirm, directory, seeds=seeds, **how)
     return _again(directory, {directory / "confirm": train}, outcomes)
 
 
@@ -143,6 +151,7 @@ def regret(
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     jobs: Jobs = 1,
+    timeout: Timeout = None,
 ) -> int:
     """Hold each arm against itself started anew at every shift, and against itself without the shifts."""
     from tamcl.metrics.oracles import ORACLES
@@ -154,9 +163,11 @@ def regret(
             raise unknown_name("oracle", kind, ORACLES)
     load_results(directory)
     from tamcl.oracles import train_oracle  # as in confirm
+    from tamcl.repeat import How
     from tamcl.report import oracle_verdicts
 
-    train = partial(train_oracle, directory, data_dir=data_dir, allow_subset=allow_subset, jobs=jobs)
+    how = How(data_dir=data_dir, allow_subset=allow_subset, jobs=jobs, timeout=timeout)
+    train = partial(train_oracle, directory, **how)
     folders = {directory / "oracles" / kind: partial(train, kind) for kind in kinds}
     return _again(directory, folders, oracle_verdicts)
 
@@ -172,7 +183,7 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Folder for the run's tables; only printed if absent.")] = None,
     log: LoggerName = None,
 ) -> int:
-    """Train and evaluate one cell in this process and print its metrics."""
+    """Train and evaluate one cell and print its metrics."""
     from tamcl.config import add_arm, load_scenario
 
     chosen, label = add_arm(load_scenario(scenario, settings or []), arm)

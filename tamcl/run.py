@@ -24,7 +24,7 @@ import pandas as pd
 from tamcl import __version__
 from tamcl.config import Scenario
 from tamcl.data import DATASETS, DataSet, Source, data_root
-from tamcl.errors import InputError
+from tamcl.errors import InputError, said
 from tamcl.logs import Log, present
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import lookup, source_file
@@ -346,9 +346,11 @@ def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: s
         raise InputError(f"{where}: '{name}' is no torch.optim.Optimizer")
     try:
         return make(parameters, **options)
-    except Exception as error:  # somebody's optimizer may raise anything
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{where}: {name} refuses {options}: {why}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # somebody's optimizer may raise anything, and leave Python
+        why = " ".join(str(error).split()) if isinstance(error, Exception) else said(error)
+        raise InputError(f"{where}: {name} refuses {options}: {why or type(error).__name__}") from error
 
 
 def build_diagnostics(scenario: Scenario) -> list[Any]:
@@ -401,10 +403,9 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{name: version(name) for name in names}}
 
 
-def failed(cell: Cell, error: Exception) -> Outcome:
+def failed(cell: Cell, error: BaseException) -> Outcome:
     """Return the tables of a cell that raised an exception or whose process died."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outcome(**{name: empty(name) for name in OF_CELLS} | {"runs": run_row(cell, error=reason)})
+    return Outcome(**{name: empty(name) for name in OF_CELLS} | {"runs": run_row(cell, error=said(error))})
 
 
 CHECKPOINT = "checkpoint"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -21,14 +21,12 @@ from tamcl.run import (
     build_diagnostics,
     build_model,
     build_strategy,
-    failed,
     find_source,
     load_data,
     plan,
-    run_cell,
 )
 from tamcl.search import Rates, first_rates, next_rates
-from tamcl.workers import train_cells
+from tamcl.workers import call_apart, names_own_code, refuse_in_import, run_apart, train_cells
 
 Tables = dict[str, pd.DataFrame]
 
@@ -49,6 +47,7 @@ def compare(
     data_dir: str | Path | None = None,
     allow_subset: bool = False,
     jobs: int = 1,
+    timeout: float | None = None,
     command: str = "",
     on_progress: Callable[[Progress], object] = lambda progress: None,
 ) -> Results:
@@ -67,6 +66,8 @@ def compare(
         Whether fewer images than were published will do; the report says how many there were.
     jobs : int
         Number of worker processes; the tables do not depend on it.
+    timeout : float, optional
+        Seconds after which a run is given up and counted as failed; a run may take any time if absent.
     command : str
         What repeats the study, kept for the report.
     on_progress : callable
@@ -77,16 +78,16 @@ def compare(
     InputError
         If the folder holds another study, or data, streams, model or optimizers cannot be had as the scenario says.
     """
-    directory, root = Path(directory), data_root(data_dir)
-    if jobs < 1:
-        raise InputError(f"jobs = {jobs}: must be at least 1")
+    refuse_in_import()
+    directory, root = Path(directory), data_root(data_dir).absolute()
+    check_limits(jobs, timeout)
     check_folder(directory, scenario.dump())
-    data = check_data(scenario, root, allow_subset)
-    check_parts(scenario, data)
+    directory = directory.absolute()
+    data = check(scenario, root, allow_subset)
     first = first_rates(scenario)
-    study = {"command": command, "scenario": scenario.dump(), "data": data.describe()}
+    study = {"command": command, "scenario": scenario.dump(), "data": data}
     with claim(directory, study):
-        workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs)
+        workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs, timeout=timeout)
         train = partial(train_all, directory=directory / "cells", workers=workers, on_progress=on_progress)
         tuned, tried = _tune(scenario, first, train)
         reported = train(report_cells(scenario, choose(scenario, tuned)), "report")
@@ -113,26 +114,24 @@ def run_one(
     allow_subset: bool = False,
     directory: str | Path | None = None,
 ) -> tuple[str, str, dict[str, float]]:
-    """Train one cell in this process; write its tables to a new folder if one is named.
+    """Train one cell, in a process of its own as in a study; write its tables to a new folder if one is named.
 
     Returns
     -------
     str, str, dict of str to float
         Status, error and metrics.
     """
-    root = data_root(data_dir)
+    refuse_in_import()
+    root = data_root(data_dir).absolute()
     if directory is not None:
         check_new(Path(directory))
-    check_parts(scenario, check_data(scenario, root, allow_subset, seeds=[seed]))
+        directory = Path(directory).absolute()
     cell = Cell(scenario, arm, scenario.arms[arm].lr[0], seed, "report")
-    try:
-        outcome = run_cell(cell, root, allow_subset)
-    except Exception as error:  # as in a study, where it is a row of the table
-        outcome = failed(cell, error)
+    outcome = run_apart(cell, _checks(scenario.only([arm]), root, allow_subset, [seed]), root, allow_subset)
     metrics = measure(outcome.online, outcome.eval, outcome.runs, continual=outcome.continual)
     if directory is not None:
         for name, table in (outcome.tables | {"metrics": metrics}).items():
-            write_table(Path(directory), name, table)
+            write_table(directory, name, table)
     values = dict(zip(metrics["metric"], metrics["value"], strict=True))
     return str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values
 
@@ -145,6 +144,54 @@ def check_new(directory: Path) -> None:
             raise InputError(f"--out {directory}: is not empty; name another folder")
     except OSError as error:
         raise InputError(f"--out {directory}: {error.strerror}") from error
+
+
+def check_limits(jobs: int, timeout: float | None) -> None:
+    """Raise an ``InputError`` if there are too few processes or too little time to train anything."""
+    if jobs < 1:
+        raise InputError(f"jobs = {jobs}: must be at least 1")
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"timeout = {timeout}: must be above 0, in seconds")
+
+
+def check(
+    scenario: Scenario, root: Path, allow_subset: bool = False, *, seeds: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Check that everything can be had that a scenario names, and return the description of its data.
+
+    Somebody's own code does not come into this process, where it could change what is trained or measured later.
+
+    Raises
+    ------
+    InputError
+        As of ``check_data`` and ``check_parts``. Also if somebody's own code ends the process that builds it.
+    """
+    if names_own_code(scenario):
+        answers = call_apart(_checks(scenario, root, allow_subset, seeds))
+        return dict(answers["stream"])
+    data = check_data(scenario, root, allow_subset, seeds=seeds)
+    check_parts(scenario, data)
+    return data.describe()
+
+
+def _checks(
+    scenario: Scenario, root: Path, allow_subset: bool, seeds: Sequence[int] | None
+) -> dict[str, Callable[[], Any]]:
+    """Return the checks by what they are about; arms with somebody's own code are checked each by itself."""
+    own = [[arm] for arm in scenario.arms if names_own_code(scenario, [arm])]
+    others = [arm for arm in scenario.arms if [arm] not in own]
+    calls: dict[str, Callable[[], Any]] = {"stream": partial(_describe, scenario, root, allow_subset, seeds)}
+    for arms in [*own, others] if others else own:
+        calls[f"arms.{arms[0]}"] = partial(_check_parts, scenario.only(arms), root, allow_subset)
+    return calls
+
+
+def _describe(scenario: Scenario, root: Path, allow_subset: bool, seeds: Sequence[int] | None) -> dict[str, Any]:
+    return check_data(scenario, root, allow_subset, seeds=seeds).describe()
+
+
+def _check_parts(scenario: Scenario, root: Path, allow_subset: bool) -> None:
+    check_parts(scenario, load_data(scenario.stream.dataset, root, allow_subset))
 
 
 def check_data(
