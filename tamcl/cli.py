@@ -263,17 +263,12 @@ def check(
     """Run every conformance check on an optimizer, and print what a step and its state cost."""
     from tamcl.config import parse_options
     from tamcl.optim import OPTIMIZERS
-    from tamcl.registry import lookup
 
     name, options = parse_options(optimizer)
     OPTIMIZERS.path(name)
-    import torch  # after the name was found to be one
+    from tamcl.testing.examine import examine_named  # after the name was found to be one: it imports torch
 
-    from tamcl.run import make_optimizer
-    from tamcl.testing import examine_optimizer
-
-    make_optimizer(name, [torch.nn.Parameter(torch.zeros(2, 2))], {"lr": 0.01} | options, where="check")
-    found = examine_optimizer(lookup(OPTIMIZERS, name), **options)
+    found = examine_named(name, options)
     width = max(len(outcome.check) for outcome in found.outcomes)
     for outcome in found.outcomes:
         print(f"{'pass' if outcome.passed else 'FAIL'}  {outcome.check:{width}}  {outcome.why or outcome.promise}")

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from math import inf
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -143,10 +144,11 @@ def call_apart(calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
         Also if a call ends its process, or raises anything else but an ``OSError``.
     """
     answers = run_calls(list(calls.values()), apart=range(len(calls)))
-    return {name: _value(name, answer) for name, (_, answer) in zip(calls, answers, strict=True)}
+    return {name: check_answer(name, answer) for name, (_, answer) in zip(calls, answers, strict=True)}
 
 
-def _value(name: str, answer: Any) -> Any:
+def check_answer(name: str, answer: Any) -> Any:
+    """Return the value of a call, or raise an ``InputError`` that names the call if there is none."""
     if isinstance(answer, WorkerDied | Raised):
         raise InputError(f"{name}: {answer}")
     return answer
@@ -167,7 +169,7 @@ def run_apart(
     apart = range(len(calls)) if names_own_code(cell.scenario, [cell.arm]) else ()
     answers = (answer for _, answer in run_calls(calls, apart=apart))
     for name in checks:
-        _value(name, next(answers))
+        check_answer(name, next(answers))
     (outcome,) = answers
     return outcome if isinstance(outcome, Outcome) else failed(cell, outcome)
 
@@ -213,12 +215,12 @@ def run_calls(
     try:
         while waiting or any(worker.place is not None for worker in workers):
             while waiting and len(workers) < jobs:
-                workers.append(_Worker(forks, warm_up))
+                workers.append(_Worker(forks, timeout, warm_up))
                 workers[-1].send(*waiting.pop())
             busy = [worker for worker in workers if worker.place is not None]
             wait([worker.connection for worker in busy], _LOOK_S)
             for worker in busy:
-                answer = worker.look(timeout)
+                answer = worker.look()
                 if answer is _NOTHING:
                     continue
                 assert worker.place is not None
@@ -262,9 +264,10 @@ _GUARD = 'if __name__ == "__main__":'
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, forks: bool, warm_up: Callable[[], object] | None) -> None:
+    def __init__(self, forks: bool, timeout: float | None, warm_up: Callable[[], object] | None) -> None:
         self.connection, theirs = _spawn.Pipe()
-        self.process = _spawn.Process(target=_serve, args=(theirs, forks, warm_up), daemon=True)
+        given = theirs, forks, timeout, warm_up
+        self.process = _spawn.Process(target=_serve, args=given, daemon=True)
         with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
             self.process.start()
         theirs.close()
@@ -275,6 +278,8 @@ class _Worker:
         self.gone = False
         """Whether it has ended, or was ended."""
         self._since = time.monotonic()
+        self._timeout = timeout
+        self._patience = inf if timeout is None else timeout + (_LEAVE_S if forks else 0)  # one that forks looks itself
 
     def send(self, place: int, call: Callable[[], Any]) -> None:
         """Let it make a call."""
@@ -282,7 +287,7 @@ class _Worker:
         with suppress(OSError):  # a worker that is dead already is noticed when its answer is looked for
             self.connection.send((place, pickle.dumps(call)))
 
-    def look(self, timeout: float | None) -> Any:
+    def look(self) -> Any:
         """Return what came of the call, a ``WorkerDied`` if that can come no more, and ``_NOTHING`` as long as it may.
 
         Processes that somebody's code has started may hold the pipe open, and write to it: the process itself is looked
@@ -298,14 +303,14 @@ class _Worker:
                     return answer
         except Exception:  # the end of the pipe, or what is no answer
             alive = False
-        late = timeout is not None and self.ready and time.monotonic() - self._since > timeout
+        late = self.ready and time.monotonic() - self._since > self._patience
         if alive and not late:
             return _NOTHING
         self.gone = True
         ended = self.process.exitcode
         _stop([self])
         if alive:
-            return WorkerDied(f"the run took longer than {timeout:g} s and was ended")
+            return _too_long(self._timeout)
         if ended == _NO_GUARD:
             script = getattr(sys.modules["__main__"], "__file__", "the script")
             raise InputError(f"'{script}': calls tamcl when it is imported; put the call below {_GUARD}")
@@ -325,6 +330,10 @@ def _stop(workers: Sequence[_Worker]) -> None:
         for worker in workers:
             worker.process.kill()
             worker.process.join()
+
+
+def _too_long(timeout: float | None) -> WorkerDied:
+    return WorkerDied(f"the run took longer than {timeout:g} s and was ended")
 
 
 def _log() -> Log | None:
@@ -381,7 +390,7 @@ def _run(
     return outcome
 
 
-def _serve(connection: Connection, forks: bool, warm_up: Callable[[], object] | None) -> None:
+def _serve(connection: Connection, forks: bool, timeout: float | None, warm_up: Callable[[], object] | None) -> None:
     """Make the calls that come through the pipe until it closes or the parent process is gone."""
     here = os.getcwd()
     if here not in sys.path:  # where own modules are, whatever folder is changed to
@@ -395,7 +404,7 @@ def _serve(connection: Connection, forks: bool, warm_up: Callable[[], object] | 
     if warm_up is not None:
         with suppress(Exception):  # whatever is wrong with it, a call says
             warm_up()
-    make = partial(_answer_of_a_fork, connection) if forks else _answer
+    make = partial(_answer_of_a_fork, connection, inf if timeout is None else timeout) if forks else _answer
     process = os.getpid()
     connection.send((process, None, None))
     while True:
@@ -421,9 +430,9 @@ def _answer(call: bytes) -> Any:
         return Raised(said(error))
 
 
-def _answer_of_a_fork(connection: Connection, call: bytes) -> Any:
+def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> Any:
     """Make a call in a fork of this process, and end whatever it has started with it."""
-    parent = os.getpid()
+    parent, limit, late = os.getpid(), time.monotonic() + timeout, False
     file = os.memfd_create("answer")  # and no pipe, which a process that the call started could hold
     sys.stdout.flush()
     sys.stderr.flush()
@@ -442,13 +451,16 @@ def _answer_of_a_fork(connection: Connection, call: bytes) -> Any:
         while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if connection.poll(0.01):  # closed: the main process is gone
                 leave()
+            if not late and time.monotonic() > limit:
+                late = True
+                _kill_group(child)
         _kill_group(child)  # which has this number as long as nobody has waited for the process
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if code == _ANSWERED:
             with open(file, "rb", closefd=False) as answer:
                 answer.seek(0)
                 return pickle.load(answer)
-        return WorkerDied(f"the process {_how_it_ended(code)}")
+        return _too_long(timeout) if late else WorkerDied(f"the process {_how_it_ended(code)}")
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.close(file)
