@@ -415,6 +415,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = error.format_message()
         print(f"tamcl: {message}" if message else "", end="\n" if message else "", file=sys.stderr)
         return 2
+    except SystemExit as error:  # tamcl returns its status, so this is somebody's code that was imported or called
+        print(f"tamcl: somebody's code called sys.exit({error.code!r})", file=sys.stderr)
+        return 2
     if status == 130 and _arguments[:1] != ["watch"]:  # typer's answer to Ctrl-C
         print("tamcl: interrupted; a study goes on where it stopped when the same command is given", file=sys.stderr)
     return status

@@ -490,8 +490,9 @@ def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes) ->
 
 
 def _kill_group(process: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):  # by its own number, too: it may have left its group
+        with suppress(ProcessLookupError, PermissionError):
+            kill(process, signal.SIGKILL)
 
 
 @contextmanager

@@ -259,3 +259,11 @@ def test_where_nothing_can_be_written_is_one_line(tmp_path: Path, capsys: pytest
     assert errors.count("\n") == 1
     assert main(["run", "label_flip_digits", "--arm", "tam,lr=0.1", "--seed", str(2**70)]) == 2
     assert "must be at least 0 and below 2^63" in capsys.readouterr().err
+
+
+def test_leaving_python_is_never_a_success(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*arguments: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr("tamcl.config.load_scenario", leave)
+    assert "somebody's code called sys.exit(0)" in refusal(["compare", "label_flip_digits"], capsys)
