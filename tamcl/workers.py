@@ -41,8 +41,8 @@ _LEAVE_S = 5.0
 
 _TRUSTED = {"tamcl", "torch", "torchvision"}
 _IMPORTED = [f"tamcl.{part}" for part in ("checkpoint", "collectors", "loggers", "models.classifier")]
-_IMPORTED += ["tamcl.diagnostics.collector", "tamcl.strategies.naive", "tamcl.streams.benchmark"]
-"""What every cell needs of tamcl, and with it torch and Avalanche."""
+_IMPORTED += ["tamcl.diagnostics.collector", "tamcl.strategies.naive", "tamcl.streams.benchmark", "pyarrow.parquet"]
+"""What every cell needs, and with it torch and Avalanche."""
 
 
 class WorkerDied(Exception):

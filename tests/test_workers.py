@@ -234,7 +234,8 @@ def processes_in(folder: Path) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if Path(os.readlink(process / "cwd")) == folder and int(process.name) != os.getpid():
+            is_there = Path(os.readlink(process / "cwd")) == folder and int(process.name) != os.getpid()
+            if is_there and b"resource_tracker" not in (process / "cmdline").read_bytes():  # multiprocessing's own
                 found.append(int(process.name))
         except OSError:
             continue
@@ -244,14 +245,15 @@ def processes_in(folder: Path) -> list[int]:
 @pytest.fixture(scope="module")
 def trained(mixed: Scenario, own: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """The cells of all arms, trained with 1 and with 2 jobs in folders that are named relative to where we are."""
-    cells = cells_of(mixed, list(mixed.arms))
+    cells = cells_of(mixed, [*INNOCENT, *LEAKS])
+    ending = cells_of(mixed, list(ENDS))[: len(ENDS)]
     scratch = tmp_path_factory.mktemp("scratch")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(own)
         patch.setenv("TMPDIR", str(scratch))
-        for jobs in (1, 2):
-            statuses = [*train_cells(cells, Path(f"jobs{jobs}"), jobs=jobs, timeout=120)]
-            assert sorted(cell.id for cell, _ in statuses) == sorted(cell.id for cell in cells)
+        for jobs, all_cells in ((1, cells), (2, [*cells[:9], *ending, *cells[9:]])):
+            trained = [cell.id for cell, _ in train_cells(all_cells, Path(f"jobs{jobs}"), jobs=jobs, timeout=120)]
+            assert sorted(trained) == sorted(cell.id for cell in all_cells)
     left = {path.name for path in scratch.iterdir() if not path.name.startswith("torchinductor")}  # torch's own cache
     assert left == set()
     assert processes_in(own) == []
@@ -277,10 +279,9 @@ def test_its_own_runs_do_not_depend_on_the_number_of_jobs(trained: dict[int, Pat
 
 @pytest.mark.skipif(not workers.CAN_FORK, reason="processes are not forked here")
 def test_every_end_is_a_failed_run_that_names_it(trained: dict[int, Path], mixed: Scenario) -> None:
-    for folder in trained.values():
-        rows = pd.concat([read_table(folder / cell.id, "runs") for cell in cells_of(mixed, list(ENDS))])
-        assert set(rows["status"]) == {"failed"}
-        assert rows.groupby("arm")["error"].unique().map(list).to_dict() == {arm: [end] for arm, end in ENDS.items()}
+    rows = pd.concat([read_table(trained[2] / cell.id, "runs") for cell in cells_of(mixed, list(ENDS))[: len(ENDS)]])
+    assert set(rows["status"]) == {"failed"}
+    assert dict(zip(rows["arm"], rows["error"], strict=True)) == ENDS
 
 
 def test_where_nothing_is_forked_a_worker_that_ran_somebodys_own_code_is_not_used_again(
@@ -349,7 +350,7 @@ def test_a_script_without_a_guard_is_named(tiny: Path, tmp_path: Path) -> None:
         "from tamcl.config import load_scenario\nfrom tamcl.study import compare\n"
         f"compare(load_scenario({str(tiny)!r}), {str(tmp_path / 'out')!r}, jobs=2)\n"
     )
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
     assert done.stderr.splitlines()[-1].endswith(
