@@ -307,9 +307,11 @@ class _Worker:
         if alive and not late:
             return _NOTHING
         self.gone = True
+        if not late:  # the end of a pipe is seen a moment before that of its process
+            self.process.join(_LEAVE_S)
         ended = self.process.exitcode
         _stop([self])
-        if alive:
+        if alive and late:
             return _too_long(self._timeout)
         if ended == _NO_GUARD:
             script = getattr(sys.modules["__main__"], "__file__", "the script")

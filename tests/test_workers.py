@@ -31,6 +31,7 @@ import os, random, signal, sys, threading, time
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 class Own(torch.optim.SGD):
     def __init__(self, params, lr):
@@ -50,7 +51,7 @@ class OptimizerHook(Own):
             for group in optimizer.param_groups:
                 for param in group["params"]:
                     param.data.mul_(0.9)
-        torch.optim.optimizer.register_optimizer_step_post_hook(shrink)
+        register_optimizer_step_post_hook(shrink)
 
 class ModuleHook(Own):
     def leak(self):
