@@ -61,6 +61,9 @@ LoggerName = Annotated[
 FOLDER = PATH | {"metavar": "DIR"}
 StudyFolder = Annotated[Path, typer.Argument(**FOLDER, help="A finished study's folder.")]
 Jobs = Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Give up a run that takes longer, and count it as failed.")
+]
 
 
 KINDS = ("optimizers", "scenarios", "datasets", "streams", "models", "heads", "metrics", "strategies", "diagnostics")
@@ -86,6 +89,7 @@ def compare(
     allow_subset: AllowSubset = False,
     out: Annotated[Path | None, typer.Option(**PATH, help="Folder for the results; out/SCENARIO if absent.")] = None,
     jobs: Jobs = 1,
+    timeout: Timeout = None,
     log: LoggerName = None,
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
@@ -115,6 +119,7 @@ def compare(
             data_dir=data_dir,
             allow_subset=allow_subset,
             jobs=jobs,
+            timeout=timeout,
             command=command,
             on_progress=display.update,
         )
@@ -128,15 +133,18 @@ def confirm(
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     jobs: Jobs = 1,
+    timeout: Timeout = None,
 ) -> int:
     """Declare a study's claims, repeat them on fresh seeds without tuning, and say which held."""
     from tamcl.results import load_results
 
     load_results(directory)
     from tamcl.confirm import confirm  # after the folder was found to hold a study: its imports take a while
+    from tamcl.repeat import How
     from tamcl.report import outcomes
 
-    train = partial(confirm, directory, seeds=seeds, data_dir=data_dir, allow_subset=allow_subset, jobs=jobs)
+    how = How(data_dir=data_dir, allow_subset=allow_subset, jobs=jobs, timeout=timeout)
+    train = partial(confirm, directory, seeds=seeds, **how)
     return _again(directory, {directory / "confirm": train}, outcomes)
 
 
@@ -147,6 +155,7 @@ def regret(
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     jobs: Jobs = 1,
+    timeout: Timeout = None,
 ) -> int:
     """Hold each arm against itself started anew at every shift, and against itself without the shifts."""
     from tamcl.metrics.oracles import ORACLES
@@ -158,9 +167,11 @@ def regret(
             raise unknown_name("oracle", kind, ORACLES)
     load_results(directory)
     from tamcl.oracles import train_oracle  # as in confirm
+    from tamcl.repeat import How
     from tamcl.report import oracle_verdicts
 
-    train = partial(train_oracle, directory, data_dir=data_dir, allow_subset=allow_subset, jobs=jobs)
+    how = How(data_dir=data_dir, allow_subset=allow_subset, jobs=jobs, timeout=timeout)
+    train = partial(train_oracle, directory, **how)
     folders = {directory / "oracles" / kind: partial(train, kind) for kind in kinds}
     return _again(directory, folders, oracle_verdicts)
 
@@ -178,7 +189,7 @@ def run(
     ] = None,
     log: LoggerName = None,
 ) -> int:
-    """Train and evaluate one cell in this process and print its metrics."""
+    """Train and evaluate one cell and print its metrics."""
     from tamcl.config import add_arm, load_scenario
 
     chosen, label = add_arm(load_scenario(scenario, settings or []), arm)
@@ -258,17 +269,12 @@ def check(
     """Run every conformance check on an optimizer, and print what a step and its state cost."""
     from tamcl.config import parse_options
     from tamcl.optim import OPTIMIZERS
-    from tamcl.registry import lookup
 
     name, options = parse_options(optimizer)
     OPTIMIZERS.path(name)
-    import torch  # after the name was found to be one
+    from tamcl.testing.examine import examine_named  # after the name was found to be one: it imports torch
 
-    from tamcl.run import make_optimizer
-    from tamcl.testing import examine_optimizer
-
-    make_optimizer(name, [torch.nn.Parameter(torch.zeros(2, 2))], {"lr": 0.01} | options, where="check")
-    found = examine_optimizer(lookup(OPTIMIZERS, name), **options)
+    found = examine_named(name, options)
     width = max(len(outcome.check) for outcome in found.outcomes)
     for outcome in found.outcomes:
         print(f"{'pass' if outcome.passed else 'FAIL'}  {outcome.check:{width}}  {outcome.why or outcome.promise}")
@@ -428,6 +434,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         message = shortened(error.format_message())
         print(f"tamcl: {message}" if message else "", end="\n" if message else "", file=sys.stderr)
+        return 2
+    except SystemExit as error:  # tamcl returns its status, so this is somebody's code that was imported or called
+        print(f"tamcl: somebody's code called sys.exit({error.code!r})", file=sys.stderr)
         return 2
     if status == 130 and _arguments[:1] != ["watch"]:  # typer's answer to Ctrl-C
         print("tamcl: interrupted; a study goes on where it stopped when the same command is given", file=sys.stderr)

@@ -36,7 +36,8 @@ def confirm(directory: str | Path, *, seeds: int | None = None, **how: Unpack[Ho
         Number of fresh seeds; as many as were declared, if absent, and at first as many as the study reported, or as it
         takes at least to show a difference.
     **how
-        ``data_dir``, ``allow_subset``, ``jobs``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+        ``data_dir``, ``allow_subset``, ``jobs``, ``timeout``, ``command`` and ``on_progress``, as of
+        ``tamcl.study.compare``.
 
     Raises
     ------

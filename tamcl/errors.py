@@ -67,3 +67,18 @@ def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
     near = get_close_matches(name[:MOST_SHOWN], names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return InputError(f"unknown {noun} {shown(name)}: {hint}Known: {', '.join(names) or 'none'}.")
+
+
+def said(error: BaseException) -> str:
+    """Return an exception of whatever kind in one line.
+
+    Examples
+    --------
+    >>> said(KeyError("lr")), said(SystemExit())
+    ("KeyError: 'lr'", 'SystemExit')
+    """
+    try:
+        words = " ".join(str(error).split())
+    except Exception:  # somebody's own exception may not be able to say anything
+        words = ""
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,25 @@ def evaluator(log: Log, run: str, config: dict[str, Any], target: str = "class")
     metrics = [loss_metrics(minibatch=True, epoch=True), Tested(target)]
     if target == "class":
         metrics.insert(0, accuracy_metrics(minibatch=True, epoch=True))
-    logger = _logger(log.logger, folder, run, config)
+    with _temporary_files_in(folder / "tmp") if log.logger == "wandb" else nullcontext():
+        logger = _logger(log.logger, folder, run, config)
+        try:
+            yield EvaluationPlugin(*metrics, loggers=[logger], collect_all=False)
+        finally:
+            _close(logger)
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Keep in one folder, and remove, what is made in the folder for temporary files: W&B leaves some when killed."""
+    before = tempfile.tempdir
+    folder.mkdir()
+    tempfile.tempdir = str(folder)
     try:
-        yield EvaluationPlugin(*metrics, loggers=[logger], collect_all=False)
+        yield
     finally:
-        _close(logger)
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Tested(PluginMetric):  # type: ignore[misc]

@@ -31,7 +31,8 @@ def train_oracle(directory: str | Path, kind: str, **how: Unpack[How]) -> Result
     kind : {"restart", "no_shift"}
         Model and optimizer made anew at every shift, or the same amount of data without the shifts.
     **how
-        ``data_dir``, ``allow_subset``, ``jobs``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+        ``data_dir``, ``allow_subset``, ``jobs``, ``timeout``, ``command`` and ``on_progress``, as of
+        ``tamcl.study.compare``.
 
     Raises
     ------

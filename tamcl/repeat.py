@@ -15,7 +15,7 @@ from tamcl.folder import claim, write_study
 from tamcl.report.reading import Study
 from tamcl.results import Results, load_results
 from tamcl.run import Cell, code_in
-from tamcl.study import Progress, check_data, check_parts, check_workers, report_cells, train_all, write_results
+from tamcl.study import Progress, check, check_workers, report_cells, train_all, write_results
 from tamcl.workers import train_cells
 
 
@@ -25,6 +25,7 @@ class How(TypedDict, total=False):
     data_dir: str | Path | None
     allow_subset: bool
     jobs: int
+    timeout: float | None
     command: str
     on_progress: Callable[[Progress], object]
 
@@ -78,7 +79,8 @@ def repeat(
     phase : str
         What the progress is called.
     **how
-        ``data_dir``, ``allow_subset``, ``jobs``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+        ``data_dir``, ``allow_subset``, ``jobs``, ``timeout``, ``command`` and ``on_progress``, as of
+        ``tamcl.study.compare``.
 
     Raises
     ------
@@ -88,24 +90,24 @@ def repeat(
     AllFailed
         If every run failed.
     """
-    jobs, allow_subset = how.get("jobs", 1), how.get("allow_subset", False)
-    root, tell = data_root(how.get("data_dir")), how.get("on_progress", lambda progress: None)
+    jobs, timeout, allow_subset = how.get("jobs", 1), how.get("timeout"), how.get("allow_subset", False)
+    folder = folder.absolute()
+    root, tell = data_root(how.get("data_dir")).absolute(), how.get("on_progress", lambda progress: None)
     if (study.results.directory / "claims.json").is_file():
         raise InputError(f"'{study.results.directory}': repeats the claims of a study; name the study itself")
-    check_workers(scenario, jobs)
-    data = check_data(scenario, root, allow_subset, seeds=seeds)
+    check_workers(scenario, jobs, timeout)
+    data = check(scenario, root, allow_subset, seeds=seeds)
     held = study.results.study.get("data") or study.data
-    if held and held["checksum"] != data.describe()["checksum"]:
+    if held and held["checksum"] != data["checksum"]:
         raise InputError(
             f"'{study.results.directory}': was trained on other data: {held['checksum'][:8]} there, not those here"
         )
-    check_parts(scenario, data)
     cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
     _check_code(study, cells)
-    record = {"command": how.get("command", ""), "scenario": scenario.dump(), "data": data.describe()}
+    record = {"command": how.get("command", ""), "scenario": scenario.dump(), "data": data}
     with claim(folder, record):
         before()
-        workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs)
+        workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs, timeout=timeout)
         tables = train_all(cells, phase, directory=folder / "cells", workers=workers, on_progress=tell)
         write_results(folder, tables, scenario.protocol.pairs)
         write_study(folder, record)

@@ -26,7 +26,7 @@ from tamcl import __version__
 from tamcl.config import Scenario
 from tamcl.data import DATASETS, DataSet, Source, data_root
 from tamcl.data.checked import CheckedSource
-from tamcl.errors import InputError, reason, shown
+from tamcl.errors import InputError, reason, said, shown
 from tamcl.logs import Log, present
 from tamcl.offline import offline
 from tamcl.optim import OPTIMIZERS
@@ -450,8 +450,11 @@ def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: s
         raise InputError(f"{where}: {error}") from error
     try:
         return make(parameters, **options)
-    except Exception as error:  # somebody's optimizer may raise anything
-        raise InputError(f"{where}: {name} refuses {shown(options)}: {reason(error)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # somebody's optimizer may raise anything, and leave Python
+        why = reason(error) if isinstance(error, Exception) else said(error)
+        raise InputError(f"{where}: {name} refuses {shown(options)}: {why}") from error
 
 
 def build_diagnostics(scenario: Scenario) -> list[Any]:
@@ -503,10 +506,9 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], **{name: version(name) for name in RECORDED}}
 
 
-def failed(cell: Cell, error: Exception) -> Outcome:
+def failed(cell: Cell, error: BaseException) -> Outcome:
     """Return the tables of a cell that raised an exception or whose process died."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outcome(**{name: empty(name) for name in OF_CELLS} | {"runs": run_row(cell, error=reason)})
+    return Outcome(**{name: empty(name) for name in OF_CELLS} | {"runs": run_row(cell, error=said(error))})
 
 
 CHECKPOINT = "checkpoint"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -19,7 +19,6 @@ from tamcl.data import DataSet, data_root
 from tamcl.data.checked import CheckedSource
 from tamcl.errors import AllFailed, Damaged, InputError
 from tamcl.folder import check_folder, claim, is_finished, read_cell, write_study
-from tamcl.main_guard import check_main_guard
 from tamcl.metrics import measure
 from tamcl.own_code import Code, check_code, check_importable, differing, own_code
 from tamcl.paths import user_path
@@ -42,14 +41,12 @@ from tamcl.run import (
     build_strategy,
     code_in,
     code_of,
-    failed,
     find_source,
     load_data,
     plan,
-    run_cell,
 )
 from tamcl.search import Rates, first_rates, next_rates
-from tamcl.workers import train_cells
+from tamcl.workers import call_apart, names_own_code, refuse_in_import, run_apart, train_cells
 
 Codes = Mapping[tuple[str, str], Code]
 """The code behind the runs of every arm and phase."""
@@ -71,6 +68,7 @@ def compare(
     data_dir: str | Path | None = None,
     allow_subset: bool = False,
     jobs: int = 1,
+    timeout: float | None = None,
     command: str = "",
     on_progress: Callable[[Progress], object] = lambda progress: None,
 ) -> Results:
@@ -90,6 +88,8 @@ def compare(
         Whether fewer images than were published will do; the report says how many there were.
     jobs : int
         Number of worker processes; the tables do not depend on it.
+    timeout : float, optional
+        Seconds after which a run is given up and counted as failed; a run may take any time if absent.
     command : str
         What repeats the study, kept for the report.
     on_progress : callable
@@ -104,15 +104,15 @@ def compare(
     AllFailed
         If every run failed. Their rows stay in the folder's ``cells``, and all are tried again the next time.
     """
-    directory, root = user_path(directory), data_root(data_dir)
-    check_workers(scenario, jobs)
+    directory, root = user_path(directory), data_root(data_dir).absolute()
+    check_workers(scenario, jobs, timeout)
     check_folder(directory, scenario.dump())
-    data = check_data(scenario, root, allow_subset)
-    check_parts(scenario, data)
+    directory = directory.absolute()
+    data = check(scenario, root, allow_subset)
     first, codes = first_rates(scenario), codes_of(scenario)
-    study = {"command": command, "scenario": scenario.dump(), "data": data.describe()}
+    study = {"command": command, "scenario": scenario.dump(), "data": data}
     with claim(directory, study):
-        workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs)
+        workers = partial(train_cells, data_dir=root, allow_subset=allow_subset, jobs=jobs, timeout=timeout)
         train = partial(train_all, directory=directory / "cells", workers=workers, on_progress=on_progress)
         tuned, tried = _tune(scenario, first, codes, train)
         reported = train(report_cells(scenario, choose(scenario, tuned), codes=codes), "report")
@@ -153,24 +153,21 @@ def run_one(
     allow_subset: bool = False,
     directory: str | Path | None = None,
 ) -> tuple[str, str, dict[str, float]]:
-    """Train one cell in this process; write its tables to a new folder if one is named.
+    """Train one cell, in a process of its own as in a study; write its tables to a new folder if one is named.
 
     Returns
     -------
     str, str, dict of str to float
         Status, error and metrics.
     """
-    root = data_root(data_dir)
+    refuse_in_import()
+    root = data_root(data_dir).absolute()
     if directory is not None:
         directory = user_path(directory)
         check_new(directory)
-    check_parts(scenario, check_data(scenario, root, allow_subset, seeds=[seed]))
+        directory = directory.absolute()
     cell = Cell(scenario, arm, scenario.arms[arm].lr[0], seed, "report")
-    check_code(cell.code)
-    try:
-        outcome = run_cell(cell, root, allow_subset)
-    except Exception as error:  # as in a study, where it is a row of the table
-        outcome = failed(cell, error)
+    outcome = run_apart(cell, _checks(scenario.only([arm]), root, allow_subset, [seed]), root, allow_subset)
     metrics = measure(outcome.online, outcome.eval, outcome.runs, continual=outcome.continual)
     if directory is not None:
         for name, table in (outcome.tables | {"metrics": metrics}).items():
@@ -179,11 +176,13 @@ def run_one(
     return str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values
 
 
-def check_workers(scenario: Scenario, jobs: int) -> None:
+def check_workers(scenario: Scenario, jobs: int, timeout: float | None) -> None:
     """Raise an ``InputError`` if worker processes cannot be started as asked, or cannot train the scenario."""
     if jobs < 1:
         raise InputError(f"jobs = {jobs}: must be at least 1")
-    check_main_guard()
+    if timeout is not None and not timeout > 0:
+        raise InputError(f"timeout = {timeout}: must be above 0, in seconds")
+    refuse_in_import()
     check_importable(scenario.dump())
     check_code(own_code(scenario.stream.model_dump(mode="json")))  # it is planned here, and trained there
 
@@ -196,6 +195,46 @@ def check_new(directory: Path) -> None:
             raise InputError(f"--out {directory}: is not empty; name another folder")
     except OSError as error:
         raise InputError(f"--out {directory}: {error.strerror}") from error
+
+
+def check(
+    scenario: Scenario, root: Path, allow_subset: bool = False, *, seeds: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Check that everything can be had that a scenario names, and return the description of its data.
+
+    Somebody's own code does not come into this process, where it could change what is trained or measured later.
+
+    Raises
+    ------
+    InputError
+        As of ``check_data`` and ``check_parts``. Also if somebody's own code ends the process that builds it.
+    """
+    if names_own_code(scenario):
+        answers = call_apart(_checks(scenario, root, allow_subset, seeds))
+        return dict(answers["stream"])
+    data = check_data(scenario, root, allow_subset, seeds=seeds)
+    check_parts(scenario, data)
+    return data.describe()
+
+
+def _checks(
+    scenario: Scenario, root: Path, allow_subset: bool, seeds: Sequence[int] | None
+) -> dict[str, Callable[[], Any]]:
+    """Return the checks by what they are about; arms with somebody's own code are checked each by itself."""
+    own = [[arm] for arm in scenario.arms if names_own_code(scenario, [arm])]
+    others = [arm for arm in scenario.arms if [arm] not in own]
+    calls: dict[str, Callable[[], Any]] = {"stream": partial(_describe, scenario, root, allow_subset, seeds)}
+    for arms in [*own, others] if others else own:
+        calls[f"arms.{arms[0]}"] = partial(_check_parts, scenario.only(arms), root, allow_subset)
+    return calls
+
+
+def _describe(scenario: Scenario, root: Path, allow_subset: bool, seeds: Sequence[int] | None) -> dict[str, Any]:
+    return check_data(scenario, root, allow_subset, seeds=seeds).describe()
+
+
+def _check_parts(scenario: Scenario, root: Path, allow_subset: bool) -> None:
+    check_parts(scenario, load_data(scenario.stream.dataset, root, allow_subset))
 
 
 def check_data(

@@ -1,52 +1,91 @@
-"""Worker processes that train cells: imports are paid once a worker, and a worker that dies takes one cell with it."""
+"""Worker processes: imports are paid once a worker, a worker that dies takes one call with it, and none outlives tamcl.
+
+Somebody's own code may change what is global in its process: patch a function, register a hook, set a default, start
+a thread. So that this changes no other run, whatever names a class of neither tamcl nor torch has a process of its own,
+which is gone afterwards: a fork of a worker that has imported everything and trained nothing, where processes can be
+forked safely, and a worker that is used once elsewhere.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import importlib
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
+from math import inf
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
+from tamcl.config import Scenario
+from tamcl.errors import InputError, said
 from tamcl.logs import Log, logged, present
-from tamcl.run import CHECKPOINT, Cell, failed, run_cell, write_cell
+from tamcl.own_code import module_of
+from tamcl.run import CHECKPOINT, Cell, Outcome, failed, load_data, run_cell, write_cell
+
+CAN_FORK = sys.platform == "linux"
+"""Whether a process that has imported torch, and done nothing with it, may be forked."""
 
 _spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+_LOOK_S = 0.5
+"""Seconds from one look at the workers to the next, when they say nothing."""
+_LEAVE_S = 5.0
+"""Seconds that a process that was asked to leave has before it is killed."""
+
+_TRUSTED = {"tamcl", "torch", "torchvision"}
+_IMPORTED = [f"tamcl.{part}" for part in ("checkpoint", "collectors", "loggers", "models.classifier")]
+_IMPORTED += ["tamcl.diagnostics.collector", "tamcl.strategies.naive", "tamcl.streams.benchmark", "pyarrow.parquet"]
+"""What every cell needs, and with it torch and Avalanche."""
 
 
 class WorkerDied(Exception):
-    """A worker process ended in the middle of a cell, as when memory ran out."""
+    """A worker process ended in the middle of a run, as when memory ran out, or was ended because it took too long."""
 
 
-class _Worker:
-    """One process and the pipe to it."""
+class Raised(Exception):
+    """Somebody's code raised an exception, which stays in the process where it was raised; this says what it was."""
 
-    def __init__(self, directory: Path, data_dir: Path | None, allow_subset: bool, log: Log | None) -> None:
-        self.connection, theirs = _spawn.Pipe()
-        given = theirs, directory, data_dir, allow_subset, log
-        self.process = _spawn.Process(target=_serve, args=given, daemon=True)
-        with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
-            self.process.start()
-        theirs.close()
-        self.cell: Cell | None = None
 
-    def send(self, cell: Cell) -> None:
-        self.cell = cell
-        with suppress(OSError):  # a worker that is dead already is noticed when its answer is read
-            self.connection.send(cell)
+def is_own_code(values: Any) -> bool:
+    """Tell whether nested values name a class that comes neither with tamcl nor with torch.
 
-    def stop(self) -> None:
-        self.connection.close()
-        self.process.terminate()
-        self.process.join()
+    Examples
+    --------
+    >>> is_own_code({"optimizer": "tam", "base": "torch.optim:SGD"})
+    False
+    >>> is_own_code({"names": ["curvature", "my.own:Diagnostic"]})
+    True
+    """
+    if isinstance(values, str):
+        module = module_of(values)
+        return module is not None and module.split(".")[0] not in _TRUSTED
+    if isinstance(values, Mapping):
+        return any(is_own_code(value) for pair in values.items() for value in pair)
+    return isinstance(values, Iterable) and any(map(is_own_code, values))
+
+
+def names_own_code(scenario: Scenario, arms: Iterable[str] | None = None) -> bool:
+    """Tell whether a run of some of a scenario's arms, or of any of them, uses somebody's own code."""
+    values = scenario.dump()
+    chosen = values["arms"] if arms is None else {arm: values["arms"][arm] for arm in arms}
+    return is_own_code(values | {"arms": chosen})
 
 
 def train_cells(
-    cells: Sequence[Cell], directory: Path, data_dir: Path | None = None, allow_subset: bool = False, jobs: int = 1
+    cells: Sequence[Cell],
+    directory: Path,
+    data_dir: Path | None = None,
+    allow_subset: bool = False,
+    jobs: int = 1,
+    timeout: float | None = None,
 ) -> Iterator[tuple[Cell, str]]:
     """Train cells in ``jobs`` processes of one thread each, writing each cell's tables to ``directory``.
 
@@ -62,74 +101,399 @@ def train_cells(
     allow_subset : bool
     jobs : int
         Number of processes. The tables do not depend on it.
+    timeout : float, optional
+        Seconds after which a run is given up and counted as failed.
 
     Yields
     ------
     Cell, str
         A finished cell and its status, in the order of finishing.
+
+    Raises
+    ------
+    OSError
+        If the tables of a cell cannot be written, with the path.
     """
-    waiting = list(reversed(cells))
-    log = present()
-    workers = [_Worker(directory, data_dir, allow_subset, log) for _ in range(min(jobs, len(cells)))]
-    busy = {}
+    directory, root = directory.absolute(), None if data_dir is None else data_dir.absolute()
+    calls = [partial(_train, cell, directory, root, allow_subset, _log()) for cell in cells]
+    own = {(id(cell.scenario), cell.arm): names_own_code(cell.scenario, [cell.arm]) for cell in cells}
+    apart = {place for place, cell in enumerate(cells) if own[id(cell.scenario), cell.arm]}
+    warm_up = partial(_load, cells[0], root, allow_subset) if apart else None
+    for place, status in run_calls(calls, jobs, apart=apart, timeout=timeout, warm_up=warm_up):
+        cell = cells[place]
+        if not isinstance(status, str):
+            error = status if isinstance(status, WorkerDied) else WorkerDied(f"the run was not begun: {status}")
+            status = _record(directory, cell, failed(cell, error), keep_checkpoint=True)
+        elif not (directory / cell.id / "runs.parquet").is_file():
+            status = _record(directory, cell, failed(cell, WorkerDied("the tables that were written are gone")))
+        yield cell, status
+
+
+def call_apart(calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Make calls that may run somebody's own code, each in a process of its own, and return their values.
+
+    Parameters
+    ----------
+    calls : mapping of str to callable
+        By what they are about, for the error.
+
+    Raises
+    ------
+    InputError
+        Also if a call ends its process, or raises anything else but an ``OSError``.
+    """
+    answers = run_calls(list(calls.values()), apart=range(len(calls)))
+    return {name: check_answer(name, answer) for name, (_, answer) in zip(calls, answers, strict=True)}
+
+
+def check_answer(name: str, answer: Any) -> Any:
+    """Return the value of a call, or raise an ``InputError`` that names the call if there is none."""
+    if isinstance(answer, WorkerDied | Raised):
+        raise InputError(f"{name}: {answer}")
+    return answer
+
+
+def run_apart(
+    cell: Cell, checks: Mapping[str, Callable[[], Any]], data_dir: Path | None = None, allow_subset: bool = False
+) -> Outcome:
+    """Make checks and train a cell, each in a process of its own, and return the cell's tables.
+
+    Raises
+    ------
+    InputError
+        As ``call_apart``, if a check fails.
+    """
+    calls: list[Callable[[], Any]] = [*checks.values()]
+    calls.append(partial(_run, cell, data_dir, allow_subset, _log()))
+    apart = range(len(calls)) if names_own_code(cell.scenario, [cell.arm]) else ()
+    answers = (answer for _, answer in run_calls(calls, apart=apart))
+    for name in checks:
+        check_answer(name, next(answers))
+    (outcome,) = answers
+    return outcome if isinstance(outcome, Outcome) else failed(cell, outcome)
+
+
+def run_calls(
+    calls: Sequence[Callable[[], Any]],
+    jobs: int = 1,
+    *,
+    apart: Collection[int] = (),
+    timeout: float | None = None,
+    warm_up: Callable[[], object] | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """Make calls in worker processes.
+
+    Parameters
+    ----------
+    calls : sequence of callable
+        Functions without arguments that can be pickled, as are their values.
+    jobs : int
+        Number of processes.
+    apart : collection of int
+        Places of the calls that run somebody's own code: each has a process of its own.
+    timeout : float, optional
+        Seconds after which a call is given up.
+    warm_up : callable, optional
+        Called in every worker before anything else, for what all calls share.
+
+    Yields
+    ------
+    int, object
+        The place of a call and its value, in the order of finishing; a ``WorkerDied`` where the process ended or was
+        given up, and a ``Raised`` where the call raised any other exception than the two below.
+
+    Raises
+    ------
+    InputError, OSError
+        What a call raised. Also an ``InputError`` if processes end as soon as they are started.
+    """
+    refuse_in_import()
+    waiting = list(reversed([*enumerate(calls)]))
+    workers: list[_Worker] = []
+    forks, failures = CAN_FORK and bool(apart), 0
     try:
-        for worker in workers:
-            worker.send(waiting.pop())
-            busy[worker.connection] = worker
-        while busy:
-            for connection in wait(list(busy)):
-                assert isinstance(connection, Connection)
-                worker = busy.pop(connection)
-                assert worker.cell is not None
-                cell = worker.cell
-                try:
-                    status = connection.recv()
-                except (EOFError, OSError):
-                    status = _died(worker, directory)
+        while waiting or any(worker.place is not None for worker in workers):
+            while waiting and len(workers) < jobs:
+                workers.append(_Worker(forks, timeout, warm_up))
+                workers[-1].send(*waiting.pop())
+            busy = [worker for worker in workers if worker.place is not None]
+            wait([worker.connection for worker in busy], _LOOK_S)
+            for worker in busy:
+                answer = worker.look()
+                if answer is _NOTHING:
+                    continue
+                assert worker.place is not None
+                place, worker.place = worker.place, None
+                if worker.gone:
                     workers.remove(worker)
-                    if waiting:
-                        worker = _Worker(directory, data_dir, allow_subset, log)
-                        workers.append(worker)
-                if waiting:
-                    worker.send(waiting.pop())
-                    busy[worker.connection] = worker
-                yield cell, status
+                    if not worker.ready:  # its call was not even begun
+                        failures += 1
+                        if failures > 1:
+                            raise InputError(f"no worker process can be started: {answer}; what it said is above")
+                        waiting.append((place, calls[place]))
+                        continue
+                elif place in apart and not forks:
+                    workers.remove(worker)
+                    _stop([worker])
+                elif waiting:
+                    worker.send(*waiting.pop())
+                if isinstance(answer, InputError | OSError):
+                    raise answer
+                failures = 0
+                yield place, answer
     finally:
-        for worker in workers:
-            worker.stop()
+        _stop(workers)
 
 
-def _died(worker: _Worker, directory: Path) -> str:
-    """Record the cell of a worker that died, and say so; with its checkpoint, to go on from when it is tried again."""
-    assert worker.cell is not None
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-    worker.connection.close()
-    outcome = failed(worker.cell, WorkerDied(f"the process {how}"))
-    write_cell(directory, worker.cell, outcome, keep_checkpoint=True)
-    return "failed"
+def refuse_in_import() -> None:
+    """End this process if it is a worker that imports the script which has started it: a script without a guard.
+
+    Every worker imports that script, so what calls tamcl must not be called when it is imported. The process that runs
+    the script says so.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_NO_GUARD)
 
 
-def _serve(connection: Connection, directory: Path, data_dir: Path | None, allow_subset: bool, log: Log | None) -> None:
-    """Train the cells that come through the pipe until it closes or the parent process is gone."""
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
-    with logged(log):
-        while True:
-            try:
-                cell: Cell = connection.recv()
-            except EOFError:
-                return
-            connection.send(_train(cell, directory, data_dir, allow_subset))
+_NOTHING = object()
+_NO_GUARD = 87
+_GUARD = 'if __name__ == "__main__":'
 
 
-def _train(cell: Cell, directory: Path, data_dir: Path | None, allow_subset: bool) -> str:
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, forks: bool, timeout: float | None, warm_up: Callable[[], object] | None) -> None:
+        self.connection, theirs = _spawn.Pipe()
+        given = theirs, forks, timeout, warm_up
+        self.process = _spawn.Process(target=_serve, args=given, daemon=True)
+        with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
+            self.process.start()
+        theirs.close()
+        self.place: int | None = None
+        """Of the call that it makes."""
+        self.ready = False
+        """Whether it has imported what it needs."""
+        self.gone = False
+        """Whether it has ended, or was ended."""
+        self._since = time.monotonic()
+        self._timeout = timeout
+        self._patience = inf if timeout is None else timeout + (_LEAVE_S if forks else 0)  # one that forks looks itself
+
+    def send(self, place: int, call: Callable[[], Any]) -> None:
+        """Let it make a call."""
+        self.place, self._since = place, time.monotonic()
+        with suppress(OSError):  # a worker that is dead already is noticed when its answer is looked for
+            self.connection.send((place, pickle.dumps(call)))
+
+    def look(self) -> Any:
+        """Return what came of the call, a ``WorkerDied`` if that can come no more, and ``_NOTHING`` as long as it may.
+
+        Processes that somebody's code has started may hold the pipe open, and write to it: the process itself is looked
+        at too, and an answer must be its own, to this very call.
+        """
+        alive = self.process.is_alive()  # before its last words are read
+        try:
+            while self.connection.poll():
+                process, place, answer = self.connection.recv()
+                if process == self.process.pid and place is None:
+                    self.ready, self._since = True, time.monotonic()
+                elif process == self.process.pid and place == self.place:
+                    return answer
+        except Exception:  # the end of the pipe, or what is no answer
+            alive = False
+        late = self.ready and time.monotonic() - self._since > self._patience
+        if alive and not late:
+            return _NOTHING
+        self.gone = True
+        if not late:  # the end of a pipe is seen a moment before that of its process
+            self.process.join(_LEAVE_S)
+        ended = self.process.exitcode
+        _stop([self])
+        if alive and late:
+            return _too_long(self._timeout)
+        if ended == _NO_GUARD:
+            script = getattr(sys.modules["__main__"], "__file__", "the script")
+            raise InputError(f"'{script}': calls tamcl when it is imported; put the call below {_GUARD}")
+        return WorkerDied("the process closed its pipe" if ended is None else f"the process {_how_it_ended(ended)}")
+
+
+def _stop(workers: Sequence[_Worker]) -> None:
+    """End processes: those that do not leave when they are asked to, as one that is stopped cannot, are killed."""
     try:
-        outcome = run_cell(cell, data_dir, allow_subset, directory / cell.id / CHECKPOINT)
-    except Exception as error:  # one cell's fault is a row of the table and must not end the study
-        outcome = failed(cell, error)
-    write_cell(directory, cell, outcome)
+        for worker in workers:
+            worker.connection.close()
+            worker.process.terminate()
+        limit = time.monotonic() + _LEAVE_S
+        for worker in workers:
+            worker.process.join(max(0.0, limit - time.monotonic()))
+    finally:  # Ctrl-C again
+        for worker in workers:
+            worker.process.kill()
+            worker.process.join()
+
+
+def _too_long(timeout: float | None) -> WorkerDied:
+    return WorkerDied(f"the run took longer than {timeout:g} s and was ended")
+
+
+def _log() -> Log | None:
+    """Return how runs are logged here, wherever the processes that train them change to."""
+    log = present()
+    return log and log._replace(directory=log.directory.absolute())
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-code}"
+
+
+def _record(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> str:
+    """Write a cell's tables and return its status; an ``OSError`` has the path."""
+    try:
+        write_cell(directory, cell, outcome, keep_checkpoint=keep_checkpoint)
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, reason, str(error.filename or directory / cell.id)) from error
     return str(outcome.runs["status"].item())
+
+
+# What follows runs in worker processes.
+
+
+def _load(cell: Cell, root: Path | None, allow_subset: bool) -> None:
+    """Load the data once for all processes that are forked from this one; somebody's own code is not let in."""
+    from tamcl.data import DATASETS, data_root
+
+    if cell.scenario.stream.dataset in DATASETS:
+        load_data(cell.scenario.stream.dataset, data_root(root), allow_subset)
+
+
+def _train(cell: Cell, directory: Path, data_dir: Path | None, allow_subset: bool, log: Log | None) -> str:
+    return _record(directory, cell, _run(cell, data_dir, allow_subset, log, directory / cell.id / CHECKPOINT))
+
+
+def _run(
+    cell: Cell, data_dir: Path | None, allow_subset: bool, log: Log | None, checkpoint: Path | None = None
+) -> Outcome:
+    process = os.getpid()
+    with logged(log):
+        try:
+            outcome = run_cell(cell, data_dir, allow_subset, checkpoint)
+        except BaseException as error:  # one cell's fault is a row of the table and must not end the study
+            outcome = failed(cell, error)
+    if os.getpid() != process:  # a copy that somebody's code has forked: tables and answer are the original's
+        os._exit(0)
+    return outcome
+
+
+def _serve(connection: Connection, forks: bool, timeout: float | None, warm_up: Callable[[], object] | None) -> None:
+    """Make the calls that come through the pipe until it closes or the parent process is gone."""
+    here = os.getcwd()
+    if here not in sys.path:  # where own modules are, whatever folder is changed to
+        sys.path.append(here)
+    if cache := os.environ.get("TAMCL_CACHE_DIR"):
+        os.environ["TAMCL_CACHE_DIR"] = os.path.abspath(cache)
+    if not forks:  # a process that forks has no thread but this one, and looks at the pipe
+        threading.Thread(target=_leave_with_parent, daemon=True).start()
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    if warm_up is not None:
+        with suppress(Exception):  # whatever is wrong with it, a call says
+            warm_up()
+    make = partial(_answer_of_a_fork, connection, inf if timeout is None else timeout) if forks else _answer
+    process = os.getpid()
+    connection.send((process, None, None))
+    while True:
+        try:
+            place, call = connection.recv()
+        except EOFError:
+            return
+        answer = make(call)
+        if os.getpid() != process:
+            os._exit(0)
+        connection.send((process, place, answer))
+
+
+def _answer(call: bytes) -> Any:
+    """Make a call, and return its value or what it raised, in words of tamcl's own: nobody else's need be known."""
+    try:
+        return pickle.loads(call)()
+    except InputError as error:
+        return InputError(str(error))
+    except OSError as error:
+        return OSError(error.errno, error.strerror, error.filename)
+    except BaseException as error:
+        return Raised(said(error))
+
+
+def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> Any:
+    """Make a call in a fork of this process, and end whatever it has started with it."""
+    parent, limit, late = os.getpid(), time.monotonic() + timeout, False
+    file = os.memfd_create("answer")  # and no pipe, which a process that the call started could hold
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        _be_the_fork(parent, connection, file, call)
+    with suppress(OSError):
+        os.setpgid(child, child)
+
+    def leave(*signal_and_frame: object) -> None:
+        _kill_group(child)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if connection.poll(0.01):  # closed: the main process is gone
+                leave()
+            if not late and time.monotonic() > limit:
+                late = True
+                _kill_group(child)
+        _kill_group(child)  # which has this number as long as nobody has waited for the process
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == _ANSWERED:
+            with open(file, "rb", closefd=False) as answer:
+                answer.seek(0)
+                return pickle.load(answer)
+        return _too_long(timeout) if late else WorkerDied(f"the process {_how_it_ended(code)}")
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.close(file)
+
+
+_ANSWERED = 86
+"""Status of a fork that has written its answer; no other is likely to end so."""
+
+
+def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes) -> None:
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with the worker, even when it is stopped
+        if os.getppid() == parent:
+            connection.close()
+            process = os.getpid()
+            answer = pickle.dumps(_answer(call))
+            if os.getpid() == process:
+                with open(file, "wb", closefd=False) as written:
+                    written.write(answer)
+                sys.stdout.flush()
+                sys.stderr.flush()
+                code = _ANSWERED
+    finally:
+        os._exit(code)
+
+
+def _kill_group(process: int) -> None:
+    for kill in (os.killpg, os.kill):  # by its own number, too: it may have left its group
+        with suppress(ProcessLookupError, PermissionError):
+            kill(process, signal.SIGKILL)
 
 
 @contextmanager

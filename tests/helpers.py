@@ -18,7 +18,12 @@ from tamcl.streams import Segment
 
 
 def train_here(
-    cells: Sequence[Cell], directory: Path, data_dir: Path | None = None, allow_subset: bool = False, jobs: int = 1
+    cells: Sequence[Cell],
+    directory: Path,
+    data_dir: Path | None = None,
+    allow_subset: bool = False,
+    jobs: int = 1,
+    timeout: float | None = None,
 ) -> Iterator[tuple[Cell, str]]:
     """Train cells in this process, in place of `tamcl.workers.train_cells`, whose processes take seconds to start."""
     for cell in cells:

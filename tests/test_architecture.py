@@ -17,7 +17,6 @@ ALLOWED = {
     "own_code": {"tamcl.errors"},
     "offline": set(),
     "paths": {"tamcl.errors"},
-    "main_guard": {"tamcl.errors"},
     "plain": {"tamcl.errors"},
     "digests": set(),
     "lock": set(),

@@ -394,3 +394,11 @@ def test_too_little_memory_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     monkeypatch.setattr("tamcl.config.load_scenario", fail)
     assert refusal(["compare", "label_flip_digits"], capsys) == "tamcl: there is not enough memory: 40 GB\n"
+
+
+def test_leaving_python_is_never_a_success(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def leave(*arguments: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr("tamcl.config.load_scenario", leave)
+    assert "somebody's code called sys.exit(0)" in refusal(["compare", "label_flip_digits"], capsys)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -13,8 +16,13 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from tamcl.errors import said
+from tamcl.optim import OPTIMIZERS
 from tamcl.optim.closures import needs_closure
-from tamcl.testing.optimizers import Make, settings_kept, yield_checks
+from tamcl.registry import lookup
+from tamcl.run import make_optimizer
+from tamcl.testing.optimizers import CHECKS, Make, settings_kept, yield_checks
+from tamcl.workers import CAN_FORK, Raised, WorkerDied, check_answer, is_own_code, run_calls
 
 SHAPES = ((100, 784), (100,), (100, 100), (100,), (10, 100), (10,))
 """The network that the cost is measured on: an MLP 784-100-100-10."""
@@ -82,29 +90,101 @@ def examine_optimizer(optimizer: Make, **options: Any) -> Examination:
     >>> found.state_copies
     0.0
     """
+    outcomes = [_outcome(name, run) for name, run in yield_checks(optimizer, **options)]
+    return Examination(outcomes, *_measure(optimizer, {"lr": 0.01, **options}))
+
+
+def examine_named(name: str, options: Mapping[str, Any]) -> Examination:
+    """Examine the optimizer that a name stands for; somebody's own has a process of its own for every check.
+
+    So a check fails that ends its process, and none sees what another has changed.
+
+    Parameters
+    ----------
+    name : str
+        As in a scenario.
+    options : mapping
+        Options to build it with.
+
+    Raises
+    ------
+    InputError
+        If it cannot be built.
+    """
+    if not (CAN_FORK and is_own_code([name, options])):
+        _build(name, options)
+        return examine_optimizer(lookup(OPTIMIZERS, name), **options)
+    checks = [check.__name__ for check in CHECKS]
+    calls: list[Callable[[], Any]] = [partial(_build, name, options)]
+    calls += [partial(_examine, check, name, options) for check in checks]
+    calls.append(partial(_measure_named, name, options))
+    warm_up = partial(importlib.import_module, __name__)
+    answers = (answer for _, answer in run_calls(calls, apart=range(len(calls)), warm_up=warm_up))
+    check_answer("check", next(answers))
     outcomes = []
-    for name, run in yield_checks(optimizer, **options):
-        promise = (run.func.__doc__ or "").strip().split("\n")[0]  # type: ignore[attr-defined]
-        outcomes.append(_outcome(name, promise, run))
-    options = {"lr": 0.01, **options}
-    try:
-        with settings_kept():
-            return Examination(outcomes, *_cost(optimizer, options), *_size(optimizer, options))
-    except Exception as error:
-        return Examination(outcomes, math.nan, math.nan, 0, math.nan, unmeasured=_said(error))
+    for check, answer in zip(CHECKS, answers):  # noqa: B905 - what is left is the measurement
+        if isinstance(answer, WorkerDied | Raised):
+            answer = Outcome(check.__name__, _promise(check), False, str(answer))
+        if answer is not None:
+            outcomes.append(answer)
+    (measured,) = answers
+    if isinstance(measured, WorkerDied | Raised):
+        measured = _unmeasured(str(measured))
+    return Examination(outcomes, *measured)
 
 
-def _outcome(name: str, promise: str, run: Any) -> Outcome:
+def _build(name: str, options: Mapping[str, Any]) -> None:
+    make_optimizer(name, [Parameter(torch.zeros(2, 2))], {"lr": 0.01, **options}, where="check")
+
+
+def _examine(check: str, name: str, options: Mapping[str, Any]) -> Outcome | None:
+    """Return the outcome of a check, or None if it does not apply."""
+    for other, run in yield_checks(lookup(OPTIMIZERS, name), **options):
+        if other == check:
+            return _outcome(check, run)
+    return None
+
+
+def _outcome(name: str, run: Any) -> Outcome:
     try:
         with settings_kept():
             run()
-    except Exception as error:  # whatever somebody's optimizer raises is its answer to the check
-        return Outcome(name, promise, False, _said(error))
-    return Outcome(name, promise, True, "")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever somebody's optimizer raises is its answer to the check
+        return Outcome(name, _promise(run.func), False, _words(error))
+    return Outcome(name, _promise(run.func), True, "")
 
 
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _promise(check: Any) -> str:
+    return str(check.__doc__ or "").strip().split("\n")[0]
+
+
+def _words(error: BaseException) -> str:
+    """Return what an exception says, or what it is if it says nothing or was to leave Python."""
+    return said(error).removeprefix(f"{type(error).__name__}: " if isinstance(error, Exception) else "")
+
+
+_Measured = tuple[float, float, int, float, str]
+
+
+def _measure_named(name: str, options: Mapping[str, Any]) -> _Measured:
+    return _measure(lookup(OPTIMIZERS, name), {"lr": 0.01, **options})
+
+
+def _measure(optimizer: Make, options: dict[str, Any]) -> _Measured:
+    """Return what stands in an ``Examination`` after the outcomes."""
+    try:
+        with settings_kept():
+            return *_cost(optimizer, options), *_size(optimizer, options), ""
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return _unmeasured(_words(error))
+
+
+def _unmeasured(why: str) -> _Measured:
+    return math.nan, math.nan, 0, math.nan, why
 
 
 def _size(optimizer: Make, options: dict[str, Any]) -> tuple[int, float]:
