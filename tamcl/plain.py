@@ -37,7 +37,7 @@ def check_plain(value: Any, path: str = "", depth: int = 0) -> None:
     >>> check_plain({"lr": [0.1, float("nan")]})
     Traceback (most recent call last):
     ...
-    tamcl.errors.InputError: lr.1 = nan: must be a number
+    tamcl.errors.InputError: lr.1 = nan: must be a finite number
     """
     match value:
         case None | bool():
@@ -49,7 +49,7 @@ def check_plain(value: Any, path: str = "", depth: int = 0) -> None:
         case int():
             why = "" if -(2**63) <= value < 2**63 else "must be a whole number of at most 64 bits"
         case float():
-            why = "" if value == value else "must be a number"
+            why = "" if value == value else "must be a finite number"
         case Mapping() | list() | tuple():
             _check_parts(value, path, depth)
             return

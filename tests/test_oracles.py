@@ -22,7 +22,7 @@ from tamcl.errors import InputError
 from tamcl.oracles import train_oracle
 from tamcl.report import oracle_verdicts, write_report
 from tamcl.results import load_results
-from tamcl.run import failed
+from tamcl.run import Cell, failed, run_cell
 from tamcl.study import compare
 from tests.helpers import interrupted, refusal, train_here
 from tests.test_report import Page
@@ -310,15 +310,18 @@ def test_the_command_trains_both_and_says_what_it_found(study: Path, capsys: pyt
 def test_an_oracle_that_failed_is_named_and_the_status_is_3(
     study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def train(cell: Cell, *rest: Any) -> Any:
+        return failed(cell, RuntimeError("no memory")) if cell.arm == "tam" else run_cell(cell, *rest)
+
     def fail(cells: Any, *arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr("tests.helpers.run_cell", lambda cell, *rest: failed(cell, RuntimeError("no memory")))
+        monkeypatch.setattr("tests.helpers.run_cell", train)
         yield from train_here(cells, *arguments, **options)
 
     monkeypatch.setattr("tamcl.repeat.train_cells", fail)
     assert main(["regret", str(study), "--oracles", "restart"]) == 3
     output, errors = capsys.readouterr()
     assert "failed: tam lr 0.04 seed 1: RuntimeError: no memory" in errors
-    assert "sgdm and its restart oracle share no seed with a value of online accuracy." in output
+    assert "tam and its restart oracle share no seed with a value of online accuracy." in output
 
 
 def numbers_learnt(study: dict[str, Any]) -> None:

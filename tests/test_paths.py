@@ -64,6 +64,7 @@ def test_what_the_command_line_does_not_find_it_looked_for_at_home(
 def test_data_and_cache_are_at_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data_root("~/images") == home / "images"
     monkeypatch.setenv("TAMCL_CACHE_DIR", "~/cache")
+    monkeypatch.delenv("TAMCL_DATA_DIR", raising=False)
     assert (cache_root(), data_root()) == (home / "cache", home / "cache" / "data")
     monkeypatch.setenv("TAMCL_DATA_DIR", "~/data")
     assert data_root() == home / "data"
@@ -78,7 +79,7 @@ def test_a_study_and_a_run_go_home(
     monkeypatch.setattr("tamcl.study.train_cells", train_here)
     assert compare(scenario, "~/study").directory == home / "study"
     outcome = run_cell(Cell(scenario, "tam", 0.1, 0, "report"))
-    monkeypatch.setattr("tamcl.study.run_cell", lambda *_: outcome)
+    monkeypatch.setattr("tamcl.study.run_apart", lambda *_: outcome)
     run_one(scenario, "tam", 0, directory="~/one")
     changes = [part for setting in settings for part in ("--set", setting)]
     assert main(["run", "~/mine.toml", "--arm", "tam,lr=0.1", "--out=~/two", *changes]) == 0

@@ -51,9 +51,9 @@ class FileSource(DecodedSource):
     def decode(self, paths: tuple[Path, ...]) -> DataSet:
         """Read the images from the files of one form."""
 
-    @abstractmethod
     def tally_files(self, paths: tuple[Path, ...]) -> tuple[int, int]:
-        """Count the images in the files of one form."""
+        """Count the images in the files of one form; a subclass may know a way without decoding them."""
+        return self.decode(paths).counts
 
     def tally(self, root: Path) -> tuple[int, int]:
         """Count training and test images in the files below ``root``."""

@@ -176,7 +176,7 @@ class Lost(Own):
 
 
 def test_making_it_and_asking_for_its_files_may_fail_too() -> None:
-    with pytest.raises(InputError, match=r"Unfinished': making it raised RuntimeError: not yet$"):
+    with pytest.raises(InputError, match=r"Unfinished': cannot be made: not yet$"):
         find_source(f"{__name__}:Unfinished")
     with pytest.raises(InputError, match=r"Lost': check raised KeyError: 'files'$"):
         find_source(f"{__name__}:Lost").check(Path())
@@ -232,6 +232,15 @@ arms = { sgd = { optimizer = "sgd", lr = [0.1] }, tam = { optimizer = "tam", lr 
 """
 
 
+FROM_ONE = """
+from dataclasses import replace
+from tests.data.test_checked import GOOD, Own
+
+class FromOne(Own):
+    given = replace(GOOD, train_y=GOOD.train_y + 1)
+"""
+
+
 @pytest.fixture
 def scenario(tmp_path: Path) -> Path:
     path = tmp_path / "own.toml"
@@ -241,12 +250,13 @@ def scenario(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("command", [["run", "--arm", "tam"], ["compare"]])
 def test_a_command_refuses_it_before_training(
-    command: list[str], scenario: Path, own: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own(replace(GOOD, train_y=Y + 1))
-    where = ["--data-dir", str(tmp_path / command[0]), "--out", str(tmp_path / "out")]
-    said = refusal([command[0], str(scenario), *command[1:], *where], capsys)
-    assert said == f"tamcl: data set '{NAME}': {WRONG['labels from 1'][1]}\n"
+    (tmp_path / "labels_from_one.py").write_text(FROM_ONE)
+    (tmp_path / "mine.toml").write_text(SCENARIO % "labels_from_one:FromOne")
+    monkeypatch.chdir(tmp_path)
+    said = refusal([command[0], "mine.toml", *command[1:], "--out", "out"], capsys)
+    assert said == f"tamcl: data set 'labels_from_one:FromOne': {WRONG['labels from 1'][1]}\n"
     assert not list((tmp_path / "out").rglob("*"))
 
 
