@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test lint types docs dist results image-results notebooks scenarios bench clean
+.PHONY: demo test lint types docs dist results image-results notebooks scenarios graph bench clean
 
 demo: .venv/installed
 	$(BIN)/tamcl compare label_flip_digits --out out/demo --jobs $(JOBS)
@@ -76,7 +76,10 @@ image-results: .venv/installed
 		$(BIN)/python analysis/keep.py out/$$name analysis/results/$$name || exit; done
 
 scenarios: .venv/installed
-	$(BIN)/python -m tamcl.catalogue > scenarios/README.md
+	$(BIN)/python -m tamcl.scenario.catalogue > scenarios/README.md
+
+graph: .venv/installed
+	$(BIN)/python -m tests.test_architecture
 
 bench: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -q tests/benchmarks/test_training_overhead.py

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tamcl.errors import InputError, reason, shown, unknown_name
-from tamcl.own_code import find_module, module_of, remember
+from tamcl.user_code import find_module, module_of, remember
 
 
 class Table(dict[str, str]):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,9 +12,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tamcl.errors import Damaged, InputError
-from tamcl.parquet import dump_parquet, load_parquet
-from tamcl.paths import user_path
-from tamcl.records import read_study
+from tamcl.files.atomic import write_atomic
+from tamcl.files.parquet import dump_parquet, load_parquet
+from tamcl.files.paths import user_path
+from tamcl.files.records import read_study
 
 Tables = dict[str, pd.DataFrame]
 """Tables by their names."""
@@ -116,26 +116,6 @@ def _holds(column: pd.Series, dtype: str) -> bool:
         return False
     whole = dtype == "float64" or pd.api.types.is_integer_dtype(numbers)
     return whole or bool((numbers == numbers.round()).all())
-
-
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Call ``write`` on a temporary path beside ``path`` and rename, so that a reader never sees half a file.
-
-    Raises
-    ------
-    OSError
-        Naming ``path``.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    finally:
-        with suppress(OSError):  # which would hide why it is still there
-            temporary.unlink()
 
 
 def write_table(directory: Path, name: str, table: pd.DataFrame, of: str = "") -> None:

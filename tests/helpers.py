@@ -11,25 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tamcl.cli import main
+from tamcl.cli.main import main
 from tamcl.data import DataSet
-from tamcl.run import Cell, run_cell, write_cell
+from tamcl.engines.inline import Inline
 from tamcl.streams import Segment
+from tamcl.training.cell import Cell, Task
+from tamcl.training.resources import Resources
 
 
-def train_here(
-    cells: Sequence[Cell],
-    directory: Path,
-    data_dir: Path | None = None,
-    allow_subset: bool = False,
-    jobs: int = 1,
-    timeout: float | None = None,
-) -> Iterator[tuple[Cell, str]]:
-    """Train cells in this process, in place of `tamcl.workers.train_cells`, whose processes take seconds to start."""
-    for cell in cells:
-        outcome = run_cell(cell, data_dir, allow_subset)
-        write_cell(directory, cell, outcome)
-        yield cell, outcome.runs["status"].item()
+def in_this_process(jobs: int = 1, timeout: float | None = None) -> Inline:
+    """Stand in for `tamcl.engines.local.Local`, whose processes take seconds to start."""
+    return Inline()
+
+
+def train_here(cells: Sequence[Cell], directory: Path) -> list[str]:
+    """Train cells in this process, and return how they ended."""
+    return [status for _, status in Inline().train([(cell,) for cell in cells], directory, Resources())]
 
 
 @contextmanager
@@ -39,13 +36,14 @@ def interrupted(after: int, before: Callable[[], object] = lambda: None) -> Iter
     `before` is called before the first of them.
     """
 
-    def train(cells: Sequence[Cell], *arguments: Any, **options: Any) -> Iterator[tuple[Cell, str]]:
-        before()
-        yield from islice(train_here(cells, *arguments, **options), after)
-        raise KeyboardInterrupt
+    class Interrupted(Inline):
+        def train(self, tasks: Sequence[Task], *arguments: Any) -> Iterator[tuple[Cell, str]]:
+            before()
+            yield from islice(super().train(tasks, *arguments), after)
+            raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tamcl.repeat.train_cells", train)
+        patch.setattr("tamcl.engines.local.Local", lambda *_, **__: Interrupted())
         with pytest.raises(KeyboardInterrupt):
             yield
 

@@ -1,9 +1,13 @@
-"""Imports go one way, public names are what they say, and every object of a table has its file."""
+"""Imports go downwards only, public names are what they say, and every object of a table has its file.
+
+``python -m tests.test_architecture`` prints which part imports which.
+"""
 
 from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,55 +15,44 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "tamcl"
 
-ALLOWED = {
-    "errors": set(),
-    "seeding": set(),
-    "own_code": {"tamcl.errors"},
-    "offline": set(),
-    "paths": {"tamcl.errors"},
-    "plain": {"tamcl.errors"},
-    "digests": set(),
-    "lock": set(),
-    "parquet": {"tamcl.digests", "pandas", "pyarrow"},
-    "records": {"tamcl.digests", "tamcl.errors", "pydantic"},
-    "registry": {"tamcl.errors", "tamcl.own_code"},
-    "optim": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.optim", "torch"},
-    "models": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "torch", "torchvision"},
-    "metrics": {"tamcl.errors", "tamcl.results", "tamcl.metrics", "numpy", "pandas"},
-    "stats": {"tamcl.errors", "tamcl.seeding", "tamcl.results", "tamcl.metrics", "tamcl.stats"}
-    | {"numpy", "pandas", "scipy"},
-    "tuning": {"tamcl.metrics", "pandas"},
-    "data": {"tamcl.digests", "tamcl.errors", "tamcl.lock", "tamcl.paths", "tamcl.registry", "tamcl.data"}
-    | {"numpy", "PIL", "platformdirs", "rich", "sklearn"},
-    "streams": {"tamcl.errors", "tamcl.registry", "tamcl.seeding", "tamcl.data", "tamcl.streams"}
-    | {"tamcl.avalanche", "numpy", "pydantic", "pydantic_core", "torch"},
-    "strategies": {"tamcl.registry", "tamcl.seeding", "tamcl.models", "tamcl.optim", "tamcl.streams"}
-    | {"tamcl.avalanche", "tamcl.errors", "tamcl.strategies", "torch"},
+FLOORS = [
+    {"errors", "seeding"},
+    {"avalanche", "files", "user_code"},
+    {"registry"},
+    {"data", "models", "optim", "results"},
+    {"diagnostics", "metrics", "streams"},
+    {"stats", "strategies"},
+    {"plots", "scenario"},
+    {"findings", "training"},
+    {"engines"},
+    {"report", "study", "testing", "toys"},
+    {"cli"},
+]
+"""Parts from the ground up: each may import those of the floors below it, and none of its own floor or above."""
+
+OUTSIDE = {
     "avalanche": {"avalanche"},
-    "diagnostics": {"tamcl.errors", "tamcl.registry", "tamcl.avalanche", "tamcl.diagnostics"}
-    | {"numpy", "pandas", "torch"},
-    "collectors": {"tamcl.avalanche", "numpy", "pandas", "torch"},
-    "checkpoint": {"tamcl.avalanche", "tamcl.digests", "tamcl.results", "tamcl.streams", "numpy", "torch"},
-    "folder": {"tamcl.errors", "tamcl.lock", "tamcl.records", "tamcl.results"},
-    "logs": {"tamcl.errors", "tamcl.paths"},
-    "loggers": {"tamcl.avalanche", "tamcl.logs", "wandb"},
-    "watch": {"tamcl.errors", "tamcl.folder", "tamcl.lock", "tamcl.metrics", "tamcl.paths", "tamcl.records"}
-    | {"tamcl.results", "pandas"},
-    "display": {"tamcl.study", "tamcl.watch", "rich"},
-    "results": {"tamcl.errors", "tamcl.parquet", "tamcl.paths", "tamcl.records", "pandas"},
-    "toys": {"tamcl.errors", "tamcl.optim", "tamcl.paths", "tamcl.plots", "tamcl.registry", "tamcl.results"}
-    | {"tamcl.seeding", "tamcl.toys", "matplotlib", "numpy", "pandas", "scipy", "torch"},
-    "verdicts": {"tamcl.metrics", "tamcl.stats"},
-    "plots": {"tamcl.diagnostics", "tamcl.errors", "tamcl.metrics", "tamcl.plots", "tamcl.stats"}
-    | {"matplotlib", "numpy", "pandas", "scipy"},
-    "ranking": {"tamcl.errors", "tamcl.metrics", "tamcl.paths", "tamcl.plots", "tamcl.results", "tamcl.stats"}
-    | {"matplotlib", "pandas"},
-    "report": {"tamcl.errors", "tamcl.metrics", "tamcl.results", "tamcl.stats", "tamcl.tuning", "tamcl.verdicts"}
-    | {"tamcl.optim", "tamcl.plots", "tamcl.records", "tamcl.report", "jinja2", "matplotlib", "numpy", "pandas", "PIL"}
-    | {"scipy"},
+    "cli": {"rich", "torch", "typer"},
+    "data": {"PIL", "numpy", "platformdirs", "rich", "sklearn"},
+    "diagnostics": {"numpy", "pandas", "torch"},
+    "files": {"pandas", "pyarrow", "pydantic"},
+    "findings": {"pandas"},
+    "metrics": {"numpy", "pandas"},
+    "models": {"torch", "torchvision"},
+    "optim": {"torch"},
+    "plots": {"matplotlib", "numpy", "pandas", "scipy"},
+    "report": {"PIL", "jinja2", "matplotlib", "numpy", "pandas", "scipy"},
+    "results": {"pandas"},
+    "scenario": {"pydantic", "pydantic_core"},
+    "stats": {"numpy", "pandas", "scipy"},
+    "strategies": {"torch"},
+    "streams": {"numpy", "pydantic", "pydantic_core", "torch"},
+    "study": {"optuna", "pandas"},
+    "testing": {"numpy", "pandas", "pydantic", "torch"},
+    "toys": {"matplotlib", "numpy", "pandas", "scipy", "torch"},
+    "training": {"numpy", "pandas", "torch", "wandb"},
 }
-"""Who may import whom, beside the standard library. What is not named here (catalogue, config, confirm, oracles,
-repeat, run, search, study, workers, cli, cli_data, testing) stands at the top and may import everything below."""
+"""What a part may import beside tamcl and the standard library."""
 
 
 def imports(path: Path) -> set[str]:
@@ -71,24 +64,59 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             found |= {f"tamcl.{a.name}" for a in node.names} if node.module == "tamcl" else {str(node.module)}
-    return found
+    return found - {"tamcl.__version__"}
 
 
 def files(part: str) -> list[Path]:
     return sorted((ROOT / part).rglob("*.py")) if (ROOT / part).is_dir() else [ROOT / f"{part}.py"]
 
 
-@pytest.mark.parametrize("part", ALLOWED)
-def test_imports_go_one_way(part: str) -> None:
+def parts_of(part: str) -> set[str]:
+    """The other parts that a part imports."""
+    modules = set().union(*map(imports, files(part)))
+    return {module.split(".")[1] for module in modules if module.startswith("tamcl.")} - {part}
+
+
+PARTS = [part for floor in FLOORS for part in sorted(floor)]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_imports_go_downwards(part: str) -> None:
+    floor = next(i for i, parts in enumerate(FLOORS) if part in parts)
+    below = {part}.union(*FLOORS[:floor])
     for path in files(part):
         for module in imports(path):
-            package = module.partition(".")[0]
-            name = ".".join(module.split(".")[:2]) if package == "tamcl" else package
-            assert name in ALLOWED[part] | sys.stdlib_module_names, f"{path.relative_to(ROOT)} imports {module}"
+            package, _, rest = module.partition(".")
+            if package == "tamcl":
+                allowed = rest.partition(".")[0] in below
+            else:
+                allowed = package in OUTSIDE.get(part, set()) | sys.stdlib_module_names
+            assert allowed, f"{path.relative_to(ROOT)} imports {module}"
 
 
-PACKAGES = ["optim", "data", "streams", "models", "strategies", "metrics", "diagnostics", "testing", "report"]
-PACKAGES += ["plots", "stats"]
+def test_every_part_stands_on_a_floor() -> None:
+    parts = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert sorted(parts - {"__init__"}) == sorted(PARTS)
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("tamcl.results", {"torch", "avalanche", "matplotlib", "jinja2"}),
+        ("tamcl.plots", {"torch", "avalanche", "jinja2"}),
+        ("tamcl.findings", {"torch", "avalanche", "matplotlib", "jinja2"}),
+        ("tamcl.findings.oracles", {"torch", "avalanche", "matplotlib", "jinja2"}),
+        ("tamcl.training.run", {"torch", "avalanche", "matplotlib", "jinja2"}),
+        ("tamcl.study", {"torch", "avalanche", "matplotlib", "jinja2"}),
+        ("tamcl.cli", {"torch", "avalanche", "matplotlib", "jinja2", "sklearn", "pandas"}),
+    ],
+)
+def test_what_an_import_does_not_bring_along(module: str, unwanted: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules.keys() & {unwanted!r})"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+PACKAGES = [part for part in PARTS if (ROOT / part).is_dir() and part not in ("cli", "files", "training")]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -101,21 +129,7 @@ def test_public_names_are_there(package: str) -> None:
         module.no_such_name  # noqa: B018
 
 
-def test_every_part_is_named_here_or_stands_at_the_top() -> None:
-    parts = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    top = {
-        "__init__",
-        "catalogue",
-        "cli",
-        "cli_data",
-        "config",
-        "confirm",
-        "oracles",
-        "repeat",
-        "run",
-        "search",
-        "study",
-        "testing",
-        "workers",
-    }
-    assert parts - set(ALLOWED) == top
+if __name__ == "__main__":
+    for floor in reversed(FLOORS):
+        for part in sorted(floor):
+            print(f"{part:12} -> {' '.join(sorted(parts_of(part))) or '(nothing of tamcl)'}")

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tamcl.cli import main
+from tamcl.cli.main import main
 from tamcl.registry import Table
 
 ROOT = Path(__file__).parents[1]

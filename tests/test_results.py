@@ -10,7 +10,8 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tamcl.errors import InputError
-from tamcl.results import TABLES, conform, empty, load_results, read_table, write_atomic, write_table
+from tamcl.files.atomic import write_atomic
+from tamcl.results import TABLES, conform, empty, load_results, read_table, write_table
 
 ROW = {"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0, "metric": "forgetting", "value": 0.5}
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
 from tamcl.errors import InputError
-from tamcl.paths import user_path
+from tamcl.files.paths import user_path
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]

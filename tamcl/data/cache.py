@@ -17,9 +17,9 @@ import numpy as np
 
 from tamcl.data.base import DataSet, cache_root
 from tamcl.data.tree import walk
-from tamcl.digests import dump_json, load_json
 from tamcl.errors import InputError
-from tamcl.lock import lock
+from tamcl.files.digests import dump_json, load_json
+from tamcl.files.lock import lock
 
 _ARRAYS = ("train_x", "train_y", "test_x", "test_y")
 

@@ -34,14 +34,14 @@ def lr_sensitivity(
     Parameters
     ----------
     tuning : DataFrame
-        What ``tamcl.tuning.select`` returns: arm, lr, score, n_seeds, n_diverged, chosen; or the rows of one metric of
-        ``tamcl.tuning.by_lr``.
+        What ``tamcl.stats.tuning.select`` returns: arm, lr, score, n_seeds, n_diverged, chosen; or the rows of one
+        metric of ``tamcl.stats.tuning.by_lr``.
     score : str
         The metric that ``score`` holds.
     arms : sequence of str, optional
         All arms of the study in their order; those in the table if absent.
     plateaus : DataFrame, optional
-        What ``tamcl.tuning.plateau`` returns; each arm's range of nearly as good rates is drawn broad.
+        What ``tamcl.stats.tuning.plateau`` returns; each arm's range of nearly as good rates is drawn broad.
     rules : mapping of str to float, optional
         The learning rate that a rule says for an arm, such as one that carries it over from another arm; a triangle on
         the upper edge marks it.
@@ -126,7 +126,7 @@ def expected_best(
     Parameters
     ----------
     expected : DataFrame
-        What ``tamcl.tuning.expected_best`` returns: scenario, arm, trials, expected.
+        What ``tamcl.stats.tuning.expected_best`` returns: scenario, arm, trials, expected.
     score : str
         The metric that was tuned for.
     arms : sequence of str, optional

@@ -22,12 +22,12 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from scipy.spatial import KDTree
 
-from tamcl import plots, tuning
+from tamcl import plots
+from tamcl.files.atomic import write_atomic
+from tamcl.findings.oracles import Against
+from tamcl.findings.study import Study
 from tamcl.metrics import by_experience, stability_curves
-from tamcl.report.oracles import Against
-from tamcl.report.reading import Study
-from tamcl.results import write_atomic
-from tamcl.stats import ALPHA
+from tamcl.stats import ALPHA, tuning
 
 DPI = 200
 """Twice that of a screen, so that lines stay sharp on good screens and on paper."""

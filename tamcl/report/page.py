@@ -10,11 +10,15 @@ import jinja2
 import pandas as pd
 
 from tamcl import stats
+from tamcl.files.atomic import write_atomic
+from tamcl.findings.answers import answers, confirmed, headline, strip_scale
+from tamcl.findings.cautions import cautions, edges
+from tamcl.findings.oracles import Against, against, sentences
+from tamcl.findings.study import Study
+from tamcl.findings.verdicts import MARGIN
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.plots import metric_axis, with_direction
 from tamcl.report.figures import draw_oracle_pictures, draw_pictures, draw_tuning_pictures
-from tamcl.report.oracles import Against, against, sentences
-from tamcl.report.reading import Study, answers, cautions, confirmed, edges, headline, strip_scale, tested_on
 from tamcl.report.tables import (
     arm_table,
     center_table,
@@ -27,9 +31,9 @@ from tamcl.report.tables import (
     same_lr_table,
     tuning_table,
 )
-from tamcl.results import Results, load_results, write_atomic
+from tamcl.results import Results, load_results
+from tamcl.scenario.schema import tested_on
 from tamcl.stats import ALPHA
-from tamcl.verdicts import MARGIN
 
 WELL = (
     "A null model is said to do as well where no gain over it is shown, even before Holm, and the 95 % interval leaves"

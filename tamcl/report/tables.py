@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tamcl import stats
+from tamcl.findings.answers import answers
+from tamcl.findings.oracles import Against
+from tamcl.findings.study import Study, records
 from tamcl.metrics import find
 from tamcl.plots import looks, mean_interval, metric_axis, with_direction
-from tamcl.report.oracles import Against
-from tamcl.report.reading import Study, answers, records
 from tamcl.stats import ALPHA
 
 

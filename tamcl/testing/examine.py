@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 
+from tamcl.engines.local import is_user_code
+from tamcl.engines.processes import CAN_FORK, Raised, WorkerDied, check_answer, run_calls
 from tamcl.errors import said
 from tamcl.optim import OPTIMIZERS
 from tamcl.optim.closures import needs_closure
 from tamcl.registry import lookup
-from tamcl.run import make_optimizer
 from tamcl.testing.optimizers import CHECKS, Make, settings_kept, yield_checks
-from tamcl.workers import CAN_FORK, Raised, WorkerDied, check_answer, is_own_code, run_calls
+from tamcl.training.build import make_optimizer
 
 SHAPES = ((100, 784), (100,), (100, 100), (100,), (10, 100), (10,))
 """The network that the cost is measured on: an MLP 784-100-100-10."""
@@ -111,7 +112,7 @@ def examine_named(name: str, options: Mapping[str, Any]) -> Examination:
     InputError
         If it cannot be built.
     """
-    if not (CAN_FORK and is_own_code([name, options])):
+    if not (CAN_FORK and is_user_code([name, options])):
         _build(name, options)
         return examine_optimizer(lookup(OPTIMIZERS, name), **options)
     checks = [check.__name__ for check in CHECKS]

@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib import rc_context
 
 from tamcl.errors import InputError
-from tamcl.paths import user_path
+from tamcl.files.atomic import write_atomic
+from tamcl.files.paths import user_path
 from tamcl.plots import theme
-from tamcl.results import write_atomic
 from tamcl.toys import figures
 from tamcl.toys.escape import escape_ratio
 from tamcl.toys.quadratics import best_rate, convergence_rates, largest_step

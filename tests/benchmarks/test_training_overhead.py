@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from tamcl.collectors import OnlineCollector
 from tamcl.models.classifier import build_classifier
 from tamcl.strategies import Naive, TrainingSettings
 from tamcl.streams.benchmark import build_benchmark
+from tamcl.training.collectors import OnlineCollector
 from tests.helpers import noise_data, noise_segments
 
 ROUNDS = 7

@@ -264,7 +264,7 @@ def test_a_race_without_a_lock_is_harmless(
     root: Path, cache_dir: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the system has no file locks: the other process finishes while this one decodes."""
-    monkeypatch.setattr("tamcl.lock.KNOWN", False)
+    monkeypatch.setattr("tamcl.files.lock.KNOWN", False)
     read = MNIST.read
 
     def overtaken(self: MNIST, root: Path) -> DataSet:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from tamcl.config import load_scenario
 from tamcl.data import DataSet, Source
 from tamcl.data.checked import CheckedSource
 from tamcl.errors import InputError
-from tamcl.run import find_source, plan
-from tamcl.study import check_data
+from tamcl.scenario.load import load_scenario
+from tamcl.study.checks import check_data
+from tamcl.training.build import find_source, plan
+from tamcl.training.resources import Resources
 from tests.helpers import noise_data, refusal
 
 GOOD = noise_data(samples=80, shape=(1, 8, 8), classes=4)
@@ -269,9 +270,9 @@ def test_one_that_gives_other_images_each_time_is_refused(scenario: Path, own: A
     rng = np.random.default_rng(0)
     own(lambda: replace(GOOD, train_x=rng.integers(0, 256, X.shape, dtype=np.uint8)))
     with pytest.raises(InputError, match=rf"^data set '{NAME}': loaded twice it gave different images or labels; what"):
-        check_data(load_scenario(str(scenario)), tmp_path)
+        check_data(load_scenario(str(scenario)), Resources(tmp_path))
     own(GOOD)
-    assert check_data(load_scenario(str(scenario)), tmp_path / "same").checksum == GOOD.checksum
+    assert check_data(load_scenario(str(scenario)), Resources(tmp_path / "same")).checksum == GOOD.checksum
 
 
 def test_a_stream_of_classes_needs_two(scenario: Path) -> None:

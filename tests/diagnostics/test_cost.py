@@ -8,12 +8,12 @@ from statistics import median
 import pytest
 import torch
 
-from tamcl.collectors import OnlineCollector
 from tamcl.diagnostics import DIAGNOSTICS, DiagnosticsCollector
 from tamcl.models.classifier import build_classifier
 from tamcl.optim import AdamCM
 from tamcl.strategies import Naive, TrainingSettings
 from tamcl.streams.benchmark import build_benchmark
+from tamcl.training.collectors import OnlineCollector
 from tests.helpers import noise_data, noise_segments
 
 STEPS, ROUNDS = 200, 5

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from tamcl.config import load_scenario
-from tamcl.run import Cell, build_model, load_data, plan, run_cell
+from tamcl.scenario.load import load_scenario
 from tamcl.strategies.loader import BatchLoader
 from tamcl.streams.benchmark import build_benchmark
+from tamcl.training.build import build_model, load_data, plan
+from tamcl.training.cell import Cell
+from tamcl.training.resources import Resources
+from tamcl.training.run import run_cell
 
 
 @pytest.mark.parametrize("lr", [0.01, 0.5])
@@ -21,7 +24,7 @@ def test_share_of_the_loss_that_an_update_removes(tiny: Path, lr: float) -> None
         ["stream.experiences=1", 'diagnostics={names=["sample_plasticity"],every=1}', "arms.sgdm.momentum=0.0"],
     )
     found = run_cell(Cell(scenario, "sgdm", lr, 0, "report")).diagnostics["value"].to_numpy()
-    data = load_data("digits", Path())
+    data = load_data("digits", Resources())
     segments = plan(scenario, data, 0)
     model = build_model(scenario, data, segments, 0)
     experience = build_benchmark(data, segments).train_stream[0]

@@ -14,16 +14,20 @@ from matplotlib.figure import Figure
 from pandas.testing import assert_frame_equal
 
 from tamcl import plots
-from tamcl.config import Scenario, load_scenario, parse
 from tamcl.errors import InputError
-from tamcl.folder import check_folder
+from tamcl.findings.study import Study
 from tamcl.metrics import diagnostic_curves
 from tamcl.report.figures import drawings
 from tamcl.report.page import _facts
-from tamcl.report.reading import Study
 from tamcl.results import TABLES, Results, load_results, read_table
-from tamcl.run import Cell, run_cell, write_cell
-from tamcl.study import compare, gather, report_cells, run_one
+from tamcl.scenario.load import load_scenario, parse
+from tamcl.scenario.schema import Scenario
+from tamcl.study.compare import compare, run_one
+from tamcl.study.folder import check_folder
+from tamcl.study.plan import report_cells
+from tamcl.study.train import gather
+from tamcl.training.cell import Cell, write_cell
+from tamcl.training.run import run_cell
 
 SHORT = ["protocol.seeds=2", *(f"arms.{arm}.lr=[0.1]" for arm in ("sgdm", "tam", "tam_frozen"))]
 ON = [

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from tamcl.config import Scenario, add_arm, load_scenario
 from tamcl.errors import InputError
-from tamcl.run import Cell, build_optimizer, run_cell
+from tamcl.scenario.load import add_arm, load_scenario
+from tamcl.scenario.schema import Scenario
+from tamcl.training.build import build_optimizer
+from tamcl.training.cell import Cell
+from tamcl.training.run import run_cell
 
 ARMS = {
     "sam_adam": 'optimizer = "sam"\nlr = [0.01]\nbase = "adam"\nrho = 0.1',

@@ -6,9 +6,9 @@ from scipy.stats import t
 
 from tamcl import plots
 from tamcl.errors import InputError
+from tamcl.findings.study import Study
 from tamcl.metrics import by_experience
 from tamcl.report.figures import drawings
-from tamcl.report.reading import Study
 from tamcl.results import Results
 from tests.plots.helpers import line
 

@@ -11,7 +11,7 @@ from tamcl import plots
 from tamcl.errors import InputError
 from tamcl.plots.style import KNOWN
 from tamcl.results import Results
-from tamcl.tuning import by_lr, expected_best, plateau
+from tamcl.stats.tuning import by_lr, expected_best, plateau
 from tests.plots.helpers import SMALL, line, tuning_table
 
 

@@ -12,9 +12,7 @@ import torch
 from avalanche.training import Naive as AvalanchesNaive
 from avalanche.training.plugins import EvaluationPlugin
 
-from tamcl import collectors
 from tamcl.avalanche import SupervisedPlugin
-from tamcl.collectors import Diverged, EvaluationCollector, OnlineCollector
 from tamcl.models import Classifier
 from tamcl.models.classifier import build_classifier
 from tamcl.optim import SAM, Lookahead, Switch
@@ -24,6 +22,8 @@ from tamcl.strategies.loader import BatchLoader
 from tamcl.streams import LabelFlip, TaskShift
 from tamcl.streams.base import Segment
 from tamcl.streams.benchmark import Experience, build_benchmark
+from tamcl.training import collectors
+from tamcl.training.collectors import Diverged, EvaluationCollector, OnlineCollector
 from tests.helpers import noise_data, noise_segments
 from tests.strategies.helpers import build
 

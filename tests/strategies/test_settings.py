@@ -8,11 +8,12 @@ from typing import Any, Unpack
 
 import pytest
 
-from tamcl.config import load_scenario
 from tamcl.errors import InputError
-from tamcl.run import build_model, build_strategy, load_data, plan
+from tamcl.scenario.load import load_scenario
 from tamcl.strategies import Naive, TrainingSettings
 from tamcl.strategies.naive import Common
+from tamcl.training.build import build_model, build_strategy, load_data, plan
+from tamcl.training.resources import Resources
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_somebodys_strategy_has_its_option_and_all_that_the_scenario_says(tiny: 
     said = ["optimizer_state=reset", "strength=0.5", "name=tests.strategies.test_settings:SmallLogits"]
     stream = ["stream.batch_size=7", "stream.epochs=2", "stream.oracle=restart", "stream.augmentation=crop_flip"]
     scenario = load_scenario(str(tiny), [*(f"strategy.{setting}" for setting in said), *stream])
-    data = load_data("digits", Path())
+    data = load_data("digits", Resources())
     model = build_model(scenario, data, plan(scenario, data, 0), 0)
     plugins = [object()]
     training = build_strategy(scenario, "sgdm", 0.1, model, seed=4, plugins=plugins)

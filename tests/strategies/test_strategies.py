@@ -13,7 +13,6 @@ from avalanche.training.storage_policy import ExperienceBalancedBuffer
 from torch import Tensor, nn
 
 from tamcl.avalanche import SupervisedPlugin
-from tamcl.collectors import OnlineCollector
 from tamcl.data.digits import Digits
 from tamcl.models import Classifier
 from tamcl.models.classifier import build_classifier
@@ -26,6 +25,7 @@ from tamcl.strategies.loader import BatchLoader
 from tamcl.streams import LabelFlip, TaskShift
 from tamcl.streams.base import Segment
 from tamcl.streams.benchmark import Experience, build_benchmark
+from tamcl.training.collectors import OnlineCollector
 from tests.helpers import noise_data
 from tests.strategies.helpers import build
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytest
 
-from tamcl.config import load_scenario
 from tamcl.errors import InputError
-from tamcl.run import plan
+from tamcl.scenario.load import load_scenario
 from tamcl.streams import Segment, Stream
+from tamcl.training.build import plan
 from tests.helpers import noise_data, noise_segments
 
 DATA = noise_data(samples=100)

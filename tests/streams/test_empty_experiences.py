@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tamcl.config import load_scenario
 from tamcl.errors import InputError
-from tamcl.run import plan
+from tamcl.scenario.load import load_scenario
 from tamcl.streams import LabelFlip, Segment
+from tamcl.training.build import plan
 from tests.helpers import noise_data, refusal
 from tests.streams.helpers import stream
 

@@ -12,9 +12,9 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import rotate
 
-from tamcl.config import load_scenario
 from tamcl.data import DataSet
 from tamcl.errors import InputError
+from tamcl.scenario.load import load_scenario
 from tamcl.strategies.loader import BatchLoader
 from tamcl.streams.benchmark import build_benchmark
 from tamcl.streams.fields import CorruptionName

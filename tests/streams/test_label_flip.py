@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from tamcl.config import load_scenario
 from tamcl.errors import InputError
+from tamcl.scenario.load import load_scenario
 from tests.streams.helpers import LABELS, concept, numbered, seen, stream
 
 FRACTIONS = [0, 0.2, 0.8, 1]

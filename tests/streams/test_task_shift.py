@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tamcl.config import load_scenario
 from tamcl.errors import InputError
+from tamcl.scenario.load import load_scenario
 from tests.streams.helpers import LABELS, numbered, seen, stream
 
 SETTINGS = ["task_incremental", "class_incremental", "domain_incremental"]

@@ -1,0 +1,58 @@
+"""The command line's application, and the arguments that several commands share."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tamcl import __version__
+from tamcl.cli.data import PATH
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tamcl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Ask whether one optimizer beats another when the data distribution shifts."""
+
+
+ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario's name or a .toml file.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as stream.samples=500.")
+]
+
+
+LoggerName = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="Log each run to OUT/logs by Avalanche: tensorboard, wandb (offline) or csv."),
+]
+
+
+FOLDER = PATH | {"metavar": "DIR"}
+StudyFolder = Annotated[Path, typer.Argument(**FOLDER, help="A finished study's folder.")]
+Jobs = Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Give up a run that takes longer, and count it as failed.")
+]
+
+
+def command_line(context: typer.Context) -> str:
+    """Return what was typed, for the report."""
+    return shlex.join(["tamcl", *context.find_root().obj])

@@ -1,0 +1,123 @@
+"""The ``tamcl data`` commands. Heavy imports stand inside the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tamcl.errors import InputError
+from tamcl.files.paths import user_path
+
+if TYPE_CHECKING:
+    from tamcl.data import DataSet, Source
+
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, and getting it.")
+
+
+def given_path(text: str | Path) -> Path:
+    """Return what a path on the command line stands for, ``~`` expanded."""
+    try:
+        return user_path(text)
+    except InputError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+PATH: dict[str, Any] = {"parser": given_path, "metavar": "PATH"}
+"""Of options and arguments that are paths."""
+
+DataDir = Annotated[
+    Path | None, typer.Option(**PATH, help="Folder of the data sets; else $TAMCL_DATA_DIR, else the cache.")
+]
+Name = Annotated[str, typer.Argument(help="A data set.")]
+AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer images than were published.")]
+
+
+@data_app.command(name="list")
+def list_data(data_dir: DataDir = None) -> int:
+    """List the data sets: what they are, whether their files are there, the published counts, what to download."""
+    from tamcl.data import DATASETS, data_root
+    from tamcl.registry import lookup, signature
+
+    root = data_root(data_dir)
+    print(f"looked for in {root}")
+    states = set()
+    for name, path in DATASETS.items():
+        source: Source = lookup(DATASETS, name)()
+        state, why = _state(source, root)
+        states.add(state)
+        counts = " + ".join(map(str, source.official))
+        size = f"{source.size / 1e6:.0f} MB" if source.size else "-"
+        print(f"{name:20}  {state:7}  {counts:>17}  {size:>6}  {signature(path).summary}{why and f' ({why})'}")
+    if states & {"subset", "differs"}:
+        print("subset, differs: not the published images; --allow-subset lets a command take them as they are")
+    return 0
+
+
+@data_app.command()
+def fetch(name: Name, data_dir: DataDir = None) -> int:
+    """Download a data set; a download that was broken off is resumed."""
+    source, root = _find(name, data_dir)
+    try:
+        source.fetch(root)
+    except OSError as error:
+        raise InputError(f"data set '{name}': download to '{root}' failed: {error}") from error
+    return _say(name, source.load(root, allow_subset=True), root)
+
+
+@data_app.command(name="import")
+def import_(
+    name: Name,
+    path: Annotated[Path, typer.Option("--from", **PATH, help="A file, a folder, or another root.")],
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+) -> int:
+    """Copy local files of a data set to where they are looked for."""
+    source, root = _find(name, data_dir)
+    try:
+        data = source.import_from(path, root, allow_subset)
+    except OSError as error:
+        raise InputError(f"data set '{name}': import to '{root}' failed: {error}") from error
+    return _say(name, data, root)
+
+
+@data_app.command()
+def verify(name: Name, data_dir: DataDir = None, allow_subset: AllowSubset = False) -> int:
+    """Read a data set's files again and check them: checksums, counts, and what is kept of them in the cache."""
+    source, root = _find(name, data_dir)
+    return _say(name, source.verify(root, allow_subset), root)
+
+
+def _find(name: str, data_dir: Path | None) -> tuple[Source, Path]:
+    from tamcl.data import data_root
+    from tamcl.training.build import find_source
+
+    return find_source(name), data_root(data_dir)
+
+
+def _state(source: Source, root: Path) -> tuple[str, str]:
+    """Return whether a data set's files are there, and what there is to say about them."""
+    from tamcl.data.decoded import DecodedSource
+
+    try:
+        source.check(root)
+    except (InputError, OSError) as error:
+        return "missing", str(error).partition(": ")[2].partition("; ")[0]
+    try:
+        counts = source.count(root)
+    except (InputError, OSError) as error:
+        return "damaged", str(error)
+    if counts != source.official:
+        return "subset" if sum(counts) < sum(source.official) else "differs", "here {} + {}".format(*counts)
+    known = source.known(root) if isinstance(source, DecodedSource) else None
+    return ("differs", "") if known is not None and known.differences else ("found", "")
+
+
+def _say(name: str, data: DataSet, root: Path) -> int:
+    train, test = data.counts
+    skipped = f", {data.skipped} unreadable files left out" if data.skipped else ""
+    print(f"{name}: {train} training and {test} test images{skipped}, checksum {data.checksum}, in {root}")
+    for difference in data.differences:
+        print(f"  not as published: {difference}")
+    return 0

@@ -1,0 +1,257 @@
+"""Commands that train, watch and read studies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tamcl.cli.app import FOLDER, Jobs, LoggerName, ScenarioName, Settings, StudyFolder, Timeout, command_line
+from tamcl.cli.data import PATH, AllowSubset, DataDir
+from tamcl.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from tamcl.results import Results
+    from tamcl.training.resources import Resources
+
+
+def compare(
+    context: typer.Context,
+    scenario: ScenarioName,
+    arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms of the scenario.")] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[LABEL=]NAME[,KEY=VALUE...]", help="One more arm, as my.module:MyOpt,lr=[0.1,0.01]."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of reported seeds.")] = None,
+    tune_seeds: Annotated[int | None, typer.Option(help="Number of tuning seeds.")] = None,
+    extend: Annotated[
+        bool, typer.Option("--extend", help="Widen the grids while an arm's best learning rate is an end of its grid.")
+    ] = False,
+    search: Annotated[str | None, typer.Option(metavar="KIND", help="Learning rates: grid, random or tpe.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Learning rates an arm, for random and tpe.")] = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    out: Annotated[Path | None, typer.Option(**PATH, help="Folder for the results; out/SCENARIO if absent.")] = None,
+    jobs: Jobs = 1,
+    timeout: Timeout = None,
+    log: LoggerName = None,
+) -> int:
+    """Tune every arm, run the reported seeds, measure, and write tables and a report."""
+    from tamcl.scenario.load import add_arm, load_scenario
+    from tamcl.scenario.schema import EXTENSIONS
+
+    numbers: dict[str, int | str | None] = {"seeds": seeds, "tune_seeds": tune_seeds, "search": search}
+    numbers |= {"trials": trials, "extend": EXTENSIONS if extend else None}
+    given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
+    only = None if arms is None else [part.strip() for part in arms.split(",")]
+    chosen = load_scenario(scenario, [*(settings or []), *given], only)
+    labels = []
+    for text in arm or []:
+        chosen, label = add_arm(chosen, text)
+        if label in labels:
+            raise InputError(f"--arm {text}: arm '{label}' is given twice")
+        labels.append(label)
+    directory = out or Path("out") / chosen.name
+    resources = _resources(data_dir, allow_subset, log, directory)
+    from tamcl.cli.display import Display
+    from tamcl.engines.local import Local
+    from tamcl.study import compare  # after the scenario was found to be right: its imports take a while
+
+    with Display(directory) as display:
+        results = compare(
+            chosen,
+            directory,
+            resources=resources,
+            engine=Local(jobs, timeout),
+            command=command_line(context),
+            on_progress=display.update,
+        )
+    return _finish(results)
+
+
+def confirm(
+    context: typer.Context,
+    directory: StudyFolder,
+    seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds; as reported, or as it takes.")] = None,
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    jobs: Jobs = 1,
+    timeout: Timeout = None,
+) -> int:
+    """Declare a study's claims, repeat them on fresh seeds without tuning, and say which held."""
+    from tamcl.results import load_results
+
+    load_results(directory)
+    from tamcl.engines.local import Local  # after the folder was found to hold a study: its imports take a while
+    from tamcl.report import outcomes
+    from tamcl.study import confirm
+
+    resources, engine = _resources(data_dir, allow_subset), Local(jobs, timeout)
+    train = partial(confirm, directory, seeds=seeds, resources=resources, engine=engine, command=command_line(context))
+    return _again(directory, {directory / "confirm": train}, outcomes)
+
+
+def regret(
+    context: typer.Context,
+    directory: StudyFolder,
+    oracles: Annotated[str, typer.Option(metavar="A,B", help="restart, no_shift, or both.")] = "restart,no_shift",
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    jobs: Jobs = 1,
+    timeout: Timeout = None,
+) -> int:
+    """Hold each arm against itself started anew at every shift, and against itself without the shifts."""
+    from tamcl.metrics.oracles import ORACLES
+    from tamcl.results import load_results
+
+    kinds = [part.strip() for part in oracles.split(",")]
+    for kind in kinds:
+        if kind not in ORACLES:
+            raise unknown_name("oracle", kind, ORACLES)
+    load_results(directory)
+    from tamcl.engines.local import Local  # as in confirm
+    from tamcl.report import oracle_verdicts
+    from tamcl.study import train_oracle
+
+    resources, engine = _resources(data_dir, allow_subset), Local(jobs, timeout)
+    train = partial(train_oracle, directory, resources=resources, engine=engine, command=command_line(context))
+    folders = {directory / "oracles" / kind: partial(train, kind) for kind in kinds}
+    return _again(directory, folders, oracle_verdicts)
+
+
+def run(
+    scenario: ScenarioName,
+    arm: Annotated[str, typer.Option(metavar="NAME[,KEY=VALUE...]", help="As tam,lr=0.1 or my.module:MyOpt,lr=0.1.")],
+    seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    out: Annotated[
+        Path | None, typer.Option(**PATH, help="Folder for the run's tables; only printed if absent.")
+    ] = None,
+    log: LoggerName = None,
+) -> int:
+    """Train and evaluate one cell and print its metrics."""
+    from tamcl.scenario.load import add_arm, load_scenario
+
+    chosen, label = add_arm(load_scenario(scenario, settings or []), arm)
+    rates = chosen.arms[label].lr
+    if len(rates) != 1:
+        raise InputError(f"--arm {arm}: has {len(rates)} learning rates; name one, such as {label},lr={rates[0]:g}")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed {seed}: must be at least 0 and below 2^63")
+    resources = _resources(data_dir, allow_subset, log, out)
+    from tamcl.study import run_one  # as in compare
+
+    status, error, metrics = run_one(chosen, label, seed, resources=resources, directory=out)
+    for name, value in metrics.items():
+        if value == value:  # nan: the metric has no value here
+            print(f"{name:20} {value:.4g}")
+    print(f"status: {status}{error and ': ' + error}{f'; tables in {out}' if out else ''}")
+    return 0 if status == "ok" else 3
+
+
+def watch(
+    directory: Annotated[Path, typer.Argument(**FOLDER, help="A study's folder.")],
+    once: Annotated[bool, typer.Option("--once", help="Show it once and leave.")] = False,
+) -> int:
+    """Show how far a study is, from its files alone, until nobody trains it any more."""
+    from tamcl.cli.display import watch
+
+    try:
+        watch(directory, once=once)
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def report(directory: StudyFolder) -> int:
+    """Make figures and report again from what is stored."""
+    from tamcl.results import load_results
+
+    results = load_results(directory)
+    from tamcl.report import write_report  # after the folder was found to hold a study: drawing takes a while to import
+
+    print(f"report: {write_report(results.directory)}")
+    return 0
+
+
+def ranks(
+    directories: Annotated[list[Path], typer.Argument(**PATH | {"metavar": "DIR DIR..."}, help="Folders of studies.")],
+    metric: Annotated[str, typer.Option(help="What to rank by.")] = "online_accuracy",
+    out: Annotated[Path, typer.Option(**PATH, help="Folder for table and picture.")] = Path("out/ranks"),
+) -> int:
+    """Rank the arms over several studies, and draw which of them are told apart."""
+    from tamcl.report.ranking import rank_studies, write_ranks
+    from tamcl.results import load_results
+
+    table = rank_studies(directories, metric)
+    width = max(len(arm) for arm in table["arm"])
+    for row in table.itertuples():
+        print(f"{row.arm:{width}}  {row.rank:.2f}")
+    first = table.iloc[0]
+    print(
+        f"{first['n_scenarios']} studies; ranks less than {first['critical_difference']:.2f} apart are not told apart"
+        f" (Nemenyi, 5 %); Friedman's test that no arm differs: p = {first['p_value']:.2g}"
+    )
+    print(f"picture: {write_ranks(table, out, load_results(directories[0]).arms)}")
+    return 0
+
+
+def _resources(
+    data_dir: Path | None, allow_subset: bool, logger: str | None = None, directory: Path | None = None
+) -> Resources:
+    """Return what the options ask for, before anything is trained."""
+    from tamcl.training.logs import Log, check_logger
+    from tamcl.training.resources import Resources
+
+    if logger is None:
+        return Resources(data_dir, allow_subset)
+    check_logger(logger)
+    if directory is None:
+        raise InputError(f"--log {logger}: needs --out, the folder that gets the logs")
+    return Resources(data_dir, allow_subset, log=Log(logger, directory / "logs"))
+
+
+def _finish(results: Results) -> int:
+    """Write the report, say what was found, and return the exit status."""
+    from tamcl.report import verdicts, write_report
+
+    path = write_report(results.directory)
+    for sentence in verdicts(results):
+        print(sentence)
+    print(f"report: {path}")
+    return _failures(results)
+
+
+def _again(
+    directory: Path, parts: Mapping[Path, Callable[..., Results]], sentences: Callable[[Results], list[str]]
+) -> int:
+    """Train a study's arms again in folders of it, say what was found, and return the exit status."""
+    from tamcl.cli.display import Display
+    from tamcl.report import write_report
+    from tamcl.results import load_results
+
+    status = 0
+    for folder, train in parts.items():
+        with Display(folder) as display:
+            results = train(on_progress=display.update)
+        status = max(status, _failures(results))
+    for sentence in sentences(load_results(directory)):
+        print(sentence)
+    print(f"report: {write_report(directory)}")
+    return status
+
+
+def _failures(results: Results) -> int:
+    """Name the cells that failed, and return the exit status."""
+    failed = results.runs[results.runs["status"] == "failed"]
+    for row in failed.itertuples():
+        print(f"failed: {row.arm} lr {row.lr:g} seed {row.seed}: {row.error}", file=sys.stderr)
+    return 3 if len(failed) else 0

@@ -1,0 +1,154 @@
+"""Cells trained in processes of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tamcl.data import DATASETS
+from tamcl.engines.processes import WorkerDied, check_answer, run_calls
+from tamcl.errors import InputError
+from tamcl.scenario.schema import Scenario
+from tamcl.training.build import load_data
+from tamcl.training.cell import Cell, Outcome, Task, failed, write_cell
+from tamcl.training.resources import Resources
+from tamcl.training.run import run_cells
+from tamcl.user_code import module_of
+
+_TRUSTED = {"tamcl", "torch", "torchvision"}
+
+
+def is_user_code(values: Any) -> bool:
+    """Tell whether nested values name a class that comes neither with tamcl nor with torch.
+
+    Examples
+    --------
+    >>> is_user_code({"optimizer": "tam", "base": "torch.optim:SGD"})
+    False
+    >>> is_user_code({"names": ["curvature", "my.own:Diagnostic"]})
+    True
+    """
+    if isinstance(values, str):
+        module = module_of(values)
+        return module is not None and module.split(".")[0] not in _TRUSTED
+    if isinstance(values, Mapping):
+        return any(is_user_code(value) for pair in values.items() for value in pair)
+    return isinstance(values, Iterable) and any(map(is_user_code, values))
+
+
+def names_user_code(scenario: Scenario, arms: Iterable[str] | None = None) -> bool:
+    """Tell whether a run of some of a scenario's arms, or of any of them, uses somebody's own code."""
+    values = scenario.dump()
+    chosen = values["arms"] if arms is None else {arm: values["arms"][arm] for arm in arms}
+    return is_user_code(values | {"arms": chosen})
+
+
+@dataclass(frozen=True)
+class Local:
+    """Trains in processes of this machine; somebody's own code in processes of its own.
+
+    A cell that was being trained when everything was killed goes on from its checkpoint, if it was long enough to
+    write one.
+
+    Parameters
+    ----------
+    jobs : int
+        Number of processes. The tables do not depend on it.
+    timeout : float, optional
+        Seconds after which a task is given up and its runs are counted as failed; it may take any time if absent.
+
+    Raises
+    ------
+    InputError
+        If there are too few processes or too little time to train anything.
+    """
+
+    jobs: int = 1
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.jobs < 1:
+            raise InputError(f"jobs = {self.jobs}: must be at least 1")
+        if self.timeout is not None and not self.timeout > 0:
+            raise InputError(f"timeout = {self.timeout}: must be above 0, in seconds")
+
+    def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
+        """Train tasks, as ``Engine.train`` says."""
+        directory = directory.absolute()
+        calls = [partial(_train, task, directory, resources) for task in tasks]
+        known = {(id(cell.scenario), cell.arm): names_user_code(cell.scenario, [cell.arm]) for (cell, *_) in tasks}
+        apart = {place for place, (cell, *_) in enumerate(tasks) if known[id(cell.scenario), cell.arm]}
+        warm_up = partial(_load, tasks[0][0], resources) if apart else None
+        for place, statuses in run_calls(calls, self.jobs, apart=apart, timeout=self.timeout, warm_up=warm_up):
+            yield from _ended(tasks[place], statuses, directory)
+
+
+def _ended(task: Task, statuses: Any, directory: Path) -> Iterator[tuple[Cell, str]]:
+    """Yield how the cells of a task ended, and record those of which no tables are there."""
+    if not isinstance(statuses, list):
+        error = statuses if isinstance(statuses, WorkerDied) else WorkerDied(f"the run was not begun: {statuses}")
+        for cell in task:
+            yield cell, _record(directory, cell, failed(cell, error), keep_checkpoint=True)
+        return
+    for cell, status in zip(task, statuses, strict=True):
+        if not (directory / cell.id / "runs.parquet").is_file():
+            status = _record(directory, cell, failed(cell, WorkerDied("the tables that were written are gone")))
+        yield cell, status
+
+
+def run_apart(cell: Cell, checks: Mapping[str, Callable[[], Any]], resources: Resources) -> Outcome:
+    """Make checks and train a cell, each in a process of its own, and return the cell's tables.
+
+    Raises
+    ------
+    InputError
+        As ``call_apart``, if a check fails.
+    """
+    calls: list[Callable[[], Any]] = [*checks.values()]
+    calls.append(partial(_run, (cell,), resources))
+    apart = range(len(calls)) if names_user_code(cell.scenario, [cell.arm]) else ()
+    answers = (answer for _, answer in run_calls(calls, apart=apart))
+    for name in checks:
+        check_answer(name, next(answers))
+    (outcomes,) = answers
+    return outcomes[0] if isinstance(outcomes, list) else failed(cell, outcomes)
+
+
+def _record(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> str:
+    """Write a cell's tables and return its status; an ``OSError`` has the path."""
+    try:
+        write_cell(directory, cell, outcome, keep_checkpoint=keep_checkpoint)
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno) if error.errno else str(error)
+        raise OSError(error.errno, reason, str(error.filename or directory / cell.id)) from error
+    return str(outcome.runs["status"].item())
+
+
+# What follows runs in worker processes.
+
+
+def _load(cell: Cell, resources: Resources) -> None:
+    """Load the data once for all processes that are forked from this one; somebody's own code is not let in."""
+    if cell.scenario.stream.dataset in DATASETS:
+        load_data(cell.scenario.stream.dataset, resources)
+
+
+def _train(task: Task, directory: Path, resources: Resources) -> list[str]:
+    return [
+        _record(directory, cell, outcome) for cell, outcome in zip(task, _run(task, resources, directory), strict=True)
+    ]
+
+
+def _run(task: Task, resources: Resources, directory: Path | None = None) -> list[Outcome]:
+    process = os.getpid()
+    try:
+        outcomes = run_cells(task, resources, directory)
+    except BaseException as error:  # Ctrl-C does not come here, so it is somebody's code that raised it
+        outcomes = [failed(cell, error) for cell in task]
+    if os.getpid() != process:  # a copy that somebody's code has forked: tables and answer are the original's
+        os._exit(0)
+    return outcomes

@@ -1,0 +1,370 @@
+"""Worker processes: imports are paid once a worker, a worker that dies takes one call with it, and none outlives tamcl.
+
+Somebody's own code may change what is global in its process: patch a function, register a hook, set a default, start
+a thread. So that this changes no other run, whatever names a class of neither tamcl nor torch has a process of its own,
+which is gone afterwards: a fork of a worker that has imported everything and trained nothing, where processes can be
+forked safely, and a worker that is used once elsewhere.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from math import inf
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from tamcl.errors import InputError, said
+
+CAN_FORK = sys.platform == "linux"
+"""Whether a process that has imported torch, and done nothing with it, may be forked."""
+
+_spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+_LOOK_S = 0.5
+"""Seconds from one look at the workers to the next, when they say nothing."""
+_LEAVE_S = 5.0
+"""Seconds that a process that was asked to leave has before it is killed."""
+IMPORTED = [f"tamcl.training.{part}" for part in ("checkpoint", "collectors", "loggers")]
+IMPORTED += ["tamcl.diagnostics.collector", "tamcl.models.classifier", "tamcl.strategies.naive"]
+IMPORTED += ["tamcl.streams.benchmark", "pyarrow.parquet"]
+"""What every cell needs, and with it torch and Avalanche."""
+
+
+class WorkerDied(Exception):
+    """A worker process ended in the middle of a run, as when memory ran out, or was ended because it took too long."""
+
+
+class Raised(Exception):
+    """Somebody's code raised an exception, which stays in the process where it was raised; this says what it was."""
+
+
+def call_apart(calls: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
+    """Make calls that may run somebody's own code, each in a process of its own, and return their values.
+
+    Parameters
+    ----------
+    calls : mapping of str to callable
+        By what they are about, for the error.
+
+    Raises
+    ------
+    InputError
+        Also if a call ends its process, or raises anything else but an ``OSError``.
+    """
+    answers = run_calls(list(calls.values()), apart=range(len(calls)))
+    return {name: check_answer(name, answer) for name, (_, answer) in zip(calls, answers, strict=True)}
+
+
+def check_answer(name: str, answer: Any) -> Any:
+    """Return the value of a call, or raise an ``InputError`` that names the call if there is none."""
+    if isinstance(answer, WorkerDied | Raised):
+        raise InputError(f"{name}: {answer}")
+    return answer
+
+
+def run_calls(
+    calls: Sequence[Callable[[], Any]],
+    jobs: int = 1,
+    *,
+    apart: Collection[int] = (),
+    timeout: float | None = None,
+    warm_up: Callable[[], object] | None = None,
+) -> Iterator[tuple[int, Any]]:
+    """Make calls in worker processes.
+
+    Parameters
+    ----------
+    calls : sequence of callable
+        Functions without arguments that can be pickled, as are their values.
+    jobs : int
+        Number of processes.
+    apart : collection of int
+        Places of the calls that run somebody's own code: each has a process of its own.
+    timeout : float, optional
+        Seconds after which a call is given up.
+    warm_up : callable, optional
+        Called in every worker before anything else, for what all calls share.
+
+    Yields
+    ------
+    int, object
+        The place of a call and its value, in the order of finishing; a ``WorkerDied`` where the process ended or was
+        given up, and a ``Raised`` where the call raised any other exception than the two below.
+
+    Raises
+    ------
+    InputError, OSError
+        What a call raised. Also an ``InputError`` if processes end as soon as they are started.
+    """
+    refuse_in_import()
+    waiting = list(reversed([*enumerate(calls)]))
+    workers: list[_Worker] = []
+    forks, failures = CAN_FORK and bool(apart), 0
+    try:
+        while waiting or any(worker.place is not None for worker in workers):
+            while waiting and len(workers) < jobs:
+                workers.append(_Worker(forks, timeout, warm_up))
+                workers[-1].send(*waiting.pop())
+            busy = [worker for worker in workers if worker.place is not None]
+            wait([worker.connection for worker in busy], _LOOK_S)
+            for worker in busy:
+                answer = worker.look()
+                if answer is _NOTHING:
+                    continue
+                assert worker.place is not None
+                place, worker.place = worker.place, None
+                if worker.gone:
+                    workers.remove(worker)
+                    if not worker.ready:  # its call was not even begun
+                        failures += 1
+                        if failures > 1:
+                            raise InputError(f"no worker process can be started: {answer}; what it said is above")
+                        waiting.append((place, calls[place]))
+                        continue
+                elif place in apart and not forks:
+                    workers.remove(worker)
+                    _stop([worker])
+                elif waiting:
+                    worker.send(*waiting.pop())
+                if isinstance(answer, InputError | OSError):
+                    raise answer
+                failures = 0
+                yield place, answer
+    finally:
+        _stop(workers)
+
+
+def refuse_in_import() -> None:
+    """End this process if it is a worker that imports the script which has started it: a script without a guard.
+
+    Every worker imports that script, so what calls tamcl must not be called when it is imported. The process that runs
+    the script says so.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_NO_GUARD)
+
+
+_NOTHING = object()
+_NO_GUARD = 87
+_GUARD = 'if __name__ == "__main__":'
+
+
+class _Worker:
+    """One process and the pipe to it."""
+
+    def __init__(self, forks: bool, timeout: float | None, warm_up: Callable[[], object] | None) -> None:
+        self.connection, theirs = _spawn.Pipe()
+        given = theirs, forks, timeout, warm_up
+        self.process = _spawn.Process(target=_serve, args=given, daemon=True)
+        with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
+            self.process.start()
+        theirs.close()
+        self.place: int | None = None
+        """Of the call that it makes."""
+        self.ready = False
+        """Whether it has imported what it needs."""
+        self.gone = False
+        """Whether it has ended, or was ended."""
+        self._since = time.monotonic()
+        self._timeout = timeout
+        self._patience = inf if timeout is None else timeout + (_LEAVE_S if forks else 0)  # one that forks looks itself
+
+    def send(self, place: int, call: Callable[[], Any]) -> None:
+        """Let it make a call."""
+        self.place, self._since = place, time.monotonic()
+        with suppress(OSError):  # a worker that is dead already is noticed when its answer is looked for
+            self.connection.send((place, pickle.dumps(call)))
+
+    def look(self) -> Any:
+        """Return what came of the call, a ``WorkerDied`` if that can come no more, and ``_NOTHING`` as long as it may.
+
+        Processes that somebody's code has started may hold the pipe open, and write to it: the process itself is looked
+        at too, and an answer must be its own, to this very call.
+        """
+        alive = self.process.is_alive()  # before its last words are read
+        try:
+            while self.connection.poll():
+                process, place, answer = self.connection.recv()
+                if process == self.process.pid and place is None:
+                    self.ready, self._since = True, time.monotonic()
+                elif process == self.process.pid and place == self.place:
+                    return answer
+        except Exception:  # the end of the pipe, or what is no answer
+            alive = False
+        late = self.ready and time.monotonic() - self._since > self._patience
+        if alive and not late:
+            return _NOTHING
+        self.gone = True
+        if not late:  # the end of a pipe is seen a moment before that of its process
+            self.process.join(_LEAVE_S)
+        ended = self.process.exitcode
+        _stop([self])
+        if alive and late:
+            return _too_long(self._timeout)
+        if ended == _NO_GUARD:
+            script = getattr(sys.modules["__main__"], "__file__", "the script")
+            raise InputError(f"'{script}': calls tamcl when it is imported; put the call below {_GUARD}")
+        return WorkerDied("the process closed its pipe" if ended is None else f"the process {_how_it_ended(ended)}")
+
+
+def _stop(workers: Sequence[_Worker]) -> None:
+    """End processes: those that do not leave when they are asked to, as one that is stopped cannot, are killed."""
+    try:
+        for worker in workers:
+            worker.connection.close()
+            worker.process.terminate()
+        limit = time.monotonic() + _LEAVE_S
+        for worker in workers:
+            worker.process.join(max(0.0, limit - time.monotonic()))
+    finally:  # Ctrl-C again
+        for worker in workers:
+            worker.process.kill()
+            worker.process.join()
+
+
+def _too_long(timeout: float | None) -> WorkerDied:
+    return WorkerDied(f"the run took longer than {timeout:g} s and was ended")
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with status {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time signal has no name
+        return f"was killed by signal {-code}"
+
+
+def _serve(connection: Connection, forks: bool, timeout: float | None, warm_up: Callable[[], object] | None) -> None:
+    """Make the calls that come through the pipe until it closes or the parent process is gone."""
+    here = os.getcwd()
+    if here not in sys.path:  # where own modules are, whatever folder is changed to
+        sys.path.append(here)
+    if cache := os.environ.get("TAMCL_CACHE_DIR"):
+        os.environ["TAMCL_CACHE_DIR"] = os.path.abspath(cache)
+    if not forks:  # a process that forks has no thread but this one, and looks at the pipe
+        threading.Thread(target=_leave_with_parent, daemon=True).start()
+    for name in IMPORTED:
+        importlib.import_module(name)
+    if warm_up is not None:
+        with suppress(Exception):  # whatever is wrong with it, a call says
+            warm_up()
+    make = partial(_answer_of_a_fork, connection, inf if timeout is None else timeout) if forks else _answer
+    process = os.getpid()
+    connection.send((process, None, None))
+    while True:
+        try:
+            place, call = connection.recv()
+        except EOFError:
+            return
+        answer = make(call)
+        if os.getpid() != process:
+            os._exit(0)
+        connection.send((process, place, answer))
+
+
+def _answer(call: bytes) -> Any:
+    """Make a call, and return its value or what it raised, in words of tamcl's own: nobody else's need be known."""
+    try:
+        return pickle.loads(call)()
+    except InputError as error:
+        return InputError(str(error))
+    except OSError as error:
+        return OSError(error.errno, error.strerror, error.filename)
+    except BaseException as error:
+        return Raised(said(error))
+
+
+def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> Any:
+    """Make a call in a fork of this process, and end whatever it has started with it."""
+    parent, limit, late = os.getpid(), time.monotonic() + timeout, False
+    file = os.memfd_create("answer")  # and no pipe, which a process that the call started could hold
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        _be_the_fork(parent, connection, file, call)
+    with suppress(OSError):
+        os.setpgid(child, child)
+
+    def leave(*signal_and_frame: object) -> None:
+        _kill_group(child)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, leave)
+    try:
+        while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if connection.poll(0.01):  # closed: the main process is gone
+                leave()
+            if not late and time.monotonic() > limit:
+                late = True
+                _kill_group(child)
+        _kill_group(child)  # which has this number as long as nobody has waited for the process
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == _ANSWERED:
+            with open(file, "rb", closefd=False) as answer:
+                answer.seek(0)
+                return pickle.load(answer)
+        return _too_long(timeout) if late else WorkerDied(f"the process {_how_it_ended(code)}")
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.close(file)
+
+
+_ANSWERED = 86
+"""Status of a fork that has written its answer; no other is likely to end so."""
+
+
+def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes) -> None:
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with the worker, even when it is stopped
+        if os.getppid() == parent:
+            connection.close()
+            process = os.getpid()
+            answer = pickle.dumps(_answer(call))
+            if os.getpid() == process:
+                with open(file, "wb", closefd=False) as written:
+                    written.write(answer)
+                sys.stdout.flush()
+                sys.stderr.flush()
+                code = _ANSWERED
+    finally:
+        os._exit(code)
+
+
+def _kill_group(process: int) -> None:
+    for kill in (os.killpg, os.kill):  # by its own number, too: it may have left its group
+        with suppress(ProcessLookupError, PermissionError):
+            kill(process, signal.SIGKILL)
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may change handlers
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    print("tamcl: the main process is gone, so this worker ends", file=sys.stderr)
+    os._exit(1)

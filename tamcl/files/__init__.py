@@ -1,0 +1,1 @@
+"""Files that are written whole, notice damage and can be locked."""

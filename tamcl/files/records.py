@@ -1,0 +1,179 @@
+"""What ``study.json`` and ``claims.json`` hold beside the tables: written with a digest, and checked when read.
+
+Only the types are checked that others rely on: what older versions of tamcl wrote may have less in it, or more.
+"""
+
+from __future__ import annotations
+
+import json
+from math import nan
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tamcl.errors import Damaged, InputError
+from tamcl.files.digests import dump_json, load_json
+
+Count = Annotated[int, Field(ge=0)]
+Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rates = Annotated[list[Rate], Field(min_length=1)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Arm(_Record):
+    optimizer: str = ""
+    lr: Rates
+    null_of: str | None = None
+
+
+class _Protocol(_Record):
+    seeds: Count = 0
+    tune_seeds: Count = 0
+    tune_by: str = ""
+    extend: Count = 0
+    search: str = "grid"
+    trials: Count | None = None
+    pairs: list[Pair] = []
+
+
+class _Evaluation(_Record):
+    on: Literal["all", "seen", "current"] = "all"
+    batches: Annotated[int, Field(ge=1)] = 1
+    samples: Count | None = None
+    every: Count | None = None
+
+
+class _Named(_Record):
+    name: str = ""
+
+
+class _Strategy(_Named):
+    optimizer_state: str = ""
+
+
+class _Stream(_Named):
+    experiences: Count | None = None
+    oracle: str = "none"
+    target: str = "class"
+
+
+class _Diagnostics(_Record):
+    names: list[str]
+    every: Count
+
+
+class _Scenario(_Named):
+    title: str = ""
+    source: str = ""
+    notes: list[str] = []
+    cost: str = ""
+    stream: _Stream = _Stream()
+    model: _Named = _Named()
+    strategy: _Strategy = _Strategy()
+    evaluation: _Evaluation = _Evaluation()
+    protocol: _Protocol = _Protocol()
+    arms: dict[str, _Arm] = {}
+    diagnostics: _Diagnostics | None = None
+
+
+class _Data(_Named):
+    checksum: str = ""
+    train: Count = 0
+    test: Count = 0
+
+
+class _Study(_Record):
+    command: str = ""
+    scenario: _Scenario
+    data: _Data | None = None
+    tried: dict[str, Rates] = {}
+
+
+class _Claim(_Record):
+    metric: str
+    arm_a: str
+    arm_b: str
+    diff: float
+    n_pairs: Count = 0
+    ci_low: float = nan
+    ci_high: float = nan
+    p_value: float = nan
+    p_adjusted: float = nan
+    strength: str = ""
+
+
+class _Claims(_Record):
+    declared: str = ""
+    seeds: Annotated[list[Count], Field(min_length=1)]
+    level: float = 0.05
+    rates: dict[str, Rate]
+    claims: Annotated[list[_Claim], Field(min_length=1)]
+
+
+def read_study(path: Path) -> dict[str, Any]:
+    """Read ``study.json``: ``scenario`` and ``command``, and in newer ones ``data`` and ``tried``.
+
+    Raises
+    ------
+    Damaged
+        If it was damaged or holds something else, naming the first place.
+    InputError
+        If it may not be read.
+    """
+    study = _read(path, _Study)
+    scenario = study["scenario"]
+    arms, pairs = scenario.get("arms", {}), scenario.get("protocol", {}).get("pairs", [])
+    for arm in [*(arm for pair in pairs for arm in pair), *(arm.get("null_of") for arm in arms.values())]:
+        if arm is not None and arm not in arms:
+            raise Damaged(f"'{path}' is damaged: it names an arm {json.dumps(arm)} that scenario.arms does not have")
+    return study
+
+
+def read_claims(path: Path) -> dict[str, Any]:
+    """Read ``claims.json``: ``seeds``, ``level``, ``rates``, ``claims`` and the day that they were ``declared``.
+
+    Raises
+    ------
+    Damaged
+        If it was damaged or holds something else, naming the first place.
+    InputError
+        If it may not be read.
+    """
+    held = _read(path, _Claims)
+    for claim in held["claims"]:
+        claim.setdefault("strength", "open")  # nothing is known of it, so nothing was claimed
+    return held
+
+
+def write_record(path: Path, values: dict[str, Any]) -> None:
+    """Write a record with its digest."""
+    path.write_bytes(dump_json(values))
+
+
+def _read(path: Path, model: type[_Record]) -> dict[str, Any]:
+    try:
+        values = load_json(path.read_bytes())
+        model.model_validate(values)
+    except ValidationError as error:
+        raise Damaged(f"'{path}' is damaged: {_first(error)}") from error
+    except (ValueError, IsADirectoryError) as error:
+        raise Damaged(f"'{path}' is damaged: {error}") from error
+    except OSError as error:
+        raise InputError(f"'{path}': {error.strerror}") from error
+    return dict(values)
+
+
+def _first(error: ValidationError) -> str:
+    """Say the first thing that does not fit: path = value: what is allowed."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or "all of it"
+    if first["type"] == "missing":
+        return f"{where} is missing"
+    value = json.dumps(first["input"])
+    shown = value if len(value) <= 60 else f"{value[:60]}..."
+    return f"{where} = {shown}: {first['msg'].replace('Input should be', 'must be')}"

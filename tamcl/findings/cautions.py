@@ -1,0 +1,127 @@
+"""What to know before relying on a study's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tamcl import stats
+from tamcl.findings.study import Study, records
+from tamcl.metrics import find
+from tamcl.stats import ALPHA
+
+
+def cautions(study: Study) -> list[str]:
+    """Return what a reader has to know before relying on the answers."""
+    return [
+        *_power(study),
+        *edges(study),
+        *_unfinished(study),
+        *_unfair(study),
+        *_oracle(study),
+        *_same(study),
+        *_unconfirmed(study),
+    ]
+
+
+def _unconfirmed(study: Study) -> Iterator[str]:
+    found = study.confirmation
+    if found and not found.done:
+        yield "Claims were declared to be repeated on fresh seeds, and that was not finished: see tamcl confirm."
+    if found and not found.current:
+        yield (
+            "The claims that were repeated on fresh seeds were declared of an earlier state of this study: its answers"
+            " are others now."
+        )
+
+
+def _power(study: Study) -> Iterator[str]:
+    """Warn where so few seeds cannot give a small p-value."""
+    rows = study.results.comparisons
+    rows = rows[(rows["metric"] == study.primary) & rows["p_value"].notna()]
+    if rows.empty:
+        return
+    seeds, comparisons = int(rows["n_pairs"].max()), len(rows)
+    least = stats.smallest_p(seeds, comparisons)
+    if least <= ALPHA:
+        return
+    enough = stats.fewest_seeds(comparisons, alpha=ALPHA)
+    takes = f"It takes at least {enough} seeds (--seeds {enough})."
+    if stats.smallest_p(enough, comparisons) > ALPHA:
+        takes = "No number of seeds gives less than 0.05: it takes fewer pairs."
+    adjusted = f" and p-values adjusted for {comparisons} comparisons" if comparisons > 1 else ""
+    yield (
+        f"Too few seeds for p < 0.05: with {seeds} seed{'s' * (seeds != 1)}{adjusted}, even the largest effect gives"
+        f" p = {least:.2g}. {takes} Read the differences as hints."
+    )
+
+
+def edges(study: Study) -> list[str]:
+    """Return a warning for every arm whose best learning rate may lie outside its grid."""
+    protocol, warnings = study.protocol, []
+    widens = protocol.get("search", "grid") == "grid" and not protocol.get("extend")
+    cure = " (see --extend)" if widens else ""
+    for row in records(study.tuning[study.tuning["on_edge"]]):
+        rates = study.tuning.loc[study.tuning["arm"] == row["arm"], "lr"]
+        side = "largest" if row["lr"] == rates.max() else "smallest"
+        warnings.append(
+            f"{row['arm']}: the best learning rate, {row['lr']:g}, is the {side} that was tried ({rates.min():g} to"
+            f" {rates.max():g}). A better one may lie outside, so {row['arm']} may be better than shown{cure}."
+        )
+    return warnings
+
+
+def _unfinished(study: Study) -> Iterator[str]:
+    for name in study.arms:
+        if name not in study.rates:
+            label = find(study.primary).label.lower()
+            yield f"{name} has no result: no learning rate that was tried has a value of {label} on every tuning seed."
+    bad = study.runs[study.runs["status"] != "ok"]
+    for arm, rows in bad.groupby("arm"):
+        total = int((study.runs["arm"] == arm).sum())
+        how = " and ".join(sorted(rows["status"].unique()))
+        yield (
+            f"{len(rows)} of {total} reported runs of {arm} {how}. Its numbers rest on the other runs and are too good"
+            " if it is the hard seeds that are missing."
+        )
+
+
+def _unfair(study: Study) -> Iterator[str]:
+    """Warn where arms were not treated alike, or the data are not the published ones."""
+    trials = study.tuning.groupby("arm").size().reindex(study.arms, fill_value=1)
+    if trials.min() < trials.max():
+        numbers = ", ".join(f"{arm} {number}" for arm, number in trials.items())
+        yield f"The arms had different numbers of learning rates to choose from: {numbers}."
+    known = study.runs[study.runs["fingerprint"] != ""]
+    if len(known) and known.groupby("seed")["fingerprint"].nunique().max() > 1:
+        yield "Arms did not all see the same stream at the same seed, so differences are not fully paired."
+    for name, versions in study.versions.items():
+        if len(versions) > 1:
+            yield f"The runs were made with several versions of {name}: {' and '.join(versions)}."
+    data = study.data
+    official = data.get("official")
+    if official and [data.get("train"), data.get("test")] != list(official):
+        yield (
+            f"The data are a part of {data.get('name')}: {data.get('train')} of {official[0]} training images and"
+            f" {data.get('test')} of {official[1]} test images."
+        )
+
+
+def _oracle(study: Study) -> Iterator[str]:
+    """Say where the stream was made easier, so that its results are not taken for those of the stream."""
+    oracle = study.scenario.get("stream", {}).get("oracle", "none")
+    if oracle == "no_shift":
+        yield "This is an oracle: the same amount of data without the shifts, to hold a result against."
+    if oracle == "restart":
+        yield "This is an oracle: model and optimizer were made anew at every shift, to hold a result against."
+
+
+def _same(study: Study) -> Iterator[str]:
+    """Say which arms are one and the same thing, so that their results are not taken for two."""
+    values = study.metrics.pivot_table(index="arm", columns=["metric", "seed"], values="value")
+    for number, arm in enumerate(values.index):
+        for other in values.index[:number]:
+            if values.loc[arm].equals(values.loc[other]):
+                yield (
+                    f"{other} and {arm} have the same value of every metric on every seed: at their learning rates they"
+                    " act as one optimizer, and what is shown of both is one result, not two."
+                )

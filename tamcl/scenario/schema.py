@@ -1,0 +1,344 @@
+"""What a scenario file may hold: strict, frozen, checked before anything heavy is imported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from tamcl.data import DATASETS
+from tamcl.diagnostics import DIAGNOSTICS
+from tamcl.errors import InputError, shown, unknown_name
+from tamcl.metrics import METRICS
+from tamcl.models import HEADS, MODELS
+from tamcl.optim import OPTIMIZERS
+from tamcl.registry import Table, signature
+from tamcl.scenario.plain import unfit_as_file
+from tamcl.strategies import STRATEGIES
+from tamcl.strategies.settings import OptimizerState
+from tamcl.streams import Stream
+from tamcl.streams.base import Count
+
+MOST_SEEDS = 1000
+"""Reported seeds are 0, 1, ...; tuning seeds are 1000, 1001, ..., so that none is both."""
+
+MOST_RATES = 1000
+"""Learning rates of an arm's grid, as many as a search may try."""
+
+EXTENSIONS = 3
+"""Learning rates that ``--extend`` may add to every arm."""
+
+Seeds = Annotated[int, Field(strict=True, ge=1, le=MOST_SEEDS)]
+LearningRate = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(BaseModel):
+    """The model: a body's name with its arguments, and a head."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    head: str = "single"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the body."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_name(HEADS, self.head, "head")
+        _check_name(MODELS, self.name, "name")
+        _check_options(MODELS.path(self.name), self.options, given={"shape"})
+        return self
+
+
+class Arm(BaseModel):
+    """An optimizer with its arguments and the learning rates to choose from."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    optimizer: str
+    lr: tuple[LearningRate, ...]
+    null_of: str | None = None
+    """The arm that this one is the null model of: the same method without what is said to make it better."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the optimizer besides lr; lists become tuples, as optimizers expect."""
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in (self.model_extra or {}).items()}
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if not self.lr:
+            raise _unfit("lr", "names no learning rate")
+        if len(self.lr) > MOST_RATES:
+            raise _unfit("lr", f"names {len(self.lr)} learning rates, and at most {MOST_RATES} are tried")
+        if len(set(self.lr)) < len(self.lr):
+            raise _unfit("lr", "names a learning rate twice")
+        _check_name(OPTIMIZERS, self.optimizer, "optimizer")
+        _check_options(OPTIMIZERS.path(self.optimizer), self.options, given={"params", "lr"})
+        return self
+
+
+class Strategy(BaseModel):
+    """How an experience is trained on, with the strategy's arguments, and what becomes of the optimizer at a shift."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "naive"
+    optimizer_state: OptimizerState = "keep"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the strategy that others do not have."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_name(STRATEGIES, self.name, "name")
+        given = set(signature(STRATEGIES.path("naive")).parameters or ())
+        _check_options(STRATEGIES.path(self.name), self.options, given=given)
+        return self
+
+
+class Evaluation(_Strict):
+    """How much of the test sets is used."""
+
+    samples: Count | None = None
+    """Test images an experience; all there are if absent."""
+    batches: Count = 1
+    """Mini-batches that make a row of the online table: more than one for streams of very many. Metrics after a
+    shift count single mini-batches, and have no value then."""
+    on: Literal["all", "seen", "current"] = "all"
+    """Experiences that the model is tested on after each experience, and what the metrics can then be: all of them, and
+    before training too; those trained on so far, which leaves out nothing that is computed from the tables; or the
+    current one alone and all at the end, which leaves out forgetting."""
+    every: Count | None = None
+    """Updates from one test to the next inside an experience, from its first on, of the reported runs: continual
+    evaluation, which sees the stability gap. None inside experiences if absent."""
+
+    def tested(self, position: int, experiences: int) -> range:
+        """Return the experiences to test after training on one; -1 is the untrained model.
+
+        Examples
+        --------
+        >>> [list(Evaluation(on="seen").tested(position, 3)) for position in (-1, 0, 1, 2)]
+        [[], [0], [0, 1], [0, 1, 2]]
+        """
+        first, last = {"all": (0, experiences), "seen": (0, position + 1), "current": (position, position + 1)}[self.on]
+        return range(experiences) if position == experiences - 1 else range(max(first, 0), last)
+
+    def tested_inside(self, position: int) -> range:
+        """Return the experiences to test while one is trained: those trained on so far, or the current one alone."""
+        return range(position if self.on == "current" else 0, position + 1)
+
+
+class Diagnostics(_Strict):
+    """What is measured of optimizer and model in the reported runs, beside accuracy; it changes no result."""
+
+    names: tuple[str, ...]
+    every: Count = 100
+    """Updates from one measurement to the next, counted anew from the first update of every experience."""
+    samples: Count = 500
+    """Training images of the experience that losses and activations are measured on."""
+    options: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Arguments of diagnostics, by name."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if not self.names:
+            raise _unfit("names", "names no diagnostic")
+        if len(set(self.names)) < len(self.names):
+            raise _unfit("names", "names a diagnostic twice")
+        for name in self.names:
+            _check_name(DIAGNOSTICS, name, "names")
+            _check_options(DIAGNOSTICS.path(name), self.options.get(name, {}), given=set())
+        for name in self.options:
+            if name not in self.names:
+                raise _unfit("options", unknown_name("diagnostic with options", name, self.names))
+        return self
+
+
+class Protocol(_Strict):
+    """Seeds, tuning, and the comparisons that the verdict speaks about."""
+
+    seeds: Seeds = 5
+    tune_seeds: Seeds = 3
+    tune_by: str = "online_accuracy"
+    extend: Annotated[int, Field(strict=True, ge=0, le=20)] = 0
+    """Learning rates that every arm may get beyond its grid, one at a time, while some arm's best one is an end of its
+    grid."""
+    search: Literal["grid", "random", "tpe"] = "grid"
+    """How learning rates are chosen to be tried: those of the grid, or ``trials`` between its ends, drawn at random or
+    by a tree-structured Parzen estimator, which draws its first third at random, too (at least 2, at most 10)."""
+    trials: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
+    """Learning rates an arm, for a search other than "grid"."""
+    pairs: tuple[tuple[str, str], ...] = ()
+    """Pairs of arms. Added are every method with its null models, and arms that are in no pair with the first."""
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.tune_by not in METRICS:
+            raise _unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
+        if METRICS[self.tune_by].on == "matrix_and_lowest":
+            raise _unfit("tune_by", f"'{self.tune_by}' is measured inside experiences, in reported runs alone")
+        if (self.search == "grid") != (self.trials is None):
+            raise _unfit("trials", "is for the searches 'random' and 'tpe', and they need it; a grid says how many")
+        if self.search != "grid" and self.extend:
+            raise _unfit("extend", "is for search = 'grid'; a search tries what lies between the ends of the grid")
+        return self
+
+
+class Scenario(_Strict):
+    """What is run: a stream, a model, a strategy, a protocol and arms. A scenario file holds one.
+
+    Parameters
+    ----------
+    name : str
+        The file's name without its ending; not written in the file.
+    title : str
+        The question in a few words.
+    source : str
+        The protocol that it follows: title, year and link, or that it is tamcl's own.
+    notes : tuple of str
+        What was assumed, shown in the report.
+    cost : str
+        Images of a run and measured time of a step.
+    stream : Stream
+    model : Model
+    strategy : Strategy
+    evaluation : Evaluation
+    protocol : Protocol
+    arms : dict of str to Arm
+    diagnostics : Diagnostics, optional
+    """
+
+    name: str
+    title: str
+    source: str = ""
+    notes: tuple[str, ...] = ()
+    cost: str = ""
+    stream: Stream
+    model: Model
+    strategy: Strategy = Field(default_factory=Strategy)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+    protocol: Protocol = Field(default_factory=Protocol)
+    arms: Annotated[dict[str, Arm], Field(min_length=1)]
+    diagnostics: Diagnostics | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        _check_name(DATASETS, self.stream.dataset, "stream.dataset")
+        for arm in self.arms:
+            if not re.fullmatch(r"\w[\w.+-]{0,63}", arm, re.ASCII):
+                raise _unfit(
+                    "arms", f"{shown(arm)} is no label: up to 64 of a-z A-Z 0-9 _ . + - are, the first of them no . + -"
+                )
+            if "." in arm and (why := unfit_as_file(f"{arm}-")):  # a run's folder begins with it
+                raise _unfit("arms", f"{shown(arm)} is no label: {why}")
+        if self.model.head != "single" and not self.stream.tells_task:
+            raise _unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
+        if self.model.head == "single" and self.stream.tells_task:
+            raise _unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
+        if self.stream.target == "number" and METRICS[self.protocol.tune_by].on != "loss":
+            raise _unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs classes; 'online_loss' does not")
+        if self.evaluation.batches > 1 and METRICS[self.protocol.tune_by].per_batch:
+            why = f"needs evaluation.batches = 1, not {self.evaluation.batches}: it counts single mini-batches"
+            raise _unfit("protocol.tune_by", f"'{self.protocol.tune_by}' {why}")
+        self._check_pairs()
+        return self
+
+    def _check_pairs(self) -> None:
+        for arm, config in self.arms.items():
+            if config.null_of is not None and config.null_of not in self.arms:
+                raise _unfit(f"arms.{arm}.null_of", unknown_name("arm", config.null_of, self.arms))
+        for arm in (arm for pair in self.protocol.pairs for arm in pair if arm not in self.arms):
+            raise _unfit("protocol.pairs", unknown_name("arm", arm, self.arms))
+        seen: set[frozenset[str]] = set()
+        for pair in self.protocol.pairs:
+            if len(set(pair)) < 2 or frozenset(pair) in seen:
+                raise _unfit("protocol.pairs", f"{list(pair)} is an arm against itself, or comes twice")
+            seen.add(frozenset(pair))
+
+    def dump(self) -> dict[str, Any]:
+        """Return the scenario as plain values; ``parse`` of them gives the same scenario."""
+        return self.model_dump(mode="json", serialize_as_any=True)
+
+    def only(self, arms: Iterable[str]) -> Scenario:
+        """Return the scenario with some of its arms, and the pairs that are left."""
+        chosen = list(arms)
+        for arm in chosen:
+            if arm not in self.arms:
+                raise unknown_name(f"arm of '{self.name}'", arm, self.arms)
+        values = self.dump()
+        values["arms"] = {arm: values["arms"][arm] for arm in chosen}
+        for arm in values["arms"].values():
+            arm["null_of"] = arm["null_of"] if arm["null_of"] in chosen else None
+        values["protocol"]["pairs"] = [pair for pair in self.protocol.pairs if set(pair) <= set(chosen)]
+        return Scenario.model_validate(values | {"stream": self.stream}).with_all_pairs()
+
+    def with_all_pairs(self) -> Scenario:
+        """Return the scenario with the pairs that need not be written."""
+        declared = set(self.protocol.pairs)
+        nulls = [(arm.null_of, name) for name, arm in self.arms.items() if arm.null_of]
+        pairs: list[tuple[str, str]] = []
+        for pair in self.protocol.pairs:
+            pairs.append(pair)
+            pairs += [null for null in nulls if null[0] == pair[0] and null not in declared and null not in pairs]
+        pairs += [null for null in nulls if null not in pairs]
+        first, *others = self.arms
+        pairs += [(arm, first) for arm in others if not any(arm in pair for pair in pairs)]
+        return self.model_copy(update={"protocol": self.protocol.model_copy(update={"pairs": tuple(pairs)})})
+
+
+def _check_name(table: Table, name: str, path: str) -> None:
+    try:
+        table.path(name)
+    except InputError as error:
+        raise _unfit(path, error) from error
+
+
+def _check_options(class_path: str, options: Mapping[str, Any], given: set[str]) -> None:
+    """Compare options with the class's signature, read from its source; a class that cannot be read takes any."""
+    parameters = signature(class_path).parameters
+    if parameters is None:
+        return
+    allowed = {name: required for name, required in parameters.items() if name not in given}
+    for key in options:
+        if key not in allowed:
+            raise _unfit(key, unknown_name("key", key, allowed))
+    for key, required in allowed.items():
+        if required and key not in options:
+            raise _unfit(key, "is missing")
+
+
+def _unfit(path: str, why: object) -> PydanticCustomError:
+    """Return an error for pydantic to collect, about a key below the one that is being checked."""
+    return PydanticCustomError("unfit", "{why}", {"path": path, "why": str(why)})
+
+
+def tested_on(evaluation: dict[str, Any]) -> str:
+    """Say which test images were used and when.
+
+    Examples
+    --------
+    >>> tested_on({"samples": 100, "on": "seen"})
+    '100 test images of every experience trained on so far, after each'
+    """
+    images = f"{evaluation['samples']} test images" if evaluation.get("samples") else "all test images"
+    after = {
+        "all": "of every experience, before training and after each",
+        "seen": "of every experience trained on so far, after each",
+        "current": "of the current experience after each, and of all at the end",
+    }
+    every = evaluation.get("every")
+    inside = f"; in reported runs also inside experiences, every {every} updates" if every else ""
+    return f"{images} {after[evaluation.get('on', 'all')]}{inside}"

@@ -1,0 +1,94 @@
+"""What is looked at before a study is trained: that everything can be had which its scenario names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tamcl.data import DataSet
+from tamcl.data.checked import CheckedSource
+from tamcl.engines.local import names_user_code
+from tamcl.engines.processes import call_apart, refuse_in_import
+from tamcl.errors import InputError
+from tamcl.scenario.schema import Scenario
+from tamcl.study.plan import report_seeds, tuning_seeds
+from tamcl.training.build import build_diagnostics, build_model, build_strategy, find_source, load_data, plan
+from tamcl.training.resources import Resources
+from tamcl.user_code import check_code, check_importable, user_code
+
+
+def check_workers(scenario: Scenario) -> None:
+    """Raise an ``InputError`` if worker processes cannot train the scenario."""
+    refuse_in_import()
+    check_importable(scenario.dump())
+    check_code(user_code(scenario.stream.model_dump(mode="json")))  # it is planned here, and trained there
+
+
+def check_new(directory: Path) -> None:
+    """Make a folder, or raise an ``InputError`` if it cannot be made or is not empty."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise InputError(f"--out {directory}: is not empty; name another folder")
+    except OSError as error:
+        raise InputError(f"--out {directory}: {error.strerror}") from error
+
+
+def check(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | None = None) -> dict[str, Any]:
+    """Check that everything can be had that a scenario names, and return the description of its data.
+
+    Somebody's own code does not come into this process, where it could change what is trained or measured later.
+
+    Raises
+    ------
+    InputError
+        As of ``check_data`` and ``check_parts``. Also if somebody's own code ends the process that builds it.
+    """
+    if names_user_code(scenario):
+        answers = call_apart(checks(scenario, resources, seeds))
+        return dict(answers["stream"])
+    data = check_data(scenario, resources, seeds=seeds)
+    check_parts(scenario, data)
+    return data.describe()
+
+
+def checks(scenario: Scenario, resources: Resources, seeds: Sequence[int] | None) -> dict[str, Callable[[], Any]]:
+    """Return the checks by what they are about; arms with somebody's own code are checked each by itself."""
+    own = [[arm] for arm in scenario.arms if names_user_code(scenario, [arm])]
+    others = [arm for arm in scenario.arms if [arm] not in own]
+    calls: dict[str, Callable[[], Any]] = {"stream": partial(_describe, scenario, resources, seeds)}
+    for arms in [*own, others] if others else own:
+        calls[f"arms.{arms[0]}"] = partial(_check_parts, scenario.only(arms), resources)
+    return calls
+
+
+def _describe(scenario: Scenario, resources: Resources, seeds: Sequence[int] | None) -> dict[str, Any]:
+    return check_data(scenario, resources, seeds=seeds).describe()
+
+
+def _check_parts(scenario: Scenario, resources: Resources) -> None:
+    check_parts(scenario, load_data(scenario.stream.dataset, resources))
+
+
+def check_data(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | None = None) -> DataSet:
+    """Load the data; raise an ``InputError`` if they are missing or damaged, or do not fit the stream for some seed."""
+    name = scenario.stream.dataset
+    source = find_source(name)
+    source.check(resources.root)
+    data = load_data(name, resources)
+    if isinstance(source, CheckedSource):
+        source.load_again(resources.root, resources.allow_subset, data.checksum)
+    for seed in [*report_seeds(scenario), *tuning_seeds(scenario)] if seeds is None else seeds:
+        plan(scenario, data, seed)
+    return data
+
+
+def check_parts(scenario: Scenario, data: DataSet) -> None:
+    """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be built. Imports torch."""
+    model = build_model(scenario, data, plan(scenario, data, seed=0), seed=0)
+    for arm, config in scenario.arms.items():
+        for lr in config.lr:
+            build_strategy(scenario, arm, lr, model, seed=0)
+    build_diagnostics(scenario)

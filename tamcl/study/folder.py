@@ -1,0 +1,205 @@
+"""A study's folder: which study it holds, one process at a time, and which of its cells are finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from tamcl.errors import Damaged, InputError
+from tamcl.files.atomic import write_atomic
+from tamcl.files.lock import Busy, lock
+from tamcl.files.records import read_study, write_record
+from tamcl.results import OF_CELLS, TABLES, Tables, read_tables
+
+LOCK = ".tamcl.files.lock"
+"""The file that is locked while a study is trained."""
+
+LEFT_OVER = re.compile(
+    rf"\.(?:(?:{'|'.join(TABLES)})\.parquet|(?:study|claims)\.json|report\.html|[\w.-]+\.png|checkpoint)\.(\d+)",
+    re.ASCII,
+)
+"""A file that ``write_atomic`` was writing, and the number of the process."""
+
+LEFT_OVER_CELL = re.compile(r"\..+-lr.+-seed\d+-[0-9a-f]{8}\.(\d+)")
+"""A cell's folder that was being written."""
+
+Study = dict[str, Any]
+"""What ``study.json`` holds: the resolved scenario, a description of the data, and the command."""
+
+
+def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
+    """Check that a folder is new or holds this very study; more reported seeds or wider grids extend it.
+
+    Title, source, notes and cost may have been reworded.
+
+    Raises
+    ------
+    InputError
+        If the folder holds another study, naming the first difference, or other files, or is no folder.
+    """
+    path = directory / "study.json"
+    if path.is_file():
+        try:
+            held = read_study(path)["scenario"]
+        except Damaged as error:
+            raise Damaged(f"--out {directory}: {error}; put a copy in its place, or name another folder") from error
+        held |= {words: scenario[words] for words in ("title", "source", "notes", "cost")}
+        ours = scenario["protocol"]
+        protocol = {"extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
+        protocol |= {number: max(protocol.get(number, 0), ours[number]) for number in ("seeds", "extend")}
+        held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
+        if difference := _difference(held, scenario):
+            raise InputError(f"--out {directory}: holds another study: {difference}; name another folder")
+    elif directory.is_dir() and any(path.name != LOCK for path in directory.iterdir()):
+        raise InputError(f"--out {directory}: is not empty and holds no study; name another folder")
+    elif directory.exists() and not directory.is_dir():
+        raise InputError(f"--out {directory}: is a file; name a folder")
+
+
+def _difference(held: Any, ours: Any, path: str = "") -> str:
+    """Return ``path is X there and Y here`` for the first place where two nested tables differ, or nothing."""
+    if not (isinstance(held, dict) and isinstance(ours, dict)):
+        return "" if held == ours else f"{path} is {json.dumps(held)} there and {json.dumps(ours)} here"
+    if list(held) != list(ours) and set(held) == set(ours):
+        return f"{path} has another order"
+    for key in [*held, *(key for key in ours if key not in held)]:
+        if found := _difference(held.get(key), ours.get(key), f"{path}.{key}" if path else key):
+            return found
+    return ""
+
+
+@contextmanager
+def claim(directory: Path, study: Study) -> Iterator[None]:
+    """Hold the folder while a study is trained; its ``study.json`` is written if there is none.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made, another process holds it, or its cells were trained on other data.
+    """
+    with ExitStack() as stack:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            held = stack.enter_context(lock(directory / LOCK))
+        except Busy as error:
+            raise InputError(f"--out {directory}: another tamcl is at work there") from error
+        except OSError as error:
+            raise InputError(f"--out {directory}: {error.strerror}") from error
+        if os.path.lexists(directory / "cells") and not (directory / "cells").is_dir():
+            raise InputError(f"--out {directory}: 'cells' is no folder; remove it, or name another folder")
+        if not held:
+            print(f"tamcl: --out {directory}: cannot be locked; let no other tamcl work there", file=sys.stderr)
+        _check_data(directory, study)
+        if held:  # without it others may be at work whose processes have numbers on another machine
+            _remove_left_overs(directory)
+        if not (directory / "study.json").is_file():
+            write_study(directory, study)
+        yield
+
+
+def _remove_left_overs(directory: Path) -> None:
+    """Remove what processes that were killed were writing; whatever else is hidden there is somebody's."""
+    cells = directory / "cells"
+    folders = [directory, directory / "figures"]
+    if cells.is_dir() and not cells.is_symlink():
+        folders += [path for path in cells.iterdir() if path.is_dir() and not path.is_symlink()]
+        for path in cells.glob(".*"):
+            if _is_left_over(path, LEFT_OVER_CELL) and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+    for folder in folders:
+        for path in folder.glob(".*"):
+            if _is_left_over(path, LEFT_OVER) and path.is_file():
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _is_left_over(path: Path, form: re.Pattern[str]) -> bool:
+    found = form.fullmatch(path.name)
+    return found is not None and not path.is_symlink() and not _is_alive(int(found[1]))
+
+
+def _is_alive(process: int) -> bool:
+    """Tell whether a worker of a study that was killed may still be about to end."""
+    if sys.platform == "win32":  # where asking would end the process, and a file in use cannot be removed
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:  # somebody else's
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def _check_data(directory: Path, study: Study) -> None:
+    path = directory / "study.json"
+    held = read_study(path).get("data") if path.is_file() else None
+    if held and held.get("checksum") != study["data"]["checksum"]:
+        there, here = (
+            f"{data.get('train')} + {data.get('test')} images, {data.get('checksum', '')[:8]}"
+            for data in (held, study["data"])
+        )
+        raise InputError(f"--out {directory}: was trained on other data: {there} there and {here} here")
+
+
+def write_study(directory: Path, study: Study) -> None:
+    """Write ``study.json``."""
+    try:
+        write_atomic(directory / "study.json", lambda path: write_record(path, study))
+    except OSError as error:
+        raise InputError(f"--out {directory}: {error.strerror}") from error
+
+
+def read_cell(cell: Path, *, dispensable: Iterable[str] = ()) -> Tables:
+    """Read the tables of a cell, which are all of it and of no other; ``dispensable`` is as of ``read_tables``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is not there.
+    Damaged
+        If one was damaged, or belongs to another cell.
+    InputError
+        If one may not be read.
+    """
+    tables = read_tables(cell, OF_CELLS, of=cell.name, dispensable=dispensable)
+    runs, key = tables["runs"], TABLES["runs"].keys[:4]
+    if len(runs) != 1:
+        raise Damaged(f"'{cell}' is damaged: runs.parquet has {len(runs)} rows, not one")
+    for name, table in tables.items():
+        if not (table[key] == runs[key].iloc[0]).all(axis=None):
+            raise Damaged(f"'{cell}' is damaged: {name}.parquet is of another cell than runs.parquet")
+    return tables
+
+
+def is_finished(cell: Path, on_damage: Callable[[str], object] = lambda line: None) -> bool:
+    """Tell whether a cell was trained to its end and its tables can be read; one that failed is tried again.
+
+    Parameters
+    ----------
+    cell : Path
+    on_damage : callable
+        Called with a line where tables are there and cannot be used.
+
+    Raises
+    ------
+    InputError
+        If a table may not be read, which to train again would not change.
+    """
+    try:
+        runs = read_cell(cell)["runs"]
+    except FileNotFoundError as error:
+        if any(cell.glob("*.parquet")):
+            on_damage(f"'{error.filename}' is missing")
+        return False
+    except Damaged as error:
+        on_damage(str(error))
+        return False
+    return bool(runs["status"].isin(["ok", "diverged"]).all())

@@ -1,0 +1,52 @@
+"""Which cells a study has: the seeds that choose learning rates, and those that are reported on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tamcl.scenario.schema import MOST_SEEDS, Scenario
+from tamcl.study.search import first_rates
+from tamcl.training.cell import Cell, code_of
+from tamcl.user_code import Code
+
+Codes = Mapping[tuple[str, str], Code]
+"""The code behind the runs of every arm and phase."""
+
+
+def report_seeds(scenario: Scenario) -> range:
+    """Return the seeds that the comparison is made on."""
+    return range(scenario.protocol.seeds)
+
+
+def tuning_seeds(scenario: Scenario) -> range:
+    """Return the seeds that choose the learning rates; none of them is reported on."""
+    return range(MOST_SEEDS, MOST_SEEDS + scenario.protocol.tune_seeds)
+
+
+def codes_of(scenario: Scenario) -> Codes:
+    """Return the code behind the runs of every arm and phase, as the files are now: a study takes it once."""
+    return {(arm, phase): code_of(scenario, arm, phase) for arm in scenario.arms for phase in ("tune", "report")}
+
+
+def tuning_cells(
+    scenario: Scenario, tried: Mapping[str, Sequence[float]] | None = None, *, codes: Codes | None = None
+) -> list[Cell]:
+    """Return the cells that choose the learning rates among those tried, at first the grid's."""
+    rates = first_rates(scenario) if tried is None else tried
+    known = codes_of(scenario) if codes is None else codes
+    cells = ((arm, lr, seed) for seed in tuning_seeds(scenario) for arm in rates for lr in rates[arm])
+    return [Cell(scenario, *cell, "tune", known[cell[0], "tune"]) for cell in cells]
+
+
+def report_cells(
+    scenario: Scenario,
+    rates: Mapping[str, float],
+    seeds: Sequence[int] | None = None,
+    *,
+    codes: Codes | None = None,
+) -> list[Cell]:
+    """Return the cells that a comparison is made from; on the reported seeds if no others are given."""
+    chosen = report_seeds(scenario) if seeds is None else seeds
+    known = codes_of(scenario) if codes is None else codes
+    cells = ((arm, lr, seed) for seed in chosen for arm, lr in rates.items())
+    return [Cell(scenario, *cell, "report", known[cell[0], "report"]) for cell in cells]

@@ -1,0 +1,67 @@
+"""Every arm of a study as an oracle, which knows of the shifts or is spared them: what the arm is held against."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Unpack
+
+from tamcl.errors import InputError, unknown_name
+from tamcl.findings.study import Study
+from tamcl.metrics.oracles import ORACLES
+from tamcl.results import Results, load_results
+from tamcl.scenario.load import parse
+from tamcl.scenario.schema import Scenario
+from tamcl.study.repeat import TrainOptions, at_rates, repeat
+
+
+def train_oracle(directory: str | Path, kind: str, **options: Unpack[TrainOptions]) -> Results:
+    """Train every reported arm of a study as an oracle, at its chosen learning rate and on the reported seeds.
+
+    Seed by seed an oracle sees as many examples in as many mini-batches as the arm, the restart oracle the very same
+    ones; the report holds the two against each other. A study that has more seeds or other learning rates by now gets
+    the oracle's cells that are missing.
+
+    Assumption: the oracle takes the learning rate of the arm, which was tuned with the shifts. So the two differ in
+    what the shifts do at that rate, and in nothing else; an oracle with a learning rate of its own may be better.
+
+    Parameters
+    ----------
+    directory : path
+        The study's folder; tables go to its folder ``oracles/<kind>``. Cells that are finished there are not trained
+        again.
+    kind : {"restart", "no_shift"}
+        Model and optimizer made anew at every shift, or the same amount of data without the shifts.
+    **options
+        ``resources``, ``engine``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished study, its stream has no shift or learns numbers, which have no right answers,
+        or its data are others by now.
+    """
+    if kind not in ORACLES:
+        raise unknown_name("oracle", kind, ORACLES)
+    study = Study(load_results(directory))
+    scenario = _oracle(study, kind)
+    folder, seeds = study.results.directory / "oracles" / kind, range(scenario.protocol.seeds)
+    return repeat(study, scenario, seeds, folder, phase=f"{kind} oracle", **options)
+
+
+def _oracle(study: Study, kind: str) -> Scenario:
+    """Return the study's scenario as an oracle, without what is measured inside experiences and changes no result."""
+    scenario, where = parse(study.scenario), f"'{study.results.directory}'"
+    stream = scenario.stream
+    if stream.target == "number":
+        raise InputError(f"{where}: stream '{stream.name}' learns numbers, and regret counts right answers to classes")
+    if stream.oracle != "none":
+        raise InputError(f"{where}: is an oracle itself (stream.oracle = '{stream.oracle}'): name the study it is for")
+    if stream.experiences == 1:
+        raise InputError(f"{where}: has a single experience, and so no shift that an oracle could know of")
+    if not study.rates:
+        raise InputError(f"{where}: reports no arm, so there is nothing to hold against an oracle")
+    rates = {arm: study.rates[arm] for arm in scenario.arms if arm in study.rates}
+    values = at_rates(scenario, rates, study.n_seeds).dump()
+    values["stream"]["oracle"] = kind
+    values["evaluation"]["every"] = values["diagnostics"] = None
+    return parse(values)

@@ -1,0 +1,129 @@
+"""A study's arms trained once more at their chosen learning rates: on fresh seeds, or on an oracle of the stream."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from tamcl.engines import Engine, local
+from tamcl.errors import InputError
+from tamcl.findings.study import Study
+from tamcl.results import Results, load_results
+from tamcl.scenario.load import parse
+from tamcl.scenario.schema import Scenario
+from tamcl.study.checks import check, check_workers
+from tamcl.study.folder import claim, write_study
+from tamcl.study.plan import report_cells
+from tamcl.study.train import Progress, train_all, write_results
+from tamcl.training.cell import Cell, code_in
+from tamcl.training.resources import Resources
+
+
+class TrainOptions(TypedDict, total=False):
+    """How to train, each as of ``tamcl.study.compare``."""
+
+    resources: Resources
+    engine: Engine
+    command: str
+    on_progress: Callable[[Progress], object]
+
+
+def at_rates(
+    scenario: Scenario, rates: Mapping[str, float], seeds: int, pairs: Iterable[tuple[str, str]] | None = None
+) -> Scenario:
+    """Return the scenario with some of its arms, each at one learning rate, so that nothing is left to be tuned.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    rates : mapping of str to float
+        The arms that are kept, and the learning rate of each.
+    seeds : int
+        Number of reported seeds.
+    pairs : iterable of (str, str), optional
+        Pairs of arms; those that are left of the scenario's if absent.
+    """
+    values = scenario.only(rates).dump()
+    for arm, rate in rates.items():
+        values["arms"][arm]["lr"] = [rate]
+    values["protocol"] |= {"seeds": seeds, "search": "grid", "trials": None, "extend": 0}
+    if pairs is not None:
+        values["protocol"]["pairs"] = list(pairs)
+    return parse(values)
+
+
+def repeat(
+    study: Study,
+    scenario: Scenario,
+    seeds: Sequence[int],
+    folder: Path,
+    *,
+    before: Callable[[], object] = lambda: None,
+    phase: str = "report",
+    **options: Unpack[TrainOptions],
+) -> Results:
+    """Train a scenario made of a study's on the study's data, and measure and compare it in a folder of its own.
+
+    Parameters
+    ----------
+    study : Study
+    scenario : Scenario
+        Each arm has one learning rate.
+    seeds : sequence of int
+    folder : Path
+        Where the tables go. Cells that are finished there are not trained again.
+    before : callable
+        Called before anything is trained, while no other process may work in the folder.
+    phase : str
+        What the progress is called.
+    **options
+        ``resources``, ``engine``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+
+    Raises
+    ------
+    InputError
+        If data or somebody's own code are others than the study's, or data, streams, model or optimizers cannot be had
+        by now, or worker processes cannot be used.
+    AllFailed
+        If every run failed.
+    """
+    resources, engine = options.get("resources") or Resources(), options.get("engine") or local.Local()
+    folder, tell = folder.absolute(), options.get("on_progress", lambda progress: None)
+    if (study.results.directory / "claims.json").is_file():
+        raise InputError(f"'{study.results.directory}': repeats the claims of a study; name the study itself")
+    check_workers(scenario)
+    data = check(scenario, resources, seeds=seeds)
+    held = study.results.study.get("data") or study.data
+    if held and held["checksum"] != data["checksum"]:
+        raise InputError(
+            f"'{study.results.directory}': was trained on other data: {held['checksum'][:8]} there, not those here"
+        )
+    cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
+    _check_code(study, cells)
+    record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
+    with claim(folder, record):
+        before()
+        tables = train_all(
+            cells, phase, directory=folder / "cells", resources=resources, engine=engine, on_progress=tell
+        )
+        write_results(folder, tables, scenario.protocol.pairs)
+        write_study(folder, record)
+    return load_results(folder)
+
+
+def _check_code(study: Study, cells: Sequence[Cell]) -> None:
+    """Raise an ``InputError`` if somebody's own code behind an arm is not that of the study.
+
+    What only the study has is that of diagnostics, or of imports that are gone, by which another file is changed.
+    """
+    configs = study.runs.groupby("arm")["config"].last()
+    known = {str(arm): code_in(json.loads(text or "{}")) for arm, text in configs.items()}
+    for cell in cells:
+        held = known.get(cell.arm, {})
+        if other := [module for module, digest in cell.code.items() if held.get(module) != digest]:
+            raise InputError(
+                f"arms.{cell.arm}: the code of {', '.join(other)} is not that of the study by now; "
+                "run the study again first"
+            )

@@ -1,0 +1,116 @@
+"""A study's cells trained, gathered, measured and compared."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from tamcl import stats
+from tamcl.engines import Engine
+from tamcl.errors import AllFailed, Damaged
+from tamcl.metrics import measure
+from tamcl.results import OF_CELLS, OPTIONAL, TABLES, Tables, empty, read_table, write_tables
+from tamcl.study.folder import is_finished, read_cell
+from tamcl.training.cell import Cell, code_in
+from tamcl.training.resources import Resources
+from tamcl.user_code import differing
+
+
+class Progress(NamedTuple):
+    """How far a study is: cells done (those found finished included) and the status of the last one."""
+
+    phase: str
+    done: int
+    total: int
+    status: str
+
+
+def write_results(directory: Path, tables: Tables, pairs: Iterable[tuple[str, str]]) -> None:
+    """Measure and compare what was trained, and write all tables; raise ``AllFailed`` if nothing was."""
+    runs = tables["runs"]
+    if len(runs) and (runs["status"] == "failed").all():
+        first = runs.iloc[0]
+        raise AllFailed(
+            f"all {len(runs)} runs failed, the first of them ({first['arm']} lr {first['lr']:g} seed {first['seed']})"
+            f" by {first['error']}"
+        )
+    metrics = measure(tables["online"], tables["eval"], tables["runs"], continual=tables["continual"])
+    comparisons = stats.compare(metrics, runs=tables["runs"], pairs=pairs)
+    for name in TABLES:
+        try:
+            with suppress(FileNotFoundError):
+                read_table(directory, name)
+        except Damaged as error:
+            print(f"tamcl: {error}; it is gathered again from the cells", file=sys.stderr)
+    cells = tables["runs"][[*TABLES["runs"].keys, "config", "status"]].to_csv(index=False)
+    of = blake2b(cells.encode(), digest_size=8).hexdigest()
+    write_tables(directory, tables | {"metrics": metrics, "comparisons": comparisons}, of)
+
+
+def gather(cells: Sequence[Cell], directory: Path) -> Tables:
+    """Put the cells' tables together."""
+    found = [read_cell(directory / cell.id, dispensable=OPTIONAL) for cell in cells]
+    return {name: pd.concat([empty(name), *(tables[name] for tables in found)], ignore_index=True) for name in OF_CELLS}
+
+
+def train_all(
+    cells: Sequence[Cell],
+    phase: str,
+    *,
+    directory: Path,
+    resources: Resources,
+    engine: Engine,
+    on_progress: Callable[[Progress], object],
+) -> Tables:
+    """Train the cells that are not finished, and return the tables of all."""
+
+    def say(damage: str) -> None:
+        print(f"tamcl: {damage}; the run is trained again", file=sys.stderr)
+
+    todo = [cell for cell in cells if not is_finished(directory / cell.id, on_damage=say)]
+    say_other_code(todo, directory)
+    done = len(cells) - len(todo)
+    on_progress(Progress(phase, done, len(cells), "found"))
+    for _cell, status in engine.train([(cell,) for cell in todo], directory, resources):
+        done += 1
+        on_progress(Progress(phase, done, len(cells), status))
+    return gather(cells, directory)
+
+
+def say_other_code(cells: Sequence[Cell], directory: Path) -> None:
+    """Say which of somebody's own modules changed since cells were trained, which are trained anew for that."""
+    own = {cell.prefix: cell for cell in cells if cell.code}
+    folders = directory.iterdir() if own and directory.is_dir() else ()
+    changed: set[str] = set()
+    counted = set()
+    for folder in folders:
+        cell = own.get(f"{folder.name.rpartition('-')[0]}-")
+        if cell is not None and (modules := _other_code(cell, folder)):
+            changed.update(modules)
+            counted.add(cell.prefix)
+    if changed:
+        print(
+            f"tamcl: the code of {', '.join(sorted(changed))} changed, so {len(counted)} {cells[0].phase} runs in "
+            f"'{directory.parent}' are trained anew",
+            file=sys.stderr,
+        )
+
+
+def _other_code(cell: Cell, folder: Path) -> list[str]:
+    """Return the modules by which alone a cell differs from one that is there; none if it differs by more."""
+    try:
+        there = json.loads(read_table(folder, "runs")["config"].item())
+    except (OSError, ValueError):  # damaged
+        return []
+    here = json.loads(json.dumps(cell.config))
+    if not isinstance(there, dict):
+        return []
+    codes = [code_in(config) for config in (there, here)]
+    return differing(*codes) if there == here else []

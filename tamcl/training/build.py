@@ -1,0 +1,250 @@
+"""The parts of a cell, each built from its description in the scenario."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache, partial
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tamcl.data import DATASETS, DataSet, Source
+from tamcl.data.checked import CheckedSource
+from tamcl.errors import InputError, reason, said, shown
+from tamcl.optim import OPTIMIZERS
+from tamcl.registry import lookup
+from tamcl.scenario.schema import Scenario
+from tamcl.seeding import derive_seed
+from tamcl.streams.base import Segment
+from tamcl.streams.checked import check_segments
+from tamcl.training.cell import Cell
+from tamcl.training.offline import offline
+from tamcl.training.resources import Resources
+
+
+def load_data(name: str, resources: Resources) -> DataSet:
+    """Load a data set once a process."""
+    return _load(name, resources.root, resources.allow_subset)
+
+
+@cache
+def _load(name: str, root: Path, allow_subset: bool) -> DataSet:
+    return find_source(name).load(root, allow_subset=allow_subset)
+
+
+def find_source(name: str) -> Source:
+    """Return what a data set comes from, or raise an ``InputError`` if it is none."""
+    cls = lookup(DATASETS, name)
+    try:
+        source: Source = cls()
+    except Exception as error:  # somebody's class may raise anything
+        raise InputError(f"data set {shown(name)}: cannot be made: {reason(error)}") from error
+    return source if name in DATASETS else CheckedSource(name, lambda: source)
+
+
+def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
+    """Return the experiences of a run, with the test sets thinned as the scenario says.
+
+    Raises
+    ------
+    InputError
+        If the stream does not fit the data, a run would make more than memory holds, or an experience has no training
+        or no test images.
+    """
+    check_size(scenario, *data.counts)
+    stream = scenario.stream
+    if stream.target == "class" and data.classes < 2:
+        raise InputError(f"stream.dataset = '{stream.dataset}': has 1 class, a stream of classes needs at least 2")
+    try:
+        segments = stream.segments(data.train_y, data.test_y, data.classes, seed)
+    except InputError:
+        raise
+    except Exception as error:  # somebody's stream may raise anything
+        raise InputError(f"stream: {shown(stream.name)} makes no experiences: {reason(error)}") from error
+    check_segments(stream, segments, data)
+    samples = scenario.evaluation.samples
+    if samples is None:
+        return segments
+    thinned = []
+    for segment in segments:
+        # The same generator for every experience: experiences that share test images go on sharing them.
+        rng = np.random.default_rng(derive_seed(seed, "evaluation"))
+        rows = np.sort(rng.permutation(len(segment.test_index))[:samples])
+        kept = replace(segment, test_index=segment.test_index[rows], test_labels=segment.test_labels[rows])
+        thinned.append(kept)
+    return thinned
+
+
+MOST_ROWS = 20_000_000
+"""Of a run's table; they take 1 to 2 GB of memory, and some studies hold those of all runs together."""
+
+MOST_BYTES = 8 * 2**30
+"""Of the order and the labels of all experiences of a run, which are made before it starts."""
+
+
+def check_size(scenario: Scenario, train: int, test: int) -> None:
+    """Check that a run can be planned and its tables be held, before anything of it is made.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    train, test : int
+        Numbers of images of the data set.
+
+    Raises
+    ------
+    InputError
+        If there are too many experiences for it, or too many rows of a table, with what would make fewer.
+    """
+    stream, tests = scenario.stream, scenario.evaluation
+    experiences, images = stream.experiences, train if stream.samples is None else stream.samples
+    if (size := 16 * experiences * (images + test)) > MOST_BYTES:  # an index and a label of each image, 8 bytes each
+        raise InputError(
+            f"stream.experiences = {experiences}: order and labels of {images} + {test} images in each take "
+            f"{size / 1e9:.3g} GB, and at most {MOST_BYTES / 1e9:.3g} are taken; ask for fewer"
+        )
+    steps = experiences * stream.epochs * ceil(images / stream.batch_size)
+    at_once = {"all": experiences, "seen": (experiences + 1) // 2, "current": 1}[tests.on]
+    inside = steps // tests.every * at_once if tests.every else 0
+    for key, value, rows, cure in [
+        ("on", tests.on, experiences * at_once, "'seen' makes half as many as 'all', and 'current' the fewest"),
+        ("batches", tests.batches, steps // tests.batches, "more mini-batches a row make fewer"),
+        ("every", tests.every, inside, "a larger number makes fewer"),
+    ]:
+        if rows > MOST_ROWS:
+            why = f"a run makes {rows:.3g} rows, and at most {MOST_ROWS:.3g} are kept"
+            raise InputError(f"evaluation.{key} = {value!r}: {why}; {cure}")
+
+
+def build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any], evaluator: Any, device: str) -> Any:
+    """Build a cell's strategy, with its model and optimizer. The global generators are seeded for the optimizer."""
+    scenario = cell.scenario
+    seed_global_generators(derive_seed(cell.seed, "optimizer"))
+    model = build_model(scenario, data, segments, cell.seed)
+    return build_strategy(scenario, cell.arm, cell.lr, model, cell.seed, plugins, evaluator, device)
+
+
+def build_strategy(
+    scenario: Scenario,
+    arm: str,
+    lr: float,
+    model: Any,
+    seed: int,
+    plugins: Sequence[Any] = (),
+    evaluator: Any = None,
+    device: str = "cpu",
+) -> Any:
+    """Build the strategy around a model, with an arm's optimizer.
+
+    Raises
+    ------
+    InputError
+        If the strategy or the optimizer is no class of its kind or refuses its arguments.
+    """
+    from tamcl.strategies import STRATEGIES, TrainingSettings
+
+    stream, config = scenario.stream, scenario.strategy
+    settings = TrainingSettings(
+        optimizer_state=config.optimizer_state,
+        batch_size=stream.batch_size,
+        epochs=stream.epochs,
+        seed=seed,
+        device=device,
+        target=stream.target,
+        restart=stream.oracle == "restart",
+        augmentation=stream.augmentation,
+        plugins=plugins,
+        evaluator=evaluator,
+    )
+    make = partial(build_optimizer, scenario, arm, lr)
+    try:
+        return lookup(STRATEGIES, config.name)(model=model, make_optimizer=make, settings=settings, **config.options)
+    except InputError:
+        raise
+    except Exception as error:  # somebody's strategy may raise anything
+        raise InputError(f"strategy: {config.name} refuses {shown(config.options)}: {reason(error)}") from error
+
+
+def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed: int) -> Any:
+    """Build the model with its initial weights.
+
+    Raises
+    ------
+    InputError
+        If body or head is no module, refuses its arguments, takes more memory than there is, or wants to download.
+    """
+    from tamcl.models.classifier import build_classifier
+
+    config = scenario.model
+    tasks = {segment.task: segment.classes for segment in segments}
+    shape = data.train_x.shape[1:]
+    try:
+        with offline():
+            return build_classifier(
+                config.name, config.head, config.options, shape=shape, classes=data.classes, tasks=tasks, seed=seed
+            )
+    except InputError:
+        raise
+    except Exception as error:  # somebody's model may raise anything, and torch where memory is short
+        raise InputError(f"model: {config.name} refuses {shown(config.options)}: {reason(error)}") from error
+
+
+def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) -> Any:
+    """Build an arm's optimizer.
+
+    Raises
+    ------
+    InputError
+        If the class is no torch optimizer or refuses its arguments.
+    """
+    config = scenario.arms[arm]
+    return make_optimizer(config.optimizer, parameters, {"lr": lr} | config.options, where=f"arms.{arm}")
+
+
+def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: str) -> Any:
+    """Build an optimizer from its name; an ``InputError`` says where the name stood.
+
+    Raises
+    ------
+    InputError
+        If the class is no torch optimizer or refuses its arguments.
+    """
+    try:
+        make = lookup(OPTIMIZERS, name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    try:
+        return make(parameters, **options)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # somebody's optimizer may raise anything, and leave Python
+        why = reason(error) if isinstance(error, Exception) else said(error)
+        raise InputError(f"{where}: {name} refuses {shown(options)}: {why}") from error
+
+
+def build_diagnostics(scenario: Scenario) -> list[Any]:
+    """Build the plugin that measures a scenario's diagnostics; none if it asks for none.
+
+    Raises
+    ------
+    InputError
+        If a class is no diagnostic or refuses its options.
+    """
+    if scenario.diagnostics is None:
+        return []
+    from tamcl.diagnostics import DiagnosticsCollector
+
+    return [DiagnosticsCollector(**dict(scenario.diagnostics))]
+
+
+def seed_global_generators(seed: int) -> None:
+    """Seed what an optimizer may draw from; only checkpoints touch global generators beside this."""
+    import torch
+
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for optimizers that draw from NumPy's global generator
+    random.seed(seed)

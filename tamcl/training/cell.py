@@ -1,0 +1,178 @@
+"""A cell: one training run, what decides its result, and the tables that it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from contextlib import suppress
+from dataclasses import InitVar, dataclass, field
+from functools import cache
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from tamcl import __version__
+from tamcl.errors import said
+from tamcl.optim import OPTIMIZERS
+from tamcl.results import OF_CELLS, empty, write_tables
+from tamcl.scenario.schema import Scenario
+from tamcl.user_code import RECORDED, Code, module_of, user_code
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run: scenario x arm x learning rate x seed."""
+
+    scenario: Scenario
+    arm: str
+    lr: float
+    seed: int
+    phase: str
+    """``tune`` or ``report``."""
+    code: Code = field(init=False)
+    """Digests of somebody's own code behind the run, as ``code_of`` returns them, which is called if none are given. A
+    study takes them once, and they go with its cells to the processes that train them."""
+    known: InitVar[Code | None] = None
+
+    def __post_init__(self, known: Code | None) -> None:
+        code = code_of(self.scenario, self.arm, self.phase) if known is None else known
+        object.__setattr__(self, "code", code)
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The coordinates that stand in every row."""
+        return {"scenario": self.scenario.name, "arm": self.arm, "lr": self.lr, "seed": self.seed}
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that decides the result, the text of somebody's own code included; only the data are not.
+
+        The digest of the module that an optimizer is in is its ``source``, those of other modules are the ``code``.
+        """
+        scenario = self.scenario.dump()
+        parts = {part: scenario[part] for part in ("stream", "model", "strategy", "evaluation")}
+        arm = self.scenario.arms[self.arm]
+        optimizer, code = {"name": arm.optimizer, "lr": self.lr, **arm.options}, dict(self.code)
+        if arm.optimizer not in OPTIMIZERS:
+            optimizer["source"] = code.pop(module_of(arm.optimizer) or "", "")
+        own = {"code": code} if code else {}
+        return parts | {"optimizer": optimizer, "seed": self.seed, "tamcl": __version__} | own
+
+    @property
+    def id(self) -> str:
+        """Folder name: readable, and another one if anything that decides the result is different.
+
+        File systems may ignore case, so the label counts where the scenario has another that differs in case alone.
+        """
+        same = sum(arm.lower() == self.arm.lower() for arm in self.scenario.arms)
+        decides = self.config | ({"arm": self.arm} if same > 1 else {})
+        digest = blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=4).hexdigest()
+        return f"{self.prefix}{digest}"
+
+    @property
+    def prefix(self) -> str:
+        """What the folder's name has before the digest."""
+        return f"{self.arm}-lr{self.lr:g}-seed{self.seed}-"
+
+
+Task = tuple[Cell, ...]
+"""Cells that are trained together, in one process."""
+
+
+class Outcome(NamedTuple):
+    """Tables of one cell, which are those of ``tamcl.results.OF_CELLS``."""
+
+    online: pd.DataFrame
+    eval: pd.DataFrame
+    runs: pd.DataFrame
+    diagnostics: pd.DataFrame
+    continual: pd.DataFrame
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables by their names."""
+        return self._asdict()
+
+
+def code_of(scenario: Scenario, arm: str, phase: str) -> Code:
+    """Return the digests of somebody's own code behind an arm's runs, as its files are now.
+
+    Diagnostics decide no result, but the table of the reported runs that is theirs.
+    """
+    parts: list[Any] = [scenario.stream, scenario.model, scenario.strategy, scenario.arms[arm]]
+    if phase == "report" and scenario.diagnostics is not None:
+        parts.append(scenario.diagnostics)
+    return user_code([part.model_dump(mode="json", serialize_as_any=True) for part in parts])
+
+
+def code_in(config: dict[str, Any]) -> Code:
+    """Take the digests of somebody's own code out of what ``Cell.config`` gave, and return them."""
+    code, optimizer = dict(config.pop("code", {})), config.get("optimizer", {})
+    if "source" in optimizer and (module := module_of(optimizer["name"])):
+        code[module] = optimizer.pop("source")
+    return code
+
+
+def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
+    """Return a cell's row of the ``runs`` table; what is not given is empty."""
+    row = {
+        **cell.key,
+        "phase": cell.phase,
+        "status": "failed",
+        "error": "",
+        "optimizer_state": cell.scenario.strategy.optimizer_state,
+        "config": json.dumps(cell.config),
+        "fingerprint": "",
+        "data": "{}",
+        "versions": json.dumps(versions()),
+        "wall_s": float("nan"),
+        "ms_per_step": float("nan"),
+        "evaluation_s": float("nan"),
+    }
+    return pd.DataFrame([row | values])
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of everything that decides a number."""
+    return {"python": sys.version.split()[0], **{name: version(name) for name in RECORDED}}
+
+
+def failed(cell: Cell, error: BaseException) -> Outcome:
+    """Return the tables of a cell that raised an exception or whose process died."""
+    return Outcome(**{name: empty(name) for name in OF_CELLS} | {"runs": run_row(cell, error=said(error))})
+
+
+CHECKPOINT = "checkpoint"
+"""Name of a run's checkpoint in its folder, until the tables take its place; that of a run which is asked for no more
+stays, as its tables would."""
+
+
+def write_cell(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> None:
+    """Write a cell's tables to ``directory/<id>``, all or nothing, in place of what is there."""
+    temporary, final = directory / f".{cell.id}.{os.getpid()}", directory / cell.id
+    _remove(temporary)  # of a killed process that had this number
+    try:
+        write_tables(temporary, outcome.tables, of=cell.id)
+        if keep_checkpoint:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (final / CHECKPOINT).rename(temporary / CHECKPOINT)
+        _remove(final)
+        temporary.rename(final)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(final)) from error
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder, or whatever has its name; no link is followed."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""What runs take from the machine: chosen once, and handed down to whatever trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tamcl.data import data_root
+from tamcl.errors import InputError
+from tamcl.training.logs import Log
+
+DEVICES = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where the images are, which of them will do, what computes, and who looks on.
+
+    Parameters
+    ----------
+    data_dir : path, optional
+        Folder of the data sets; ``$TAMCL_DATA_DIR`` or the user's cache if absent.
+    allow_subset : bool
+        Whether fewer images than were published will do; the report says how many there were.
+    device : {"cpu", "cuda"}, optional
+        What computes; a GPU where there is one if absent.
+    threads : int
+        Of torch in each process. More than one changes the last bits, and loses time on small models.
+    log : Log, optional
+        One of Avalanche's loggers on every run; none if absent.
+
+    Attributes
+    ----------
+    root : Path
+        The folder of the data sets, absolute: it stays the same whatever folder a process changes to.
+
+    Raises
+    ------
+    InputError
+        If there is no such device or logger, or there are no threads.
+
+    Examples
+    --------
+    >>> Resources(data_dir="images").root == Path("images").absolute()
+    True
+    """
+
+    data_dir: str | Path | None = None
+    allow_subset: bool = False
+    device: str | None = None
+    threads: int = 1
+    log: Log | None = None
+    root: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.device not in (None, *DEVICES):
+            raise InputError(f"device = {self.device!r}: must be {' or '.join(map(repr, DEVICES))}")
+        if self.threads < 1:
+            raise InputError(f"threads = {self.threads}: must be at least 1")
+        object.__setattr__(self, "root", data_root(self.data_dir).absolute())
+
+    def choose_device(self) -> str:
+        """Return the device that computes. Imports torch."""
+        import torch
+
+        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")

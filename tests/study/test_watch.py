@@ -1,0 +1,332 @@
+"""How far a study is, read from files: counts and rates by hand, no lock taken, nothing in the folder changed."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from tamcl.cli.display import Display, duration, line, picture, summary, watch
+from tamcl.cli.main import main
+from tamcl.errors import InputError
+from tamcl.results import empty, read_table, write_table
+from tamcl.study.folder import LOCK, claim
+from tamcl.study.train import Progress
+from tamcl.study.watch import Watcher, is_locked
+from tests.synthetic_study import write_study
+
+ARMS = ("sgdm", "tam")
+NOW = 1_700_000_000.0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study as its tables alone: 2 arms x (4 lr x 3 tuning seeds + 5 seeds)."""
+    directory = tmp_path_factory.mktemp("whole")
+    write_study(directory, arms=ARMS, experiences=2, steps=20)
+    return directory
+
+
+def cut(whole: Path, directory: Path, phase: str = "tune", count: int = 99, seconds: float = 2.0) -> None:
+    """Write the first cells of a phase as folders of their own, finished one after the other."""
+    runs, online, evaluated = (read_table(whole, name) for name in ("runs", "online", "eval"))
+    shutil.copy(whole / "study.json", directory / "study.json")
+    for place, (_, run) in enumerate(runs[runs["phase"] == phase].head(count).iterrows()):
+        cell = directory / "cells" / f"{run['arm']}-{run['lr']}-{run['seed']}"
+        own = {"arm": run["arm"], "lr": run["lr"], "seed": run["seed"]}
+        write_table(cell, "runs", run.to_frame().T.assign(wall_s=seconds))
+        for name, table in (("online", online), ("eval", evaluated)):
+            write_table(cell, name, table[(table[list(own)] == own).all(axis=1)])
+        os.utime(cell, (NOW + 2 * place, NOW + 2 * place))
+
+
+def replace(cell: Path, **values: Any) -> None:
+    """Change values of a cell's row of runs; it has no rows of its own any more."""
+    write_table(cell, "runs", read_table(cell, "runs").assign(**values))
+    for name in ("online", "eval"):
+        write_table(cell, name, empty(name))
+
+
+def test_counts_best_rate_and_accuracy_by_hand(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    state = Watcher(tmp_path).read()
+    assert (state.count("tune"), state.count("report")) == ((24, 24), (0, 10))
+    assert state.running is False
+    assert not state.finished
+    online = read_table(whole, "online")
+    tuned = online[online["seed"] >= 1000].groupby(["arm", "lr", "seed"])[["correct", "n"]].sum()
+    means = (tuned["correct"] / tuned["n"]).groupby(["arm", "lr"]).mean()
+    for arm in ARMS:
+        assert state.arms[arm].lr == means[arm].idxmax()
+        assert state.arms[arm].score == pytest.approx(means[arm].max())
+        assert state.arms[arm].accuracy == pytest.approx(means[arm].max())
+        assert state.arms[arm][:4] == (12, 12, 0, 5)
+
+
+def test_speed_and_time_left_are_those_of_the_last_cells(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    state = Watcher(tmp_path).read()  # a cell of 40 mini-batches every 2 seconds, and 10 are left
+    assert state.steps_per_second == pytest.approx(20)
+    assert state.seconds_left == pytest.approx(20)
+    assert summary(state).startswith("label_flip_digits: stopped, last cell ")
+    assert line(state).startswith("; online accuracy (%): sgdm ")
+
+
+def test_speed_counts_mini_batches_where_a_row_holds_several(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    study = json.loads((whole / "study.json").read_text())
+    study["scenario"]["evaluation"] = {"batches": 5}
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    assert Watcher(tmp_path).read().steps_per_second == pytest.approx(5 * 20)
+
+
+def test_a_study_is_unfinished_while_a_cell_is_newer_than_its_tables(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=3)
+    last, tables = NOW + 2 * 2, tmp_path / "comparisons.parquet"
+    shutil.copy(whole / "comparisons.parquet", tables)
+    found = []
+    for written in (last - 1, last + 1):
+        os.utime(tables, (written, written))
+        found.append(Watcher(tmp_path).read().finished)
+    assert found == [False, True]
+
+
+def test_a_clock_that_went_back_makes_no_finished_study_unfinished(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    cells = [*(tmp_path / "cells").iterdir()]
+    run = read_table(cells[0], "runs").assign(status="failed", wall_s=float("nan"))
+    write_table(cells[0], "runs", run)
+    gathered = read_table(whole, "runs").assign(wall_s=2.0)
+    key = ["arm", "lr", "seed"]
+    gathered = gathered[(gathered[key] != run[key].iloc[0]).any(axis=1)]
+    write_table(tmp_path, "runs", pd.concat([gathered, run]))
+    shutil.copy(whole / "comparisons.parquet", tmp_path)
+    os.utime(tmp_path / "comparisons.parquet", (NOW - 3600, NOW - 3600))
+    for cell in cells:
+        os.utime(cell, (NOW, NOW))
+    assert Watcher(tmp_path).read().finished
+    assert summary(Watcher(tmp_path).read()).startswith("label_flip_digits: finished, ")
+    write_table(cells[1], "runs", read_table(cells[1], "runs").assign(wall_s=3.0))  # trained again, not gathered
+    os.utime(cells[1], (NOW, NOW))
+    assert not Watcher(tmp_path).read().finished
+
+
+def test_more_reported_seeds_than_are_asked_for_are_all_counted(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, "report")
+    study = json.loads((whole / "study.json").read_text())
+    study["scenario"]["protocol"]["seeds"] = 2
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    assert Watcher(tmp_path).read().count("report") == (10, 10)
+
+
+def test_cells_trained_at_once_and_a_pause_are_seen(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, seconds=4.0)  # every 2 seconds a cell that took 4: two at once
+    cells = sorted((tmp_path / "cells").iterdir(), key=lambda path: path.stat().st_mtime)
+    os.utime(cells[0], (NOW - 9999, NOW - 9999))
+    for cell in cells[1:15]:
+        os.utime(cell, (NOW - 5000, NOW - 5000))
+    state = Watcher(tmp_path).read()
+    assert state.steps_per_second == pytest.approx(9 * 40 / 20)  # nine cells, from 4 s before the first one's end
+    assert state.seconds_left == pytest.approx(10 * 4 / (9 * 4 / 20))
+
+
+def test_failed_diverged_and_damaged_cells(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    best = Watcher(tmp_path).read().arms["tam"].lr
+    cells = {path.name: path for path in (tmp_path / "cells").iterdir()}
+    replace(cells[f"tam-{best}-1000"], status="diverged", error="the loss was nan")
+    replace(cells[f"tam-{best}-1001"], status="failed", error="WorkerDied: the process was killed by SIGKILL")
+    (cells["sgdm-0.1-1000"] / "online.parquet").write_bytes(b"half a ta")
+    (tmp_path / "cells" / ".sgdm-being-written.1").mkdir()
+    (tmp_path / "cells" / "sgdm-just-replaced").mkdir()
+    state = Watcher(tmp_path).read()
+    assert state.arms["tam"].bad == {"diverged": 1, "failed": 1}
+    assert state.arms["tam"].tuned == 11  # one that failed is tried again
+    assert state.arms["sgdm"].tuned == 11
+    assert state.arms["tam"].lr != best
+    assert state.failures == (f"tam lr {best:g} seed 1001: WorkerDied: the process was killed by SIGKILL",)
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(picture(state))
+    assert "1 diverged, 1 failed" in shown.getvalue()
+    assert "failed: tam lr" in shown.getvalue()
+
+
+def test_a_watcher_sees_cells_come_change_and_go(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=3)
+    watcher = Watcher(tmp_path)
+    assert watcher.read().count("tune") == (3, 24)
+    cut(whole, tmp_path, count=4)
+    assert watcher.read().count("tune") == (4, 24)
+    shutil.rmtree(next((tmp_path / "cells").iterdir()))
+    assert watcher.read().count("tune") == (3, 24)
+
+
+def test_reported_cells_of_a_rate_chosen_before_do_not_count(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)
+    cut(whole, tmp_path, phase="report")
+    best = Watcher(tmp_path).read().arms["tam"].lr
+    reported = [path for path in (tmp_path / "cells").iterdir() if path.name.split("-")[0] == "tam"]
+    reported = sorted(path for path in reported if int(path.name.split("-")[-1]) < 1000)
+    assert len(reported) == 5
+    for path in reported:  # as if another rate had been chosen then, and its accuracy had been 0
+        for name in ("runs", "online", "eval"):
+            table = read_table(path, name).assign(lr=9.0)
+            write_table(path, name, table.assign(correct=0) if name == "online" else table)
+        os.utime(path, (NOW - 100, NOW - 100))
+    state = Watcher(tmp_path).read()
+    assert (state.arms["tam"].lr, state.arms["tam"].reported, state.arms["tam"].to_report) == (best, 0, 5)
+    assert state.arms["tam"].accuracy > 0
+    assert state.seconds_left > 0
+    new = tmp_path / "cells" / "new"
+    shutil.copytree(reported[0], new)
+    online = read_table(whole, "online").query("arm == 'tam' and seed == 0")
+    write_table(new, "runs", read_table(new, "runs").assign(lr=best))
+    write_table(new, "online", online)
+    write_table(new, "eval", read_table(whole, "eval").query("arm == 'tam' and seed == 0"))
+    os.utime(new, (NOW + 999, NOW + 999))
+    state = Watcher(tmp_path).read()
+    assert (state.arms["tam"].lr, state.arms["tam"].reported) == (best, 1)
+    assert state.arms["tam"].accuracy == pytest.approx(online["correct"].sum() / online["n"].sum())
+    assert state.arms["sgdm"].reported == 5
+
+
+def test_repeated_cells_of_another_rate_do_not_count(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, phase="report")
+    study = json.loads((whole / "study.json").read_text())
+    for arm in ARMS:
+        study["scenario"]["arms"][arm]["lr"] = [0.05 if arm == "tam" else 0.1]
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    arms = Watcher(tmp_path).read().arms
+    assert (arms["tam"].lr, arms["tam"].reported, arms["sgdm"].reported) == (0.05, 0, 5)
+
+
+def test_a_finished_study_is_read_from_its_tables_where_the_cells_are_gone(whole: Path) -> None:
+    state = Watcher(whole).read()
+    assert state.finished
+    assert (state.count("tune"), state.count("report")) == ((24, 24), (10, 10))
+    online = read_table(whole, "online").query("seed < 1000 and arm == 'tam'").groupby("seed")[["correct", "n"]].sum()
+    assert state.arms["tam"].accuracy == pytest.approx((online["correct"] / online["n"]).mean())
+    assert state.seconds_left == 0
+    assert summary(state) == "label_flip_digits: finished, 34/34 cells"
+
+
+def test_arms_of_one_rate_searches_and_rates_added_are_counted(whole: Path, tmp_path: Path) -> None:
+    study = json.loads((whole / "study.json").read_text())
+    study["scenario"]["arms"]["sgdm"]["lr"] = [0.1]
+    study["tried"] = {"tam": [0.1, 0.2, 0.4, 0.8, 1.6]}
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    state = Watcher(tmp_path).read()
+    assert (state.arms["sgdm"].to_tune, state.arms["tam"].to_tune) == (0, 15)
+    assert state.arms["sgdm"].lr == 0.1
+    assert all(math.isnan(value) for value in (state.steps_per_second, state.seconds_left, state.last))
+    study["scenario"]["protocol"]["trials"] = 7
+    (tmp_path / "study.json").write_text(json.dumps(study | {"tried": {}}))
+    assert Watcher(tmp_path).read().arms["tam"].to_tune == 21
+
+
+def test_who_trains_is_seen_without_taking_the_lock(whole: Path, tmp_path: Path) -> None:
+    study = json.loads((whole / "study.json").read_text()) | {"data": {"checksum": ""}}
+    assert is_locked(tmp_path) is False
+    with claim(tmp_path, study):
+        assert is_locked(tmp_path) is True
+        assert Watcher(tmp_path).read().running is True
+        with pytest.raises(InputError, match="another tamcl is at work"), claim(tmp_path, study):
+            pass
+    assert is_locked(tmp_path) is False
+
+
+def test_without_locks_it_is_not_known(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tamcl.files.lock.KNOWN", False)
+    (tmp_path / LOCK).touch()  # as whoever trains has it
+    cut(whole, tmp_path, count=2)
+    looks = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        for path in whole.glob("*.parquet"):
+            shutil.copy(path, tmp_path)
+
+    assert watch(tmp_path, sleep=sleep).finished
+    assert looks == [2.0]
+    assert capsys.readouterr().out.splitlines()[-1].startswith("label_flip_digits: finished, 2/34 cells")
+
+
+def test_watch_changes_nothing_in_the_folder(whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut(whole, tmp_path, count=3)
+    before = {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]}
+    assert main(["watch", str(tmp_path), "--once"]) == 0
+    assert {path: path.stat().st_mtime_ns for path in [tmp_path, *tmp_path.rglob("*")]} == before
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "3/24 cells" in printed
+    assert main(["watch", str(tmp_path)]) == 0  # nobody is at work: there is nothing to wait for
+
+
+@pytest.mark.parametrize("place", ["nothing", "empty"])
+def test_a_wrong_folder_is_one_line_and_status_2(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["watch", str(tmp_path / place)]) == 2
+    assert capsys.readouterr().err == f"tamcl: '{tmp_path / place}' holds no study: study.json not found\n"
+
+
+def test_ctrl_c_ends_watch_with_130_and_without_a_word(whole: Path, tmp_path: Path) -> None:
+    study = json.loads((whole / "study.json").read_text()) | {"data": {"checksum": ""}}
+    with claim(tmp_path, study):
+        code = f"import sys; from tamcl.cli import main; sys.exit(main(['watch', {str(tmp_path)!r}]))"
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline().startswith("label_flip_digits: running, 0/34 cells")
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+            assert process.stderr
+            assert process.stderr.read() == ""
+
+
+def test_display_writes_plain_lines_where_there_is_no_terminal(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=4)
+    written, times = io.StringIO(), iter([0.0, 1.0, 1.1, 9.0, 12.0, 13.0])
+    with Display(tmp_path, Console(file=written), clock=lambda: next(times)) as display:
+        for done, total in [(0, 24), (1, 24), (2, 24), (3, 24), (4, 24), (24, 24)]:
+            display.update(Progress("tune", done, total, "ok"))
+    lines = written.getvalue().splitlines()
+    assert [text.split(" cells")[0] for text in lines] == ["tuning 0/24", "tuning 4/24", "tuning 24/24"]
+    assert "online accuracy (%): sgdm " in lines[0]
+    assert "\x1b" not in written.getvalue()
+
+
+def test_display_draws_a_table_on_a_terminal(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=4)
+    written = io.StringIO()
+    with Display(tmp_path, Console(file=written, force_terminal=True, width=120)) as display:
+        display.update(Progress("tune", 4, 24, "ok"))
+    assert "reporting" in written.getvalue()
+    assert "4/24 cells" in written.getvalue()
+
+
+def test_durations_in_words() -> None:
+    assert [duration(seconds) for seconds in (0.4, 89, 90, 3540, 3600)] == [
+        "0 s",
+        "89 s",
+        "2 min",
+        "59 min",
+        "1 h 0 min",
+    ]
