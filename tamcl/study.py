@@ -39,6 +39,7 @@ from tamcl.run import (
     build_diagnostics,
     build_model,
     build_strategy,
+    check_model,
     code_in,
     code_of,
     find_source,
@@ -253,12 +254,14 @@ def check_data(
 
 
 def check_parts(scenario: Scenario, data: DataSet) -> None:
-    """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be built. Imports torch."""
-    model = build_model(scenario, data, plan(scenario, data, seed=0), seed=0)
+    """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be had. Imports torch."""
+    segments = plan(scenario, data, seed=0)
+    model = build_model(scenario, data, segments, seed=0)
     for arm, config in scenario.arms.items():
         for lr in config.lr:
             build_strategy(scenario, arm, lr, model, seed=0)
     build_diagnostics(scenario)
+    check_model(scenario, data, segments, model)
 
 
 def report_seeds(scenario: Scenario) -> range:
