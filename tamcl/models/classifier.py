@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from tamcl.errors import InputError, shortened
 from tamcl.models import HEADS, MODELS
 from tamcl.models.heads import Tasks
 from tamcl.registry import lookup
@@ -55,4 +57,33 @@ def build_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "init"))
         body = lookup(MODELS, name)(shape, **options)
-        return Classifier(body, lookup(HEADS, head)(body.features, classes, tasks))
+        model = Classifier(body, lookup(HEADS, head)(body.features, classes, tasks))
+        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):  # they get shape and weights in a forward pass
+            _pass_forward(model, shape, tasks)
+        return model
+
+
+def check_classifier(model: Classifier, *, shape: tuple[int, ...], tasks: Tasks) -> None:
+    """Try a model that is not trained afterwards: a forward pass may change it.
+
+    Raises
+    ------
+    InputError
+        If a forward pass makes parameters, which an optimizer that was made before does not have.
+    """
+    known = set(model.parameters())
+    _pass_forward(model, shape, tasks)
+    if made := [name for name, param in model.named_parameters() if param not in known]:
+        cure = "make them in __init__, or by lazy modules such as torch.nn.LazyLinear"
+        names = shortened(", ".join(made))
+        raise InputError(f"its first forward pass makes the parameters {names}, which no optimizer has then: {cure}")
+
+
+@torch.no_grad()
+def _pass_forward(model: Classifier, shape: tuple[int, ...], tasks: Tasks) -> None:
+    """Pass an image through a model in test mode, which leaves the running means of normalisation as they are."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    model(torch.zeros(1, *shape), next(iter(tasks)))
+    for module, training in modes:
+        module.training = training

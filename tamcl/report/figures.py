@@ -243,7 +243,7 @@ def _png(figure: Figure, dpi: float, *, packed: bool = False) -> bytes:
     image, png = _drawn(figure, dpi), io.BytesIO()
     if packed:
         image = _packed(image, sorted({to_rgb(line.get_color()) for ax in figure.axes for line in ax.lines}))
-    image.save(png, "png", dpi=(dpi, dpi), optimize=True)
+    image.save(png, "png", dpi=(dpi, dpi))
     return png.getvalue()
 
 

@@ -14,7 +14,15 @@ from tamcl.engines.processes import call_apart, refuse_in_import
 from tamcl.errors import InputError
 from tamcl.scenario.schema import Scenario
 from tamcl.study.plan import report_seeds, tuning_seeds
-from tamcl.training.build import build_diagnostics, build_model, build_strategy, find_source, load_data, plan
+from tamcl.training.build import (
+    build_diagnostics,
+    build_model,
+    build_strategy,
+    check_model,
+    find_source,
+    load_data,
+    plan,
+)
 from tamcl.training.resources import Resources
 from tamcl.user_code import check_code, check_importable, user_code
 
@@ -86,9 +94,11 @@ def check_data(scenario: Scenario, resources: Resources, *, seeds: Sequence[int]
 
 
 def check_parts(scenario: Scenario, data: DataSet) -> None:
-    """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be built. Imports torch."""
-    model = build_model(scenario, data, plan(scenario, data, seed=0), seed=0)
+    """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be had. Imports torch."""
+    segments = plan(scenario, data, seed=0)
+    model = build_model(scenario, data, segments, seed=0)
     for arm, config in scenario.arms.items():
         for lr in config.lr:
             build_strategy(scenario, arm, lr, model, seed=0)
     build_diagnostics(scenario)
+    check_model(scenario, data, segments, model)

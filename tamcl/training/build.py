@@ -193,6 +193,26 @@ def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed
         raise InputError(f"model: {config.name} refuses {shown(config.options)}: {reason(error)}") from error
 
 
+def check_model(scenario: Scenario, data: DataSet, segments: list[Segment], model: Any) -> None:
+    """Try a model as ``build_model`` returned it, which must not be trained afterwards.
+
+    Raises
+    ------
+    InputError
+        If it cannot be passed an image, or makes parameters then, which no optimizer would train.
+    """
+    from tamcl.models.classifier import check_classifier
+
+    name, shape = scenario.model.name, data.train_x.shape[1:]
+    try:
+        with offline():
+            check_classifier(model, shape=shape, tasks={segment.task: segment.classes for segment in segments})
+    except InputError as error:
+        raise InputError(f"model: {name}: {error}") from error
+    except Exception as error:  # somebody's model may raise anything
+        raise InputError(f"model: {name} cannot be passed an image of shape {shape}: {reason(error)}") from error
+
+
 def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) -> Any:
     """Build an arm's optimizer.
 

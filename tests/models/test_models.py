@@ -14,9 +14,14 @@ from torch.nn import functional
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
 
+from tamcl.errors import InputError
 from tamcl.models import HEADS, MODELS
-from tamcl.models.classifier import Classifier, build_classifier
+from tamcl.models.classifier import Classifier, build_classifier, check_classifier
 from tamcl.registry import lookup
+from tamcl.scenario import load_scenario
+from tamcl.study.checks import check_parts
+from tamcl.training.build import load_data
+from tamcl.training.resources import Resources
 
 
 def size(network: nn.Module) -> int:
@@ -247,3 +252,64 @@ def test_hidden_layers_must_have_a_width() -> None:
     for hidden in ([], [0], [5, -1]):
         with pytest.raises(ValueError, match="hidden = "):
             lookup(MODELS, "mlp")((1, 4, 4), hidden=hidden)
+
+
+class LazyBody(nn.Module):
+    """Sizes of layers come from the first image, and with them the weights."""
+
+    features = 5
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.Dropout(), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
+class LateBody(nn.Module):
+    """A layer is made in the first forward pass, after the optimizer."""
+
+    features = 16
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layer: nn.Module | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        self.layer = self.layer or nn.Linear(x.shape[1], 16)
+        return self.layer(x)  # type: ignore[no-any-return]
+
+
+def build_own(body: type[nn.Module], seed: int = 0) -> Classifier:
+    name = f"{__name__}:{body.__name__}"
+    return build_classifier(name, "single", {}, shape=(1, 4, 4), classes=4, tasks={0: (0, 1, 2, 3)}, seed=seed)
+
+
+def test_lazy_layers_have_shape_and_weights_of_the_seed_before_an_optimizer_is_made() -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = build_own(LazyBody)
+    assert torch.equal(torch.get_rng_state(), before)
+    weight, mean = first.body.layers[1].weight, first.body.layers[2].running_mean
+    assert weight.shape == (5, 16)
+    assert weight.std() > 0
+    assert torch.equal(mean, torch.zeros(5))  # nothing was learnt from the pass that made them
+    assert all(module.training for module in first.modules())
+    torch.manual_seed(2)  # as another arm's optimizer may draw
+    assert torch.equal(build_own(LazyBody).body.layers[1].weight, weight)
+    assert not torch.equal(build_own(LazyBody, seed=1).body.layers[1].weight, weight)
+
+
+def test_parameters_that_no_optimizer_would_have_are_named() -> None:
+    for name in ("mlp", "slim_resnet18"):
+        model = build(name)
+        before = {key: value.clone() for key, value in model.state_dict().items()}
+        check_classifier(model, shape=CASES[name].shape, tasks=TASKS)
+        assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    with pytest.raises(InputError, match=r"makes the parameters body\.layer\.weight, body\.layer\.bias, which no"):
+        check_classifier(build_own(LateBody), shape=(1, 4, 4), tasks={0: (0, 1, 2, 3)})
+    scenario = load_scenario("label_flip_digits", [f"model={{name='{__name__}:LateBody'}}"])
+    with pytest.raises(InputError, match=r"^model: .*:LateBody: its first forward pass makes"):
+        check_parts(scenario, load_data("digits", Resources()))
