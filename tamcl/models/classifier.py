@@ -75,8 +75,8 @@ def check_classifier(model: Classifier, *, shape: tuple[int, ...], tasks: Tasks)
     _pass_forward(model, shape, tasks)
     if made := [name for name, param in model.named_parameters() if param not in known]:
         raise InputError(
-            f"its first forward pass makes the parameters {shortened(', '.join(made))}, which no optimizer has then: make them in "
-            "__init__, or by lazy modules such as torch.nn.LazyLinear"
+            f"its first forward pass makes the parameters {shortened(', '.join(made))}, which no optimizer has then: "
+            "make them in __init__, or by lazy modules such as torch.nn.LazyLinear"
         )
 
 
