@@ -14,6 +14,7 @@ import pytest
 from tamcl.cli.main import main
 from tamcl.data import DataSet
 from tamcl.engines.inline import Inline
+from tamcl.engines.local import Local
 from tamcl.streams import Segment
 from tamcl.training.cell import Cell, Task
 from tamcl.training.resources import Resources
@@ -21,6 +22,7 @@ from tamcl.training.resources import Resources
 
 def in_this_process(jobs: int = 1, timeout: float | None = None) -> Inline:
     """Stand in for `tamcl.engines.local.Local`, whose processes take seconds to start."""
+    Local(jobs, timeout)  # which refuses what cannot be
     return Inline()
 
 

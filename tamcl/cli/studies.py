@@ -72,7 +72,7 @@ def compare(
             command=command_line(context),
             on_progress=display.update,
         )
-    return _finish(results)
+    return _finish(directory, results)
 
 
 def confirm(
@@ -219,14 +219,14 @@ def _resources(
     return Resources(data_dir, allow_subset, log=Log(logger, directory / "logs"))
 
 
-def _finish(results: Results) -> int:
+def _finish(directory: Path, results: Results) -> int:
     """Write the report, say what was found, and return the exit status."""
     from tamcl.report import verdicts, write_report
 
     path = write_report(results.directory)
     for sentence in verdicts(results):
         print(sentence)
-    print(f"report: {path}")
+    print(f"report: {directory / path.name}")
     return _failures(results)
 
 

@@ -332,6 +332,7 @@ def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes) ->
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with the worker, even when it is stopped
         if os.getppid() == parent:
             connection.close()
+            vars(multiprocessing.current_process())["_config"]["daemon"] = False  # it may start data loaders' workers
             process = os.getpid()
             answer = pickle.dumps(_answer(call))
             if os.getpid() == process:

@@ -135,6 +135,11 @@ class Waits(Own):
     def leak(self):
         threading.Thread(target=time.sleep, args=(10_000,)).start()
 
+class StartsProcesses(Own):
+    def leak(self):
+        assert len(list(torch.utils.data.DataLoader([1, 2], num_workers=1))) == 2
+        torch.multiprocessing.Process(target=time.sleep, args=(10_000,)).start()
+
 # Each ends, or has its run ended.
 
 class Exits(Own):
@@ -185,7 +190,7 @@ class LeavesWhenBuilt(Own):
 """
 
 LEAKS = ["OptimizerHook", "ModuleHook", "Loss", "Activation", "OthersStep", "TensorMethod", "Numpy", "Seeding", "Dtype"]
-LEAKS += ["GradMode", "Denormal", "Autocast", "Place", "Reseeds", "Waits", "Forks", "LeavesChild"]
+LEAKS += ["GradMode", "Denormal", "Autocast", "Place", "Reseeds", "Waits", "Forks", "LeavesChild", "StartsProcesses"]
 ENDS = {
     "Exits": "SystemExit: 0",
     "Leaves": "WorkerDied: the process ended with status 0",

@@ -155,7 +155,7 @@ def test_as_many_fresh_seeds_as_it_takes_to_show_anything(study: Path) -> None:
 def test_as_many_fresh_seeds_as_were_reported_where_fewer_would_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tamcl.study.confirm.repeat", lambda study, scenario, seeds, folder, **how: seeds)
+    monkeypatch.setitem(confirm.__globals__, "repeat", lambda study, scenario, seeds, folder, **how: seeds)
     folder = write_study(tmp_path, arms=["sgdm", "tam"], seeds=9, tune_seeds=1, experiences=1, steps=10)
     assert list(confirm(folder)) == list(range(2000, 2009))  # 6 could show the one claim
 

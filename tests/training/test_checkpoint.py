@@ -317,7 +317,7 @@ import os, signal, time
 from pathlib import Path
 
 import torch
-from tamcl import checkpoint
+from tamcl.training import checkpoint
 
 checkpoint.EVERY_S, checkpoint.SHARE = 0.0, float("inf")
 HERE = Path(__file__).parent
