@@ -20,6 +20,7 @@ from tamcl.scenario.load import load_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.study.compare import compare, run_one
 from tamcl.study.confirm import confirm
+from tamcl.training.build import _load
 from tamcl.training.cell import Cell, Task, failed, write_cell
 from tamcl.training.resources import Resources
 from tamcl.training.run import run_cell
@@ -60,6 +61,7 @@ def forget(folder: Path, keep: set[str] = frozenset()) -> None:  # type: ignore[
             del sys.modules[name]
     own._imported.clear()
     own._remembered.clear()
+    _load.cache_clear()
     importlib.invalidate_caches()
 
 
@@ -236,6 +238,38 @@ def test_runs_of_another_network_are_trained_anew_and_said_so(
     compare(study_of_a_net(tiny, 3), tmp_path / "out")
     assert capsys.readouterr().err == "", "it is said when it is done"
     confirm(tmp_path / "out", seeds=2)
+
+
+DATA = """
+import numpy as np
+from tamcl.data import DataSet, Source
+SHIFT = 0
+class Blobs(Source):
+    classes, official = 4, (80, 40)
+    def check(self, root): pass
+    def fetch(self, root): pass
+    def load(self, root, allow_subset=False):
+        labels = np.arange(120) % 4
+        images = np.full((120, 1, 8, 8), 20, np.uint8)
+        images[np.arange(120), 0, 2 * labels + SHIFT] = 250
+        return DataSet("blobs", images[:80], labels[:80], images[80:], labels[80:], 4, self.official)
+"""
+
+
+def test_other_data_are_trained_on_anew_where_it_is_own_code_that_makes_them(
+    here: None, tiny: Path, tmp_path: Path, project: Path
+) -> None:
+    def study(seeds: int) -> Scenario:
+        settings = [*SETTINGS, f"protocol.seeds={seeds}", "stream.dataset=data_of_mine:Blobs"]
+        return load_scenario(str(tiny), [*settings, "stream.samples=40"], ARMS)
+
+    write(project, {"data_of_mine.py": DATA})
+    before = compare(study(2), tmp_path / "out").metrics
+    write(project, {"data_of_mine.py": DATA.replace("SHIFT = 0", "SHIFT = 1")})
+    forget(project)
+    again, fresh = compare(study(3), tmp_path / "out"), compare(study(3), tmp_path / "fresh")
+    assert again.metrics.equals(fresh.metrics)
+    assert not again.metrics[again.metrics["seed"] < 2].equals(before[before["seed"] < 2])
 
 
 def test_a_file_that_changes_while_a_study_runs_fails_the_runs_that_it_would_change(

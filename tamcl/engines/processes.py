@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tamcl.errors import InputError, said
+from tamcl.files.paths import user_path
 
 CAN_FORK = sys.platform == "linux"
 """Whether a process that has imported torch, and done nothing with it, may be forked."""
@@ -251,7 +252,7 @@ def _serve(connection: Connection, forks: bool, timeout: float | None, warm_up: 
     if here not in sys.path:  # where own modules are, whatever folder is changed to
         sys.path.append(here)
     if cache := os.environ.get("TAMCL_CACHE_DIR"):
-        os.environ["TAMCL_CACHE_DIR"] = os.path.abspath(cache)
+        os.environ["TAMCL_CACHE_DIR"] = str(user_path(cache).absolute())
     if not forks:  # a process that forks has no thread but this one, and looks at the pipe
         threading.Thread(target=_leave_with_parent, daemon=True).start()
     for name in IMPORTED:

@@ -244,7 +244,7 @@ class Scenario(_Strict):
                 )
             if "." in arm and (why := unfit_as_file(f"{arm}-")):  # a run's folder begins with it
                 raise _unfit("arms", f"{shown(arm)} is no label: {why}")
-        if self.model.head != "single" and not self.stream.tells_task:
+        if self.model.head in HEADS and self.model.head != "single" and not self.stream.tells_task:
             raise _unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
         if self.model.head == "single" and self.stream.tells_task:
             raise _unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")

@@ -47,7 +47,8 @@ def check_new(directory: Path) -> None:
 def check(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | None = None) -> dict[str, Any]:
     """Check that everything can be had that a scenario names, and return the description of its data.
 
-    Somebody's own code does not come into this process, where it could change what is trained or measured later.
+    Somebody's own code does not come into this process, where it could change what is trained or measured later. Where
+    it makes the data or the stream, the description has the digests of that code as ``code``.
 
     Raises
     ------
@@ -55,8 +56,9 @@ def check(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | No
         As of ``check_data`` and ``check_parts``. Also if somebody's own code ends the process that builds it.
     """
     if names_user_code(scenario):
-        answers = call_apart(checks(scenario, resources, seeds))
-        return dict(answers["stream"])
+        described = call_apart(checks(scenario, resources, seeds))["stream"]
+        code = user_code(scenario.stream.model_dump(mode="json"))
+        return {**described, "code": dict(code)} if code else dict(described)
     data = check_data(scenario, resources, seeds=seeds)
     check_parts(scenario, data)
     return data.describe()

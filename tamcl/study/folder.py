@@ -141,12 +141,16 @@ def _is_alive(process: int) -> bool:
 def _check_data(directory: Path, study: Study) -> None:
     path = directory / "study.json"
     held = read_study(path).get("data") if path.is_file() else None
+    if held and held.get("code", {}) != study["data"].get("code", {}):
+        return  # it is somebody's own code that makes the data, so all runs have other ids and are trained anew
     if held and held.get("checksum") != study["data"]["checksum"]:
         there, here = (
             f"{data.get('train')} + {data.get('test')} images, {data.get('checksum', '')[:8]}"
             for data in (held, study["data"])
         )
-        raise InputError(f"--out {directory}: was trained on other data: {there} there and {here} here")
+        raise InputError(
+            f"--out {directory}: was trained on other data: {there} there and {here} here; name another folder"
+        )
 
 
 def write_study(directory: Path, study: Study) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tamcl.cli.display import watch
 from tamcl.cli.main import main
 from tamcl.data import cache_root, data_root
+from tamcl.engines.processes import run_calls
 from tamcl.errors import InputError
 from tamcl.files.paths import user_path
 from tamcl.report.ranking import rank_studies, write_ranks
@@ -111,3 +112,9 @@ def test_what_is_no_path_is_one_line(path: str, why: str, tmp_path: Path) -> Non
 def test_a_folder_that_is_no_path_names_the_option(capsys: pytest.CaptureFixture[str]) -> None:
     line = refusal(["compare", "label_flip_digits", "--out", "~nobody-of-this-name/x"], capsys)
     assert line.startswith("tamcl: Invalid value for '--out': path '~nobody-of-this-name/x': is none: ")
+
+
+def test_workers_keep_decoded_data_where_the_main_process_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TAMCL_CACHE_DIR", "~/cache")
+    assert list(run_calls([cache_root])) == [(0, tmp_path / "cache")]
