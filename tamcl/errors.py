@@ -51,8 +51,26 @@ def shortened(text: str) -> str:
 
 def reason(error: BaseException) -> str:
     """Return what an exception says in one line: its text, or its type's name if it has none."""
-    text = " ".join(str(error).split())
-    return text[: 2 * MOST_SHOWN] or type(error).__name__
+    return _words(error)[: 2 * MOST_SHOWN] or type(error).__name__
+
+
+def said(error: BaseException) -> str:
+    """Return an exception of whatever kind in one line, with its type.
+
+    Examples
+    --------
+    >>> said(KeyError("lr")), said(SystemExit())
+    ("KeyError: 'lr'", 'SystemExit')
+    """
+    words = _words(error)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())
+    except Exception:  # somebody's own exception may not be able to say anything
+        return ""
 
 
 def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
@@ -67,18 +85,3 @@ def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
     near = get_close_matches(name[:MOST_SHOWN], names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return InputError(f"unknown {noun} {shown(name)}: {hint}Known: {', '.join(names) or 'none'}.")
-
-
-def said(error: BaseException) -> str:
-    """Return an exception of whatever kind in one line.
-
-    Examples
-    --------
-    >>> said(KeyError("lr")), said(SystemExit())
-    ("KeyError: 'lr'", 'SystemExit')
-    """
-    try:
-        words = " ".join(str(error).split())
-    except Exception:  # somebody's own exception may not be able to say anything
-        words = ""
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__

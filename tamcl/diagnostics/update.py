@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from tamcl.errors import InputError
+from tamcl.optim.sharing import is_dtensor, is_flattened
 
 
 class Activity(NamedTuple):
@@ -59,7 +60,7 @@ class Update:
         self.model: nn.Module = strategy.model
         self.optimizer: Optimizer = strategy.optimizer
         optimized = set(parameters(self.optimizer))
-        if any(hasattr(param, "placements") or getattr(param, "_fsdp_flattened", False) for param in optimized):
+        if any(is_dtensor(param) or is_flattened(param) for param in optimized):
             raise InputError("diagnostics measure whole tensors: they cannot look at parameters that ranks share")
         self.names = {param: name for name, param in self.model.named_parameters() if param in optimized}
         self.weights = {name: param.detach().clone() for param, name in self.names.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tamcl.registry import Table
 from tamcl.training.cell import Cell, Task
 from tamcl.training.resources import Resources
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Trains tasks, each in one process, and writes the tables of every cell as soon as it is finished."""
 

@@ -80,8 +80,8 @@ class Local:
         """Train tasks, as ``Engine.train`` says."""
         directory = directory.absolute()
         calls = [partial(_train, task, directory, resources) for task in tasks]
-        known = {(id(cell.scenario), cell.arm): names_user_code(cell.scenario, [cell.arm]) for (cell, *_) in tasks}
-        apart = {place for place, (cell, *_) in enumerate(tasks) if known[id(cell.scenario), cell.arm]}
+        foreign = [any(names_user_code(cell.scenario, [cell.arm]) for cell in task) for task in tasks]
+        apart = {place for place, is_foreign in enumerate(foreign) if is_foreign}
         warm_up = partial(_load, tasks[0][0], resources) if apart else None
         for place, statuses in run_calls(calls, self.jobs, apart=apart, timeout=self.timeout, warm_up=warm_up):
             yield from _ended(tasks[place], statuses, directory)
@@ -119,12 +119,8 @@ def run_apart(cell: Cell, checks: Mapping[str, Callable[[], Any]], resources: Re
 
 
 def _record(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> str:
-    """Write a cell's tables and return its status; an ``OSError`` has the path."""
-    try:
-        write_cell(directory, cell, outcome, keep_checkpoint=keep_checkpoint)
-    except OSError as error:
-        reason = error.strerror or os.strerror(error.errno) if error.errno else str(error)
-        raise OSError(error.errno, reason, str(error.filename or directory / cell.id)) from error
+    """Write a cell's tables and return its status."""
+    write_cell(directory, cell, outcome, keep_checkpoint=keep_checkpoint)
     return str(outcome.runs["status"].item())
 
 

@@ -206,6 +206,11 @@ def is_dtensor(tensor: Tensor) -> bool:
     return module is not None and isinstance(tensor, module.DTensor)
 
 
+def is_flattened(param: Any) -> bool:
+    """Whether ``FullyShardedDataParallel`` made a parameter of a piece of the model's, or of several."""
+    return bool(getattr(param, "_fsdp_flattened", False))
+
+
 def local(tensor: Any) -> Tensor:
     """Return the piece of a tensor that is on this rank, in the same memory: any tensor but a ``DTensor`` itself."""
     if not is_dtensor(tensor):
@@ -251,7 +256,7 @@ def _behind_slots(placement: Any) -> Any:
 def _division(param: Any, process_group: Any, is_whole: bool, name: str) -> Division:
     if is_dtensor(param):
         return Division(tuple(_mesh_groups(param, process_group, name)), "cut")
-    is_piece = getattr(param, "_fsdp_flattened", False)
+    is_piece = is_flattened(param)
     if is_piece and process_group is None and dist.get_world_size() > 1:
         raise InputError(
             f"{name} measures all parameters together, and FullyShardedDataParallel leaves each rank a share of them: "

@@ -18,7 +18,7 @@ from tamcl.files.lock import Busy, lock
 from tamcl.files.records import read_study, write_record
 from tamcl.results import OF_CELLS, TABLES, Tables, read_tables
 
-LOCK = ".tamcl.files.lock"
+LOCK = ".tamcl.lock"
 """The file that is locked while a study is trained."""
 
 LEFT_OVER = re.compile(

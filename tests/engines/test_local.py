@@ -381,7 +381,7 @@ def test_a_full_disk_ends_the_study_in_one_line_with_the_path(
     def write(*arguments: object, **options: object) -> None:
         raise OSError(errno.EFBIG, "File too large")  # as pyarrow does, without the path
 
-    monkeypatch.setattr(local, "write_cell", write)
+    monkeypatch.setattr("tamcl.training.cell.write_tables", write)
     (cell, *_) = cells_of(mixed, ["sgdm"])
     with pytest.raises(OSError, match="File too large") as caught:
         local._train((cell,), tmp_path, Resources())
