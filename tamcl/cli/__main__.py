@@ -6,4 +6,8 @@ import sys
 
 from tamcl.cli.main import main
 
-sys.exit(main())
+status = main()
+# Where Ctrl-C came while some library ran exec on a text, Python would end by the signal, although it was answered; the
+# next exec makes it forget that.
+exec("")
+sys.exit(status)

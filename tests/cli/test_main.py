@@ -403,3 +403,12 @@ def test_leaving_python_is_never_a_success(capsys: pytest.CaptureFixture[str], m
 
     monkeypatch.setattr("tamcl.scenario.load.load_scenario", leave)
     assert "somebody's code called sys.exit(0)" in refusal(["compare", "label_flip_digits"], capsys)
+
+
+def test_ctrl_c_that_comes_while_a_library_runs_exec_gives_130_too(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text("exec('raise KeyboardInterrupt')\n")
+    command = [sys.executable, "-m", "tamcl.cli", "run", "label_flip_digits", "--arm", "tam,lr=0.1"]
+    command += ["--set", 'stream={name="interrupted:Stream"}']
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (130, 1)
+    assert done.stderr.startswith("tamcl: interrupted; ")
