@@ -50,9 +50,19 @@ class Table(dict[str, str]):
             return name
         raise unknown_name(self.noun, name, self)
 
-    def exports(self) -> Callable[[str], Any]:
-        """Return a module ``__getattr__`` that imports a class of the table when it is first asked for."""
-        by_class = {path.partition(":")[2]: path for path in self.values()}
+    def classes(self) -> list[str]:
+        """Return the names of the classes of tamcl's own in the table: what its package exports."""
+        return [path.partition(":")[2] for path in self.values() if path.startswith("tamcl.")]
+
+    def exports(self, **others: str) -> Callable[[str], Any]:
+        """Return a module ``__getattr__`` that imports a class of the table when it is first asked for.
+
+        Parameters
+        ----------
+        **others : str
+            ``package.module:Class`` of classes that are exported beside those of the table, by their names.
+        """
+        by_class = {path.partition(":")[2]: path for path in self.values()} | others
 
         def __getattr__(name: str) -> Any:
             if name not in by_class:

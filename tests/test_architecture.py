@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tamcl.registry import Table
 
 ROOT = Path(__file__).parents[1] / "tamcl"
 
@@ -127,6 +130,20 @@ def test_public_names_are_there(package: str) -> None:
         assert getattr(module, name) is not None
     with pytest.raises(AttributeError):
         module.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("package", ["data", "models", "optim", "strategies", "streams"])
+def test_type_checkers_see_what_a_table_exports(package: str) -> None:
+    """A class of a table that is missing under ``TYPE_CHECKING`` is unknown to editors and mypy."""
+    module = importlib.import_module(f"tamcl.{package}")
+    tree = ast.parse(inspect.getsource(module))
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    lines = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {f"{line.module}:{name.asname}" for line in lines for name in line.names}
+    tables = [value for value in vars(module).values() if isinstance(value, Table) and value.noun != "head"]
+    entries = {path for table in tables for path in table.values() if path.startswith("tamcl.")}
+    assert seen - entries <= {"tamcl.models.classifier:Classifier", "tamcl.strategies.settings:TrainingSettings"}
+    assert entries <= seen
 
 
 if __name__ == "__main__":

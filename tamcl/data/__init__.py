@@ -8,14 +8,18 @@ from tamcl.data.base import DataSet, Source, cache_root, data_root
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
-    from tamcl.data.bit_patterns import BitPatterns
-    from tamcl.data.cifar import CIFAR10, CIFAR100
-    from tamcl.data.digits import Digits
-    from tamcl.data.five_datasets import FiveDatasets, FiveDatasetsPadded
-    from tamcl.data.mnist import EMNIST, MNIST, FashionMNIST
-    from tamcl.data.notmnist import NotMNIST
-    from tamcl.data.svhn import SVHN
-    from tamcl.data.tinyimagenet import TinyImageNet
+    from tamcl.data.bit_patterns import BitPatterns as BitPatterns
+    from tamcl.data.cifar import CIFAR10 as CIFAR10
+    from tamcl.data.cifar import CIFAR100 as CIFAR100
+    from tamcl.data.digits import Digits as Digits
+    from tamcl.data.five_datasets import FiveDatasets as FiveDatasets
+    from tamcl.data.five_datasets import FiveDatasetsPadded as FiveDatasetsPadded
+    from tamcl.data.mnist import EMNIST as EMNIST
+    from tamcl.data.mnist import MNIST as MNIST
+    from tamcl.data.mnist import FashionMNIST as FashionMNIST
+    from tamcl.data.notmnist import NotMNIST as NotMNIST
+    from tamcl.data.svhn import SVHN as SVHN
+    from tamcl.data.tinyimagenet import TinyImageNet as TinyImageNet
 
 DATASETS = Table(
     "data set",
@@ -36,23 +40,5 @@ DATASETS = Table(
     kind="tamcl.data:Source",
 )
 
-__all__ = [
-    "CIFAR10",
-    "CIFAR100",
-    "DATASETS",
-    "EMNIST",
-    "MNIST",
-    "SVHN",
-    "BitPatterns",
-    "DataSet",
-    "Digits",
-    "FashionMNIST",
-    "FiveDatasets",
-    "FiveDatasetsPadded",
-    "NotMNIST",
-    "Source",
-    "TinyImageNet",
-    "cache_root",
-    "data_root",
-]
+__all__ = ["DATASETS", "DataSet", "Source", "cache_root", "data_root", *DATASETS.classes()]
 __getattr__ = DATASETS.exports()

@@ -55,12 +55,10 @@ FRACTIONS = frozenset({"buffer_occupancy", "buffer_accepted", "zero_outputs", "d
 }
 """Diagnostics that are shares of a whole, from 0 to 1."""
 
-_OTHERS = {
-    "Diagnostic": "tamcl.diagnostics.diagnostic:Diagnostic",
-    "DiagnosticsCollector": "tamcl.diagnostics.collector:DiagnosticsCollector",
-    "Update": "tamcl.diagnostics.update:Update",
-}
-
 __all__ = ["DIAGNOSTICS", "FRACTIONS", "Diagnostic", "DiagnosticsCollector", "Update"]
 
-__getattr__ = Table("diagnostic", {**DIAGNOSTICS, **_OTHERS}).exports()
+__getattr__ = DIAGNOSTICS.exports(
+    Diagnostic="tamcl.diagnostics.diagnostic:Diagnostic",
+    DiagnosticsCollector="tamcl.diagnostics.collector:DiagnosticsCollector",
+    Update="tamcl.diagnostics.update:Update",
+)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
-    from tamcl.models.classifier import Classifier
-    from tamcl.models.convnext_atto import ConvNeXtAtto
-    from tamcl.models.lenet import LeNet
-    from tamcl.models.mlp import MLP
-    from tamcl.models.pc_cnn import PCCNN
-    from tamcl.models.resnet18 import ResNet18
-    from tamcl.models.slim_resnet18 import SlimResNet18
-    from tamcl.models.vit_tiny import ViTTiny
+    from tamcl.models.classifier import Classifier as Classifier
+    from tamcl.models.convnext_atto import ConvNeXtAtto as ConvNeXtAtto
+    from tamcl.models.lenet import LeNet as LeNet
+    from tamcl.models.mlp import MLP as MLP
+    from tamcl.models.pc_cnn import PCCNN as PCCNN
+    from tamcl.models.resnet18 import ResNet18 as ResNet18
+    from tamcl.models.slim_resnet18 import SlimResNet18 as SlimResNet18
+    from tamcl.models.vit_tiny import ViTTiny as ViTTiny
 
 MODELS = Table(
     "model",
@@ -40,23 +40,5 @@ HEADS = Table(
     kind="torch.nn:Module",
 )
 
-__all__ = [
-    "HEADS",
-    "MLP",
-    "MODELS",
-    "PCCNN",
-    "Classifier",
-    "ConvNeXtAtto",
-    "LeNet",
-    "ResNet18",
-    "SlimResNet18",
-    "ViTTiny",
-]
-
-
-def __getattr__(name: str) -> object:
-    if name == "Classifier":
-        from tamcl.models.classifier import Classifier
-
-        return Classifier
-    return MODELS.exports()(name)
+__all__ = ["HEADS", "MODELS", "Classifier", *MODELS.classes()]
+__getattr__ = MODELS.exports(Classifier="tamcl.models.classifier:Classifier")

@@ -8,35 +8,18 @@ from tamcl.optim.transfer import transfer_lr
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
-    from tamcl.optim.adam_cg import AdamCG
-    from tamcl.optim.adam_cm import AdamCM
-    from tamcl.optim.adamw_cm import AdamWCM
-    from tamcl.optim.adatam import AdaTAM
-    from tamcl.optim.adatamw import AdaTAMW
-    from tamcl.optim.lookahead import Lookahead
-    from tamcl.optim.rmsprop_cg import RMSpropCG
-    from tamcl.optim.sam import SAM
-    from tamcl.optim.sgd_cg import SGDCG
-    from tamcl.optim.sgd_cm import SGDCM
-    from tamcl.optim.switch import Switch
-    from tamcl.optim.tam import TAM
-
-__all__ = [
-    "OPTIMIZERS",
-    "SAM",
-    "SGDCG",
-    "SGDCM",
-    "TAM",
-    "AdaTAM",
-    "AdaTAMW",
-    "AdamCG",
-    "AdamCM",
-    "AdamWCM",
-    "Lookahead",
-    "RMSpropCG",
-    "Switch",
-    "transfer_lr",
-]
+    from tamcl.optim.adam_cg import AdamCG as AdamCG
+    from tamcl.optim.adam_cm import AdamCM as AdamCM
+    from tamcl.optim.adamw_cm import AdamWCM as AdamWCM
+    from tamcl.optim.adatam import AdaTAM as AdaTAM
+    from tamcl.optim.adatamw import AdaTAMW as AdaTAMW
+    from tamcl.optim.lookahead import Lookahead as Lookahead
+    from tamcl.optim.rmsprop_cg import RMSpropCG as RMSpropCG
+    from tamcl.optim.sam import SAM as SAM
+    from tamcl.optim.sgd_cg import SGDCG as SGDCG
+    from tamcl.optim.sgd_cm import SGDCM as SGDCM
+    from tamcl.optim.switch import Switch as Switch
+    from tamcl.optim.tam import TAM as TAM
 
 OPTIMIZERS = Table(
     "optimizer",
@@ -65,4 +48,5 @@ OPTIMIZERS = Table(
 )
 """Name of every optimizer and where it is; ``package.module:Class`` names any other."""
 
+__all__ = ["OPTIMIZERS", "transfer_lr", *OPTIMIZERS.classes()]
 __getattr__ = OPTIMIZERS.exports()

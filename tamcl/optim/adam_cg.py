@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_betas, check_number, column, decayed
-from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, recall, remember
+from tamcl.optim.base import Batch, check_betas, check_number, column
+from tamcl.optim.buffer import Replacement, Variant
+from tamcl.optim.critical_gradients import CriticalGradients
 from tamcl.optim.draws import own_seed
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-class AdamCG(BufferOptimizer):
+class AdamCG(CriticalGradients):
     r"""Adam with critical gradients: to the gradient is added the mean of a few large remembered ones.
 
     Use it to ask what ``AdamCM`` gains by remembering momenta and not gradients. Remembered gradients cancel where they
@@ -30,54 +31,43 @@ class AdamCG(BufferOptimizer):
         \theta_t &= \theta_{t-1}
             - \frac{\eta}{1 - \beta_1^t} \frac{m_t}{\sqrt{v_t} \, / \sqrt{1 - \beta_2^t} + \epsilon}
 
-    Then :math:`g_t` enters the buffer :math:`B` with priority :math:`\lVert g_t \rVert`, if :math:`B` is not full or
-    the priority is above the lowest in :math:`B`, which leaves (of equal ones the oldest). At the end of every step all
-    priorities are multiplied by :math:`\lambda`.
-
     Parameters
     ----------
     params : iterable
         Parameters or parameter groups.
     lr : float or Tensor of one element
         :math:`\eta`, at least 0.
-    capacity : int
-        How many gradients :math:`B` holds, at least 0: at 0 this is Adam; the same in all groups.
-    decay : float
-        :math:`\lambda` in [0, 1]: at 1 large gradients are never forgotten; the same in all groups.
     betas : tuple of float
         :math:`(\beta_1, \beta_2)`, each in [0, 1).
     eps : float
         :math:`\epsilon`, at least 0.
     weight_decay : float
         :math:`\omega`, at least 0; what is remembered is without.
+    capacity : int
+        How many gradients the buffer :math:`B` holds, those of the largest norms; at 0 this is Adam.
+    decay : float
+        In [0, 1]: what the priorities in the buffer are multiplied by after a step.
     buffer_dtype : str or torch.dtype, optional
-        Precision of the buffer, such as ``"bfloat16"`` to halve its memory; that of the moments if None.
+        Precision of the buffer, such as ``"bfloat16"``; that of the moments if None.
     variant : {"official", "paper"}
-        The priority: the sum of the norms of all tensors' gradients, as in the authors' released code, or the norm of
-        the whole gradient; the same in all groups.
+        Which reading of the method; see ``CriticalGradients``.
     replacement : {"priority", "fifo", "random"}
-        What leaves a full buffer: see above; or, as null models that keep every gradient, the oldest or one drawn at
-        random; the same in all groups.
+        What leaves a full buffer: the lowest priority, the oldest, or one drawn at random.
     seed : int, optional
-        Of those draws; that of torch's global generator if None. The same in all groups.
+        Of draws; that of torch's global generator if None.
     maximize : bool
         Ascend instead.
     process_group : ProcessGroup, optional
-        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
+        Ranks among which the parameters are divided; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
     state : dict
-        ``step``, ``exp_avg``, ``exp_avg_sq`` and ``buffer`` (capacity first) of every parameter; ``priorities`` and
-        ``ages`` (in steps) of the slots in ``shared_state``
-        (an empty one has age 0).
+        ``exp_avg``, ``exp_avg_sq``, and what ``CriticalGradients`` keeps.
 
     Notes
     -----
-    It has one path, over lists of tensors: no ``foreach`` and no ``capturable``.
-
-    Assumptions: those about the buffer that ``AdamCM`` states. The released code has amsgrad too, and a running sum of
-    the buffer whose rounding error grows; here the mean is taken anew in each step.
+    Assumptions: those of ``CriticalGradients``. The released code has amsgrad too.
 
     References
     ----------
@@ -141,54 +131,17 @@ class AdamCG(BufferOptimizer):
         """Return the names of the state tensors, besides the buffer, that start from zeros."""
         return ["exp_avg", "exp_avg_sq"]
 
-    def update_group(self, batch: Batch, filled: int, slot: int | None) -> None:
-        """Do one step of a group."""
-        group, params, grads, states = batch
-        adam_cg(
-            params,
-            grads,
-            column(states, "exp_avg"),
-            column(states, "exp_avg_sq"),
-            column(states, "buffer"),
-            [state["step"] for state in states],
-            filled=filled,
-            slot=slot,
-            lr=float(group["lr"]),
-            betas=group["betas"],
-            eps=group["eps"],
-            weight_decay=group["weight_decay"],
-        )
-
-
-def adam_cg(
-    params: list[Tensor],
-    grads: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    buffers: list[Tensor],
-    steps: list[int],
-    *,
-    filled: int,
-    slot: int | None,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-) -> None:
-    """Do one step on lists of tensors: ``filled`` slots are averaged, then the gradients go to ``slot``, if any."""
-    beta1, beta2 = betas
-    totals = grads
-    if filled:
-        totals = recall(buffers, filled, grads)
-        torch._foreach_add_(totals, grads)
-    remember(buffers, slot, grads)
-    totals = decayed(totals, params, weight_decay)
-
-    torch._foreach_lerp_(exp_avgs, totals, 1 - beta1)
-    torch._foreach_mul_(exp_avg_sqs, beta2)
-    torch._foreach_addcmul_(exp_avg_sqs, totals, totals, 1 - beta2)
-    first, second = [1 - beta1**step for step in steps], [math.sqrt(1 - beta2**step) for step in steps]
-    # lr m / (sqrt(v) / c + eps) = lr c m / (sqrt(v) + c eps), which is a pass less over the parameters
-    denominators = torch._foreach_sqrt(exp_avg_sqs)
-    torch._foreach_add_(denominators, [eps * c for c in second])
-    torch._foreach_addcdiv_(params, exp_avgs, denominators, [-lr * c / b for b, c in zip(first, second, strict=True)])
+    def descend(self, batch: Batch) -> None:
+        """Do Adam's step of a group."""
+        group, params, totals, states = batch
+        exp_avgs, exp_avg_sqs = column(states, "exp_avg"), column(states, "exp_avg_sq")
+        lr, (beta1, beta2), steps = float(group["lr"]), group["betas"], [state["step"] for state in states]
+        torch._foreach_lerp_(exp_avgs, totals, 1 - beta1)
+        torch._foreach_mul_(exp_avg_sqs, beta2)
+        torch._foreach_addcmul_(exp_avg_sqs, totals, totals, 1 - beta2)
+        first, second = [1 - beta1**step for step in steps], [math.sqrt(1 - beta2**step) for step in steps]
+        # lr m / (sqrt(v) / c + eps) = lr c m / (sqrt(v) + c eps), which is a pass less over the parameters
+        denominators = torch._foreach_sqrt(exp_avg_sqs)
+        torch._foreach_add_(denominators, [group["eps"] * c for c in second])
+        rates = [-lr * c / b for b, c in zip(first, second, strict=True)]
+        torch._foreach_addcdiv_(params, exp_avgs, denominators, rates)

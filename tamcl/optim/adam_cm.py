@@ -18,21 +18,19 @@ from tamcl.optim.base import (
     column,
     is_fast,
     learning_rate,
-    put,
+    set_scalar,
     zero,
 )
 from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant
 from tamcl.optim.draws import own_seed
-from tamcl.optim.fused import alike, fused_adam
+from tamcl.optim.kernels import fused_adam, group_by_device_and_dtype
 from tamcl.optim.sharing import Ranks, local, slots_like
 from tamcl.optim.slots import (
     are_all_due,
     blocks,
     choose_on_device,
     empty_slots,
-    has_shrunk,
-    note_size,
-    note_stored,
+    note_sizes,
     replace,
     store,
     sum_anew,
@@ -223,16 +221,11 @@ class AdamCM(BufferOptimizer):
 
     def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Do one step of Adam with critical momenta."""
-        if "ages" not in self.shared_state:
-            for state in self._with_buffer():  # a table that was cleared knows nothing of what they still hold
-                for key in ("buffer", "buffer_sum", "sizes"):
-                    local(state[key]).zero_()
         if self.param_groups[0]["capturable"]:
             self.check_capacity(batches)
             self._update_on_device(batches)
-            return
-        super().update(batches, ranks)
-        self._renew_sums(self.param_groups[0]["capacity"])
+        else:
+            super().update(batches, ranks)
 
     def update_group(self, batch: Batch, filled: Any, slot: Any) -> None:
         """Do one step of a group."""
@@ -270,24 +263,32 @@ class AdamCM(BufferOptimizer):
         others = [row for row, is_new in zip(rows, new, strict=True) if not is_new]
         return Batch(group, *map(list, zip(*others, strict=True))) if others else Batch(group, [], [], [])
 
-    def note_lengths(self, batches: list[Batch], lengths: list[float], slot: int | None) -> None:
-        """Note how large the momenta may be that go to a slot."""
-        own = iter(lengths)
-        for group, *_, states in batches:
-            for state in states:
-                length = next(own)
-                if slot is not None and "is_new" in state and group["variant"] == "official":
-                    note_size(state, slot, length)
-                else:
-                    note_stored(state, slot, length, group["betas"][0])
-        table = self.shared_state
-        table["stored"] = table.get("stored", 0) + (slot is not None)
+    def _start_table(self, table: dict[str, Any], device: torch.device) -> None:
+        if "ages" not in table:
+            for state in self._with_buffer():  # a table that was cleared knows nothing of what they still hold
+                for key in ("buffer", "buffer_sum", "sizes"):
+                    local(state[key]).zero_()
+        super()._start_table(table, device)
 
-    def _renew_sums(self, capacity: int) -> None:
-        """Take the sums anew that may have shrunk, and now and then all of them."""
-        states, table = self._with_buffer(), self.shared_state
-        shrunk = [state for state in states if has_shrunk(state)]
-        if due := states if are_all_due(table, capacity) else shrunk:
+    def note_lengths(self, batches: list[Batch], lengths: list[float], slot: int | None, table: dict[str, Any]) -> None:
+        """Take the sums anew that may have shrunk, and now and then all of them.
+
+        A momentum is not measured: its norm is at most the average of those of the gradients.
+        """
+        own, sizes = iter(lengths), {}
+        for group, *_, states in batches:
+            for state, length in zip(states, own, strict=False):
+                if slot is not None and state["step"] == 1 and group["variant"] == "official":
+                    sizes[id(state)] = length  # it is the gradient that was stored
+                else:
+                    beta = group["betas"][0]
+                    sizes[id(state)] = state["size"] = beta * state["size"] + (1 - beta) * length
+        if slot is None:
+            return
+        states = self._with_buffer()
+        shrunk = note_sizes(states, slot, [sizes.get(id(state), 0.0) for state in states])
+        table["stored"] = table.get("stored", 0) + 1
+        if due := states if are_all_due(table, self.param_groups[0]["capacity"]) else shrunk:
             sum_anew(due)
 
     def _with_buffer(self) -> list[dict[str, Any]]:
@@ -299,8 +300,6 @@ class AdamCM(BufferOptimizer):
                 if param.grad is None and "buffer" in (state := self.state.get(param, {})):
                     buffer, total, momentum = (local(state[key]) for key in ("buffer", "buffer_sum", "exp_avg"))
                     store([buffer], [total], [torch.zeros_like(momentum)], slot)
-                    if isinstance(slot, int):
-                        state["sizes"][slot] = 0.0
 
     def _update_on_device(self, batches: list[Batch]) -> None:
         """Do the same with a table of tensors, and slots chosen by a mask, so that nothing is read."""
@@ -312,7 +311,7 @@ class AdamCM(BufferOptimizer):
         filled, slot = (ages > 0).sum(), choose_on_device(priorities, ages, priority)
         for batch in batches:
             for state in batch.states:
-                put(state, step=state["step"] + 1)
+                set_scalar(state, step=state["step"] + 1)
             self.update_group(batch, filled, slot)
         self._store_zeros(slot)
         priorities.copy_(group["decay"] * torch.where(slot, priority, priorities))
@@ -397,7 +396,7 @@ def _fused_adam_cm(
     slots = [] if slot is None else [[buffer[slot] for buffer in buffers]]
     largest = [max_exp_avg_sqs] if max_exp_avg_sqs else []
     columns = params, grads, exp_avgs, exp_avg_sqs, buffer_sums, *slots, *largest
-    for tensors, (counts,), (own_buffers,), fits in alike(columns, (steps,), (buffers,)):
+    for tensors, (counts,), (own_buffers,), fits in group_by_device_and_dtype(columns, (steps,), (buffers,)):
         if not fits:
             ps, gs, ms, vs, sums, *more = tensors
             top = more[-1] if largest else []

@@ -34,35 +34,34 @@ class AdamWCM(AdamCM):
         Parameters or parameter groups.
     lr : float or Tensor of one element
         :math:`\eta`, at least 0.
+    weight_decay : float
+        :math:`\omega`, at least 0.
     capacity : int
-        How many momenta the buffer holds, at least 0; the same in all groups.
+        How many momenta the buffer holds, at least 0.
     decay : float
-        In [0, 1]: what the priorities in the buffer are multiplied by; the same in all groups.
+        In [0, 1]: what the priorities in the buffer are multiplied by after a step.
     betas : tuple of float
         :math:`(\beta_1, \beta_2)`, each in [0, 1).
     eps : float
         :math:`\epsilon`, at least 0.
-    weight_decay : float
-        :math:`\omega`, at least 0.
     amsgrad : bool
         Divide by the largest :math:`v` so far.
     buffer_dtype : str or torch.dtype, optional
-        Precision of the buffer; that of the moments if None.
+        Precision of the buffer, such as ``"bfloat16"``; that of the moments if None.
     variant : {"official", "paper"}
-        Which reading of the method; see ``AdamCM``. The same in all groups.
+        Which reading of the method; see ``AdamCM``.
     replacement : {"priority", "fifo", "random"}
-        What leaves a full buffer: the lowest priority; or, as null models that keep every momentum, the oldest or one
-        drawn at random; the same in all groups.
+        What leaves a full buffer: the lowest priority, the oldest, or one drawn at random.
     seed : int, optional
-        Of those draws; that of torch's global generator if None. The same in all groups.
+        Of draws; that of torch's global generator if None.
     maximize : bool
         Ascend instead.
     foreach : bool, optional
-        False: tensor by tensor; see ``AdamCM``.
+        False: tensor by tensor, as the equations are written.
     capturable : bool
         Read nothing from the device; see ``AdamCM``.
     process_group : ProcessGroup, optional
-        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
+        Ranks among which the parameters are divided; see ``tamcl.optim.sharing``.
 
     Notes
     -----

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,14 +19,13 @@ from tamcl.optim.base import (
     column,
     is_fast,
     learning_rate,
-    put,
+    set_scalar,
     zero,
 )
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
-from tamcl.optim.fused import alike, fused_adam
+from tamcl.optim.kernels import fused_adam, group_by_device_and_dtype
 from tamcl.optim.sharing import Ranks
-from tamcl.optim.squares import trust
 from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, is_held, shared_numbers, torque
 
 if TYPE_CHECKING:
@@ -38,83 +37,7 @@ TINY = 1e-300
 """Added to a divisor that is 0 if nothing has entered the momentum yet."""
 
 
-class AdaTAMBase(BaseOptimizer):
-    """What AdaTAM and AdaTAMW share: everything but where weight decay enters."""
-
-    shared_options = TORQUE_OPTIONS
-    device_numbers = frozenset({"step", "weight", "cosine", "smoothed_cosine", "damping"})
-    moment = "exp_avg"
-
-    @property
-    def shared_numbers(self) -> Collection[str]:
-        """The entries of the state that are about the whole optimizer."""
-        return shared_numbers(self.param_groups[0])
-
-    def measures(self) -> bool:
-        """Whether a step depends on anything that is measured over all parameters: not if the damping is held."""
-        return not is_held(self.param_groups[0])
-
-    def check_options(self, group: dict[str, Any]) -> None:
-        """Raise ValueError if an option of the group is out of range."""
-        check_betas(group)
-        check_number(group, "eps")
-        check_torque(group)
-        check_choice(group, "bias_correction", get_args(BiasCorrection))
-
-    def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
-        """Start from zero moments."""
-        if "exp_avg" in state and "weight" not in state:
-            # Adam's, which is (1 - beta) / d times the momentum that a damping of d would have led to
-            state["weight"] = zero(param, group) + (group["eps"] + 0.5) / (1 - group["betas"][0])
-        for key in ("step", "weight"):
-            if key not in state:
-                state[key] = zero(param, group)
-        for key in ("exp_avg", "exp_avg_sq"):
-            if key not in state:
-                state[key] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
-
-    def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
-        """Do one step of AdaTAM."""
-        all_dampings = torque(batches, self.shared_state, self.param_groups[0], ranks, "exp_avg")
-        for (group, params, grads, states), dampings in zip(batches, all_dampings, strict=True):
-            shares = []
-            for state, damping in zip(states, dampings, strict=True):
-                weight, share = average(state["weight"], group["betas"][0], group["eps"] + damping)
-                put(state, step=state["step"] + 1, weight=weight)
-                shares.append(share)
-            adatam(
-                params,
-                grads,
-                column(states, "exp_avg"),
-                column(states, "exp_avg_sq"),
-                [state["step"] for state in states],
-                [state["weight"] for state in states],
-                shares,
-                lr=learning_rate(group),
-                betas=group["betas"],
-                eps=group["eps"],
-                bias_correction=group["bias_correction"],
-                foreach=is_fast(group),
-            )
-            trust(states)
-
-
-def average(weight: Any, beta: float, entering: Any) -> tuple[Any, Any]:
-    r"""Return the weight of the momentum as an average of gradients, and the share in it of the newest.
-
-    The momentum :math:`m = \beta m + c g` is :math:`N` times an average: :math:`N = \beta N + c`, and of the average
-    :math:`c / N` is replaced by the gradient.
-
-    Examples
-    --------
-    >>> average(0.0, 0.9, 0.5)
-    (0.5, 1.0)
-    """
-    weight = beta * weight + entering
-    return weight, entering / (weight + TINY)
-
-
-class AdaTAM(AdaTAMBase):
+class AdaTAM(BaseOptimizer):
     r"""Adam with torque-aware momentum in place of the average of gradients.
 
     Use it where Adam is used and gradients may turn suddenly. Its momentum is no average: for a steady gradient it
@@ -170,7 +93,7 @@ class AdaTAM(AdaTAMBase):
     state : dict
         ``step``, ``exp_avg``, ``exp_avg_sq`` and ``weight`` of every parameter, where the momentum :math:`m_t` is
         ``weight * exp_avg``; and ``cosine``, ``smoothed_cosine`` and ``damping`` of the last step: of every parameter,
-        or, if global, in ``shared_state``. Of large tensors also ``momentum_square``; see ``TAM``.
+        or, if global, in ``shared_state``.
 
     Notes
     -----
@@ -194,6 +117,13 @@ class AdaTAM(AdaTAMBase):
     >>> bool(loss < 1e-2)
     True
     """
+
+    shared_options = TORQUE_OPTIONS
+    device_numbers = frozenset({"step", "weight", "cosine", "smoothed_cosine", "damping"})
+    moment = "exp_avg"
+
+    decouples_weight_decay: ClassVar[bool] = False
+    """Whether weight decay shrinks the parameters, or enters the gradient."""
 
     def __init__(
         self,
@@ -220,7 +150,7 @@ class AdaTAM(AdaTAMBase):
             "gamma": gamma,
             "eps": eps,
             "weight_decay": weight_decay,
-            "decoupled_weight_decay": False,
+            "decoupled_weight_decay": self.decouples_weight_decay,
             "granularity": granularity,
             "bias_correction": bias_correction,
             "damping": damping,
@@ -231,6 +161,73 @@ class AdaTAM(AdaTAMBase):
             "capturable": capturable,
         }
         super().__init__(params, defaults, process_group)
+
+    @property
+    def shared_numbers(self) -> Collection[str]:
+        """The entries of the state that are about the whole optimizer."""
+        return shared_numbers(self.param_groups[0])
+
+    def measures(self) -> bool:
+        """Whether a step depends on anything that is measured over all parameters: not if the damping is held."""
+        return not is_held(self.param_groups[0])
+
+    def check_options(self, group: dict[str, Any]) -> None:
+        """Raise ValueError if an option of the group is out of range."""
+        check_betas(group)
+        check_number(group, "eps")
+        check_torque(group)
+        check_choice(group, "bias_correction", get_args(BiasCorrection))
+
+    def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
+        """Start from zero moments."""
+        if "exp_avg" in state and "weight" not in state:
+            # Adam's, which is (1 - beta) / d times the momentum that a damping of d would have led to
+            state["weight"] = zero(param, group) + (group["eps"] + 0.5) / (1 - group["betas"][0])
+        for key in ("step", "weight"):
+            if key not in state:
+                state[key] = zero(param, group)
+        for key in ("exp_avg", "exp_avg_sq"):
+            if key not in state:
+                state[key] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
+
+    def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
+        """Do one step of AdaTAM."""
+        all_dampings = torque(batches, self.shared_state, self.param_groups[0], ranks, "exp_avg")
+        for (group, params, grads, states), dampings in zip(batches, all_dampings, strict=True):
+            shares = []
+            for state, damping in zip(states, dampings, strict=True):
+                weight, share = average(state["weight"], group["betas"][0], group["eps"] + damping)
+                set_scalar(state, step=state["step"] + 1, weight=weight)
+                shares.append(share)
+            adatam(
+                params,
+                grads,
+                column(states, "exp_avg"),
+                column(states, "exp_avg_sq"),
+                [state["step"] for state in states],
+                [state["weight"] for state in states],
+                shares,
+                lr=learning_rate(group),
+                betas=group["betas"],
+                eps=group["eps"],
+                bias_correction=group["bias_correction"],
+                foreach=is_fast(group),
+            )
+
+
+def average(weight: Any, beta: float, entering: Any) -> tuple[Any, Any]:
+    r"""Return the weight of the momentum as an average of gradients, and the share in it of the newest.
+
+    The momentum :math:`m = \beta m + c g` is :math:`N` times an average: :math:`N = \beta N + c`, and of the average
+    :math:`c / N` is replaced by the gradient.
+
+    Examples
+    --------
+    >>> average(0.0, 0.9, 0.5)
+    (0.5, 1.0)
+    """
+    weight = beta * weight + entering
+    return weight, entering / (weight + TINY)
 
 
 def adatam(
@@ -295,7 +292,9 @@ def _fused_adatam(
     bias_correction: BiasCorrection,
 ) -> None:
     """Do the step in one pass: it is Adam's, with the average that the momentum is a multiple of as first moment."""
-    for tensors, numbers, _, fits in alike((params, grads, exp_avgs, exp_avg_sqs), (steps, weights, shares)):
+    for tensors, numbers, _, fits in group_by_device_and_dtype(
+        (params, grads, exp_avgs, exp_avg_sqs), (steps, weights, shares)
+    ):
         if not fits or not numbers[2][0]:  # a share of 0 is what the kernel's first correction would divide by
             constants: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "bias_correction": bias_correction}
             _single_tensor_adatam(*tensors, *numbers, **constants)

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.adatam import AdaTAMBase, BiasCorrection
+from tamcl.optim.adatam import AdaTAM, BiasCorrection
 from tamcl.optim.damping import DampingFunction, Timing
-from tamcl.optim.draws import own_seed
 from tamcl.optim.torque import Granularity
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-class AdaTAMW(AdaTAMBase):
+class AdaTAMW(AdaTAM):
     r"""AdaTAM whose weight decay is decoupled from the gradient, as AdamW's is.
 
     Use it where AdamW is used: decay then shrinks all weights alike, whatever the size of their gradients. Not in place
@@ -35,41 +34,32 @@ class AdaTAMW(AdaTAMBase):
         Parameters or parameter groups.
     lr : float or Tensor of one element
         :math:`\eta`, at least 0.
+    weight_decay : float
+        :math:`\lambda`, at least 0.
     betas : tuple of float
         :math:`(\beta_1, \beta_2)`, each in [0, 1).
     gamma : float
-        :math:`\gamma` in [0, 1): smoothing of the cosine over steps; the same in all groups.
+        Smoothing of the cosine over steps, in [0, 1).
     eps : float
-        :math:`\epsilon`, at least 0: added to the damping and to the denominator.
-    weight_decay : float
-        :math:`\lambda`, at least 0.
+        :math:`\epsilon`, at least 0.
     granularity : {"global", "tensor"}
-        One cosine over all parameters that have a gradient, or one for each tensor; the same in all groups.
+        One cosine over all parameters, or one for each tensor.
     bias_correction : {"second", "none", "both"}
-        Which moments are corrected for their start at zero; see ``AdaTAM``.
+        Which moments are corrected for their start at zero.
     damping : float or {"average", "shuffled"}, optional
-        Null models of torque, the same in all groups; see ``TAM``.
+        Null models of torque; see ``AdaTAM``.
     damping_function : {"linear", "quadratic", "reversed"}
-        The damping as a function of the smoothed cosine, the same in all groups; see ``TAM``.
+        The damping as a function of the smoothed cosine; see ``AdaTAM``.
     seed : int, optional
-        Of the draws of ``"shuffled"``; that of torch's global generator if None. The same in all groups.
+        Of draws; that of torch's global generator if None.
     maximize : bool
         Ascend instead.
     foreach : bool, optional
-        False: tensor by tensor, as the equations are written; else through torch's fused Adam kernel, which gives the
-        same numbers up to rounding.
+        False: tensor by tensor, as the equations are written.
     capturable : bool
-        Keep all numbers on the device and read none, so that the step may be captured in a CUDA graph; tensor by
-        tensor. So far tried on CPUs alone.
+        Read nothing from the device; see ``AdaTAM``.
     process_group : ProcessGroup, optional
-        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
-
-    Attributes
-    ----------
-    state : dict
-        ``step``, ``exp_avg``, ``exp_avg_sq`` and ``weight`` of every parameter, where the momentum :math:`m_t` is
-        ``weight * exp_avg``; and ``cosine``, ``smoothed_cosine`` and ``damping`` of the last step: of every parameter,
-        or, if global, in ``shared_state``. Of large tensors also ``momentum_square``; see ``TAM``.
+        Ranks among which the parameters are divided; see ``tamcl.optim.sharing``.
 
     Notes
     -----
@@ -91,6 +81,8 @@ class AdaTAMW(AdaTAMBase):
     tensor([ 0.9500, -1.9000], requires_grad=True)
     """
 
+    decouples_weight_decay = True
+
     def __init__(
         self,
         params: ParamsT,
@@ -110,20 +102,20 @@ class AdaTAMW(AdaTAMBase):
         capturable: bool = False,
         process_group: ProcessGroup | None = None,
     ) -> None:
-        defaults = {
-            "lr": lr,
-            "betas": betas,
-            "gamma": gamma,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "decoupled_weight_decay": True,
-            "granularity": granularity,
-            "bias_correction": bias_correction,
-            "damping": damping,
-            "damping_function": damping_function,
-            "seed": own_seed(seed),
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-        }
-        super().__init__(params, defaults, process_group)
+        super().__init__(
+            params,
+            lr,
+            betas=betas,
+            gamma=gamma,
+            eps=eps,
+            weight_decay=weight_decay,
+            granularity=granularity,
+            bias_correction=bias_correction,
+            damping=damping,
+            damping_function=damping_function,
+            seed=seed,
+            maximize=maximize,
+            foreach=foreach,
+            capturable=capturable,
+            process_group=process_group,
+        )

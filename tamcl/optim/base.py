@@ -25,7 +25,6 @@ from tamcl.optim.sharing import (
     ranks_of,
     zero_redundancy_group,
 )
-from tamcl.optim.squares import forget_changed, trust
 
 SAFE = (1e-15, 1e15)
 """Between these a float32 norm is exact: its squares neither underflow nor overflow."""
@@ -42,7 +41,6 @@ TABLES = {
     "ages": torch.int64,
     "sizes": torch.float64,
     "past_dampings": torch.float64,
-    "momentum_square": torch.float64,
 }
 """Numbers of the state that stand together in a tensor, whose entries are read by the host, and its type."""
 
@@ -162,14 +160,8 @@ class BaseOptimizer(Optimizer, ABC):
             self.param_groups.pop()
             raise
 
-    def state_dict(self) -> StateDict:
-        """Return the state, as torch's optimizers do."""
-        forget_changed(self.state)
-        return super().state_dict()
-
     def __getstate__(self) -> dict[str, Any]:
         check_can_be_copied(self)
-        forget_changed(self.state)
         return super().__getstate__()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -185,7 +177,6 @@ class BaseOptimizer(Optimizer, ABC):
             for param in group["params"]:
                 if param in self.state:
                     self._renew(self.state[param], param, group)
-        trust(self.state)
 
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a state; its tensors keep their own precision, where torch would round them to the parameter's.
@@ -207,7 +198,6 @@ class BaseOptimizer(Optimizer, ABC):
                     self.state[param][key] = value.to(device=param.device, dtype=dtype, copy=True)
             if param in self.state:
                 self._renew(self.state[param], param, group)
-        trust(self.state)
 
     def state_dtype(self, key: str, param: Tensor, group: dict[str, Any]) -> torch.dtype:
         """Return the precision of a state tensor: the parameter's, and at least float32."""
@@ -218,11 +208,11 @@ class BaseOptimizer(Optimizer, ABC):
     def _renew(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
         """Bring a loaded state to the present form, whatever saved it.
 
-        States of before had lists in place of tables, of the filled slots alone; torch's optimizers may have None for a
-        momentum, and have the step in a tensor.
+        States of before had lists in place of tables, of the filled slots alone, and squares of momenta; torch's
+        optimizers may have None for a momentum, and have the step in a tensor.
         """
         for key, value in list(state.items()):
-            if value is None:
+            if value is None or key == "momentum_square":
                 del state[key]
             elif key in TABLES:
                 table = value if isinstance(value, Tensor) else torch.tensor(value, dtype=TABLES[key])
@@ -280,7 +270,6 @@ class BaseOptimizer(Optimizer, ABC):
         for key, value in state.items():
             if isinstance(value, Tensor) and value.is_floating_point():
                 state[key] = value.to(self.state_dtype(key, param, group))
-        state.pop("momentum_square", None)
 
     def _check_group(self, group: dict[str, Any]) -> None:
         for param in group["params"]:
@@ -400,7 +389,7 @@ def zero(param: Tensor, group: dict[str, Any]) -> Any:
     return torch.zeros((), dtype=torch.float64, device=param.device) if group["capturable"] else 0
 
 
-def put(state: dict[str, Any], **numbers: Any) -> None:
+def set_scalar(state: dict[str, Any], **numbers: Any) -> None:
     """Set numbers of a state; one on the device is overwritten in place, where a captured graph will look for it."""
     for key, number in numbers.items():
         if isinstance(number, Tensor) and isinstance(state.get(key), Tensor):
@@ -426,7 +415,7 @@ def vectors(state: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 def norms(tensors: list[Tensor]) -> list[float]:
     """Return the L2 norm of each tensor, exact however small or large its entries are."""
-    measured = read(torch._foreach_norm(tensors))
+    measured = to_python(torch._foreach_norm(tensors))
     return [
         norm if SAFE[0] < norm < SAFE[1] else _scaled_norm(tensor)
         for norm, tensor in zip(measured, tensors, strict=True)
@@ -447,11 +436,11 @@ def squares(tensors: list[Tensor]) -> Tensor:
 
 def largest_entry(tensors: list[Tensor]) -> float:
     """Return the largest absolute value in any of the tensors: nan if one is nan, 0 if there are no entries."""
-    largest = read([tensor.abs().max() for tensor in tensors if tensor.numel()])
+    largest = to_python([tensor.abs().max() for tensor in tensors if tensor.numel()])
     return math.nan if any(map(math.isnan, largest)) else max(largest, default=0.0)
 
 
-def read(scalars: Iterable[Tensor]) -> list[float]:
+def to_python(scalars: Iterable[Tensor]) -> list[float]:
     """Bring 0-dim tensors to Python, with a single read of the device they are on."""
     values = list(scalars)
     devices = {value.device for value in values}

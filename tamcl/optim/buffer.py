@@ -87,8 +87,7 @@ class BufferOptimizer(BaseOptimizer):
         self._start_table(table, CPU)
         priorities, ages = table["priorities"].tolist(), table["ages"].tolist()
         filled = sum(age > 0 for age in ages)
-        slot = self._slot(priority, priorities[:filled], ages[:filled])
-        self.note_lengths(batches, lengths, slot)
+        slot = self._slot(priority, priorities[:filled], ages[:filled], table)
         for batch in batches:
             for state in batch.states:
                 state["step"] += 1
@@ -97,6 +96,7 @@ class BufferOptimizer(BaseOptimizer):
             self._store_zeros(slot)
             filled = max(filled, slot + 1)
             priorities[slot], ages[slot] = priority, 0
+        self.note_lengths(batches, lengths, slot, table)
         table["priorities"].copy_(torch.tensor([group["decay"] * value for value in priorities], dtype=torch.float64))
         table["ages"][:filled].copy_(torch.tensor([age + 1 for age in ages[:filled]], dtype=torch.int64))
 
@@ -135,11 +135,11 @@ class BufferOptimizer(BaseOptimizer):
                     f"capacity cannot change while there is a buffer: it has {slots} slots, got {capacity}"
                 )
 
-    def note_lengths(self, batches: list[Batch], lengths: list[float], slot: int | None) -> None:
-        """Take note of the norms of all gradients, which come in the order of the batches."""
+    def note_lengths(self, batches: list[Batch], lengths: list[float], slot: int | None, table: dict[str, Any]) -> None:
+        """Take note of the norms of all gradients, in the order of the batches, after a step that stored in a slot."""
 
-    def _slot(self, priority: float, priorities: list[float], ages: list[int]) -> int | None:
-        group, table = self.param_groups[0], self.shared_state
+    def _slot(self, priority: float, priorities: list[float], ages: list[int], table: dict[str, Any]) -> int | None:
+        group = self.param_groups[0]
         capacity, filled = group["capacity"], len(ages)
         if filled < capacity:
             return filled
@@ -180,7 +180,7 @@ def replaced_slot(priorities: list[float], ages: list[int], priority: float, cap
     return lowest if lowest is not None and priority > priorities[lowest] else None
 
 
-def recall(buffers: list[Tensor], filled: int, like: list[Tensor]) -> list[Tensor]:
+def mean_of_slots(buffers: list[Tensor], filled: int, like: list[Tensor]) -> list[Tensor]:
     """Return the mean of the full slots of each buffer, in the precision of another list of tensors."""
     return [torch.mean(buffer[:filled], 0, dtype=x.dtype) for buffer, x in zip(buffers, like, strict=True)]
 

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_choice, check_number, column, decayed
-from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, recall, remember
+from tamcl.optim.base import Batch, check_choice, check_number, column
+from tamcl.optim.buffer import Replacement, Variant
+from tamcl.optim.critical_gradients import CriticalGradients
 from tamcl.optim.draws import own_seed
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Aggregation = Literal["buffer", "sum"]
 
 
-class RMSpropCG(BufferOptimizer):
+class RMSpropCG(CriticalGradients):
     r"""RMSprop with critical gradients: RMSprop whose gradient is the mean of a few large remembered ones.
 
     Use it as a member of the family that the paper compares. As released it never steps by the present gradient, only
@@ -32,9 +33,7 @@ class RMSpropCG(BufferOptimizer):
         m_t &= \beta \, m_{t-1} + \hat g_t / (\sqrt{v_t} + \epsilon) \\
         \theta_t &= \theta_{t-1} - \eta \, m_t
 
-    Then :math:`g_t` enters the buffer :math:`B` with priority :math:`\lVert g_t \rVert`, if :math:`B` is not full or
-    the priority is above the lowest in :math:`B`, which leaves (of equal ones the oldest). At the end of every step all
-    priorities are multiplied by :math:`\lambda`. A parameter's first step is by its gradient.
+    A parameter's first step is by its gradient.
 
     Parameters
     ----------
@@ -46,10 +45,6 @@ class RMSpropCG(BufferOptimizer):
         :math:`\alpha` in [0, 1).
     momentum : float
         :math:`\beta` in [0, 1).
-    capacity : int
-        How many gradients :math:`B` holds, at least 0: at 0 this is RMSprop; the same in all groups.
-    decay : float
-        :math:`\lambda` in [0, 1]: at 1 large gradients are never forgotten; the same in all groups.
     eps : float
         :math:`\epsilon`, at least 0.
     centered : bool
@@ -60,34 +55,32 @@ class RMSpropCG(BufferOptimizer):
     aggregation : {"buffer", "sum"}
         The remembered gradients alone, as the authors' released code has it, or also the present one, as SGD and Adam
         with critical gradients have it.
+    capacity : int
+        How many gradients the buffer :math:`B` holds, those of the largest norms; at 0 this is RMSprop.
+    decay : float
+        In [0, 1]: what the priorities in the buffer are multiplied by after a step.
     buffer_dtype : str or torch.dtype, optional
-        Precision of the buffer, such as ``"bfloat16"`` to halve its memory; that of the moments if None.
+        Precision of the buffer, such as ``"bfloat16"``; that of the moments if None.
     variant : {"official", "paper"}
-        The priority: the sum of the norms of all tensors' gradients, as in the authors' released code, or the norm of
-        the whole gradient; the same in all groups.
+        Which reading of the method; see ``CriticalGradients``.
     replacement : {"priority", "fifo", "random"}
-        What leaves a full buffer: see above; or, as null models that keep every gradient, the oldest or one drawn at
-        random; the same in all groups.
+        What leaves a full buffer: the lowest priority, the oldest, or one drawn at random.
     seed : int, optional
-        Of those draws; that of torch's global generator if None. The same in all groups.
+        Of draws; that of torch's global generator if None.
     maximize : bool
         Ascend instead.
     process_group : ProcessGroup, optional
-        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
+        Ranks among which the parameters are divided; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
     state : dict
-        ``step``, ``square_avg``, ``buffer`` (capacity first), with momentum ``momentum_buffer`` and if centered
-        ``grad_avg`` of every parameter; ``priorities`` and ``ages`` (in steps) of the slots in ``shared_state``
-        (an empty one has age 0).
+        ``square_avg``, with momentum ``momentum_buffer`` and if centered ``grad_avg``, and what ``CriticalGradients``
+        keeps.
 
     Notes
     -----
-    It has one path, over lists of tensors: no ``foreach`` and no ``capturable``.
-
-    Assumptions: those about the buffer that ``AdamCM`` states. The released code keeps a running sum of the buffer
-    whose rounding error grows; here the mean is taken anew in each step.
+    Assumptions: those of ``CriticalGradients``.
 
     References
     ----------
@@ -161,69 +154,34 @@ class RMSpropCG(BufferOptimizer):
         optional = {"momentum_buffer": group["momentum"], "grad_avg": group["centered"]}
         return ["square_avg", *(key for key, wanted in optional.items() if wanted)]
 
-    def update_group(self, batch: Batch, filled: int, slot: int | None) -> None:
-        """Do one step of a group."""
-        group, params, grads, states = batch
-        rmsprop_cg(
-            params,
-            grads,
-            column(states, "square_avg"),
-            column(states, "grad_avg") if group["centered"] else None,
-            column(states, "momentum_buffer") if group["momentum"] else None,
-            column(states, "buffer"),
-            [state["step"] for state in states],
-            filled=filled,
-            slot=slot,
-            lr=float(group["lr"]),
-            alpha=group["alpha"],
-            beta=group["momentum"],
-            eps=group["eps"],
-            weight_decay=group["weight_decay"],
-            aggregation=group["aggregation"],
-        )
+    def total(self, batch: Batch, remembered: list[Tensor]) -> list[Tensor]:
+        """Return what to step by: of a parameter's first step its gradient."""
+        if batch.group["aggregation"] == "sum":
+            remembered = super().total(batch, remembered)
+        return [
+            grad if state["step"] == 1 else total
+            for grad, total, state in zip(batch.grads, remembered, batch.states, strict=True)
+        ]
 
-
-def rmsprop_cg(
-    params: list[Tensor],
-    grads: list[Tensor],
-    square_avgs: list[Tensor],
-    grad_avgs: list[Tensor] | None,
-    momentum_buffers: list[Tensor] | None,
-    buffers: list[Tensor],
-    steps: list[int],
-    *,
-    filled: int,
-    slot: int | None,
-    lr: float,
-    alpha: float,
-    beta: float,
-    eps: float,
-    weight_decay: float,
-    aggregation: Aggregation,
-) -> None:
-    """Do one step on lists of tensors: ``filled`` slots are averaged, then the gradients go to ``slot``, if any."""
-    totals = grads
-    if filled:
-        totals = recall(buffers, filled, grads)
-        if aggregation == "sum":
-            torch._foreach_add_(totals, grads)
-        totals = [grad if step == 1 else total for grad, total, step in zip(grads, totals, steps, strict=True)]
-    remember(buffers, slot, grads)
-    totals = decayed(totals, params, weight_decay)
-
-    torch._foreach_mul_(square_avgs, alpha)
-    torch._foreach_addcmul_(square_avgs, totals, totals, 1 - alpha)
-    if grad_avgs is not None:
-        torch._foreach_lerp_(grad_avgs, totals, 1 - alpha)
-        denominators = list(torch._foreach_addcmul(square_avgs, grad_avgs, grad_avgs, -1))
-        torch._foreach_clamp_min_(denominators, 0.0)  # rounding may leave less than nothing
-        torch._foreach_sqrt_(denominators)
-    else:
-        denominators = list(torch._foreach_sqrt(square_avgs))
-    torch._foreach_add_(denominators, eps)
-    if momentum_buffers is not None:
-        torch._foreach_mul_(momentum_buffers, beta)
-        torch._foreach_addcdiv_(momentum_buffers, totals, denominators)
-        torch._foreach_add_(params, momentum_buffers, alpha=-lr)
-    else:
-        torch._foreach_addcdiv_(params, totals, denominators, -lr)
+    def descend(self, batch: Batch) -> None:
+        """Do RMSprop's step of a group."""
+        group, params, totals, states = batch
+        square_avgs, alpha, lr = column(states, "square_avg"), group["alpha"], float(group["lr"])
+        torch._foreach_mul_(square_avgs, alpha)
+        torch._foreach_addcmul_(square_avgs, totals, totals, 1 - alpha)
+        if group["centered"]:
+            grad_avgs = column(states, "grad_avg")
+            torch._foreach_lerp_(grad_avgs, totals, 1 - alpha)
+            denominators = list(torch._foreach_addcmul(square_avgs, grad_avgs, grad_avgs, -1))
+            torch._foreach_clamp_min_(denominators, 0.0)  # rounding may leave less than nothing
+            torch._foreach_sqrt_(denominators)
+        else:
+            denominators = list(torch._foreach_sqrt(square_avgs))
+        torch._foreach_add_(denominators, group["eps"])
+        if group["momentum"]:
+            momenta = column(states, "momentum_buffer")
+            torch._foreach_mul_(momenta, group["momentum"])
+            torch._foreach_addcdiv_(momenta, totals, denominators)
+            torch._foreach_add_(params, momenta, alpha=-lr)
+        else:
+            torch._foreach_addcdiv_(params, totals, denominators, -lr)

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, check_number, column, decayed
-from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, recall, remember
+from tamcl.optim.base import Batch, check_number, column
+from tamcl.optim.buffer import Replacement, Variant
+from tamcl.optim.critical_gradients import CriticalGradients
 from tamcl.optim.draws import own_seed
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-class SGDCG(BufferOptimizer):
+class SGDCG(CriticalGradients):
     r"""SGD with critical gradients: to the gradient is added the mean of a few large remembered ones.
 
     Use it to ask what a memory of gradients does without Adam's normalisation. For steady gradients its steps are twice
@@ -29,10 +30,6 @@ class SGDCG(BufferOptimizer):
         m_t &= \beta \, m_{t-1} + \hat g_t \\
         \theta_t &= \theta_{t-1} - \eta \, m_t
 
-    Then :math:`g_t` enters the buffer :math:`B` with priority :math:`\lVert g_t \rVert`, if :math:`B` is not full or
-    the priority is above the lowest in :math:`B`, which leaves (of equal ones the oldest). At the end of every step all
-    priorities are multiplied by :math:`\lambda`.
-
     Parameters
     ----------
     params : iterable
@@ -41,41 +38,33 @@ class SGDCG(BufferOptimizer):
         :math:`\eta`, at least 0.
     momentum : float
         :math:`\beta` in [0, 1).
-    capacity : int
-        How many gradients :math:`B` holds, at least 0: at 0 this is SGD; the same in all groups.
-    decay : float
-        :math:`\lambda` in [0, 1]: at 1 large gradients are never forgotten; the same in all groups.
     weight_decay : float
         :math:`\omega`, at least 0: also in what is remembered; the priority is that of the gradient alone.
+    capacity : int
+        How many gradients the buffer :math:`B` holds, those of the largest norms; at 0 this is SGD.
+    decay : float
+        In [0, 1]: what the priorities in the buffer are multiplied by after a step.
     buffer_dtype : str or torch.dtype, optional
-        Precision of the buffer, such as ``"bfloat16"`` to halve its memory; that of the moments if None.
+        Precision of the buffer, such as ``"bfloat16"``; that of the moments if None.
     variant : {"official", "paper"}
-        The priority: the sum of the norms of all tensors' gradients, as in the authors' released code, or the norm of
-        the whole gradient; the same in all groups.
+        Which reading of the method; see ``CriticalGradients``.
     replacement : {"priority", "fifo", "random"}
-        What leaves a full buffer: see above; or, as null models that keep every gradient, the oldest or one drawn at
-        random; the same in all groups.
+        What leaves a full buffer: the lowest priority, the oldest, or one drawn at random.
     seed : int, optional
-        Of those draws; that of torch's global generator if None. The same in all groups.
+        Of draws; that of torch's global generator if None.
     maximize : bool
         Ascend instead.
     process_group : ProcessGroup, optional
-        The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
+        Ranks among which the parameters are divided; see ``tamcl.optim.sharing``.
 
     Attributes
     ----------
     state : dict
-        ``step``, ``buffer`` (capacity first) and with momentum ``momentum_buffer`` of every parameter; ``priorities``
-        and ``ages`` (in steps) of the slots in ``shared_state``
-        (an empty one has age 0).
+        ``momentum_buffer`` if there is momentum, and what ``CriticalGradients`` keeps.
 
     Notes
     -----
-    It has one path, over lists of tensors: no ``foreach`` and no ``capturable``.
-
-    Assumptions: those about the buffer that ``AdamCM`` states. The released code has dampening too, takes a decay of 0
-    for none, and keeps a running sum of the buffer whose rounding error grows; here the mean is taken anew in each
-    step.
+    Assumptions: those of ``CriticalGradients``. The released code has dampening too, and takes a decay of 0 for none.
 
     References
     ----------
@@ -93,6 +82,8 @@ class SGDCG(BufferOptimizer):
     ...     print(weight.item(), end=" ")
     1.0 3.0 5.0
     """
+
+    remembers_weight_decay = True
 
     def __init__(
         self,
@@ -134,41 +125,12 @@ class SGDCG(BufferOptimizer):
         """Return the names of the state tensors, besides the buffer, that start from zeros."""
         return ["momentum_buffer"] if group["momentum"] else []
 
-    def update_group(self, batch: Batch, filled: int, slot: int | None) -> None:
-        """Do one step of a group."""
-        group, params, grads, states = batch
-        momenta = column(states, "momentum_buffer") if group["momentum"] else None
-        sgd_cg(
-            params,
-            decayed(grads, params, group["weight_decay"]),
-            momenta,
-            column(states, "buffer"),
-            filled=filled,
-            slot=slot,
-            lr=float(group["lr"]),
-            beta=group["momentum"],
-        )
-
-
-def sgd_cg(
-    params: list[Tensor],
-    grads: list[Tensor],
-    momentum_buffers: list[Tensor] | None,
-    buffers: list[Tensor],
-    *,
-    filled: int,
-    slot: int | None,
-    lr: float,
-    beta: float,
-) -> None:
-    """Do one step on lists of tensors: ``filled`` slots are averaged, then the gradients go to ``slot``, if any."""
-    steps = grads
-    if filled:
-        steps = recall(buffers, filled, grads)
-        torch._foreach_add_(steps, grads)
-    remember(buffers, slot, grads)
-    if momentum_buffers is not None:
-        torch._foreach_mul_(momentum_buffers, beta)
-        torch._foreach_add_(momentum_buffers, steps)
-        steps = momentum_buffers
-    torch._foreach_add_(params, steps, alpha=-lr)
+    def descend(self, batch: Batch) -> None:
+        """Do SGD's step of a group."""
+        group, params, steps, states = batch
+        if group["momentum"]:
+            momenta = column(states, "momentum_buffer")
+            torch._foreach_mul_(momenta, group["momentum"])
+            torch._foreach_add_(momenta, steps)
+            steps = momenta
+        torch._foreach_add_(params, steps, alpha=-float(group["lr"]))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.base import Batch, check_number, column, decayed
-from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, recall, remember
+from tamcl.optim.buffer import BufferOptimizer, Replacement, Variant, mean_of_slots, remember
 from tamcl.optim.draws import own_seed
 
 if TYPE_CHECKING:
@@ -162,6 +162,6 @@ def sgd_cm(
     torch._foreach_mul_(momentum_buffers, beta)
     torch._foreach_add_(momentum_buffers, grads)
     if filled:
-        torch._foreach_add_(params, recall(buffers, filled, momentum_buffers), alpha=-lr)
+        torch._foreach_add_(params, mean_of_slots(buffers, filled, momentum_buffers), alpha=-lr)
     torch._foreach_add_(params, momentum_buffers, alpha=-lr)
     remember(buffers, slot, momentum_buffers)

@@ -12,9 +12,8 @@ from torch.optim.optimizer import ParamsT
 from tamcl.optim.base import BaseOptimizer, Batch, at_least_float32, check_number, column, is_fast, learning_rate
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
-from tamcl.optim.fused import alike, tell_autograd
+from tamcl.optim.kernels import fused_sgd, group_by_device_and_dtype
 from tamcl.optim.sharing import Ranks
-from tamcl.optim.squares import trust
 from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, is_held, shared_numbers, torque
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ class TAM(BaseOptimizer):
     ----------
     state : dict
         ``momentum_buffer`` of every parameter, and of the last step ``cosine`` (:math:`S_t`), ``smoothed_cosine``
-        (:math:`\hat s_t`) and ``damping`` (:math:`d_t`): of every parameter, or, if global, in ``shared_state``. Of
-        large tensors also ``momentum_square``, which saves the next step measuring it.
+        (:math:`\hat s_t`) and ``damping`` (:math:`d_t`): of every parameter, or, if global, in ``shared_state``.
 
     Notes
     -----
@@ -183,7 +181,6 @@ class TAM(BaseOptimizer):
                 eps=group["eps"],
                 foreach=is_fast(group),
             )
-            trust(states)
 
 
 def tam(
@@ -232,18 +229,8 @@ def _fused_tam(
     eps: float,
 ) -> None:
     """Do the step in one pass: it is that of torch's SGD, which takes 1 - dampening of a gradient into the momentum."""
-    for tensors, numbers, _, fits in alike((params, grads, momentum_buffers), (dampings,)):
+    for tensors, numbers, _, fits in group_by_device_and_dtype((params, grads, momentum_buffers), (dampings,)):
         if not fits or beta == 0:  # without momentum the kernel takes no buffers
             _single_tensor_tam(*tensors, *numbers, lr=lr, beta=beta, eps=eps)
             continue
-        torch._fused_sgd_(
-            *tensors,
-            weight_decay=0.0,
-            momentum=beta,
-            lr=lr,
-            dampening=1 - (eps + numbers[0][0]),
-            nesterov=False,
-            maximize=False,
-            is_first_step=False,
-        )
-        tell_autograd(tensors[0])
+        fused_sgd(*tensors, lr=lr, momentum=beta, share=eps + numbers[0][0])

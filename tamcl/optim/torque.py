@@ -10,12 +10,21 @@ import torch
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors as joined
 
-from tamcl.optim.base import SAFE, Batch, check_choice, check_number, is_fast, largest_entry, put, read, vectors
+from tamcl.optim.base import (
+    SAFE,
+    Batch,
+    check_choice,
+    check_number,
+    is_fast,
+    largest_entry,
+    set_scalar,
+    to_python,
+    vectors,
+)
 from tamcl.optim.damping import NUMBERS as DAMPING_NUMBERS
 from tamcl.optim.damping import check_damping
 from tamcl.optim.damping import damping as damping_of
 from tamcl.optim.sharing import Ranks, local
-from tamcl.optim.squares import is_changed
 
 Granularity = Literal["global", "tensor"]
 
@@ -23,16 +32,10 @@ TORQUE_OPTIONS = ("gamma", "granularity", "damping", "damping_function", "seed")
 """Options of the cosine and the damping, which are those of the whole optimizer."""
 
 LARGE = 2**14
-"""Entries from which on a tensor is measured by itself, not joined to others, and the square of its momentum kept."""
+"""Entries from which on a tensor is measured by itself, not joined to others."""
 
 AT_ONCE = 2**24
 """Entries of which copies are made in float64 at a time."""
-
-KEPT_STEPS, CANCELLED = 64, 1e-2
-"""A kept square is measured anew after so many steps, or when no more than this share of its terms is left."""
-
-NO_SQUARE = torch.zeros(2, dtype=torch.float64)
-"""Square and age where none is kept: what the state has does not come and go."""
 
 
 class Row(NamedTuple):
@@ -41,13 +44,6 @@ class Row(NamedTuple):
     grad: Tensor
     moment: Tensor
     weight: Any = 1.0
-    square: float | None = None
-    """The square of the momentum, if it was kept."""
-    age: int = 0
-    """Steps since it was measured."""
-    group: dict[str, Any] | None = None
-    state: dict[str, Any] | None = None
-    """Where to keep it; rows that were joined have none."""
 
 
 class Products(NamedTuple):
@@ -99,19 +95,17 @@ def torque(
         The tensor of the state that is the momentum, or would be if it were multiplied by the state's ``weight``.
     """
     if is_held(group):
-        forget_squares(batches)
         return [[group["damping"]] * len(batch.params) for batch in batches]
     together = group["granularity"] == "global"
     if ranks is not None:
-        forget_squares(batches)
         return _torque_over_ranks(batches, shared_state, group, ranks, moment)
     rows = _rows(batches, moment, join_small=together and is_fast(group))
     products = (measure_on_device if group["capturable"] else measure)(rows)
     if together:
-        damping = _damping(rows, products, shared_state, group)
+        damping = _note(cosine(products, rows), shared_state, group)
         return [[damping] * len(batch.params) for batch in batches]
     states = (state for batch in batches for state in batch.states)
-    own = (_damping([row], [each], state, group) for row, each, state in zip(rows, products, states, strict=True))
+    own = (_note(cosine([each], [row]), state, group) for row, each, state in zip(rows, products, states, strict=True))
     return [list(islice(own, len(batch.params))) for batch in batches]
 
 
@@ -150,12 +144,6 @@ def exact_products(grad: Tensor, moment: Tensor, weight: float) -> Tensor:
     return total
 
 
-def forget_squares(batches: list[Batch]) -> None:
-    """Drop what a step by another way than the fast one would not keep up to date."""
-    for state in (state for batch in batches for state in batch.states):
-        state.pop("momentum_square", None)
-
-
 def _rows(batches: list[Batch], moment: str, join_small: bool) -> list[Row]:
     """Return all rows; those of small tensors may be joined, since their number costs more than their entries."""
     rows, grads, moments = [], [], []
@@ -167,34 +155,20 @@ def _rows(batches: list[Batch], moment: str, join_small: bool) -> list[Row]:
                 grads.append(grad)
                 moments.append(state[moment])
             else:
-                square, age = _kept(state, moment)
-                rows.append(Row(grad, state[moment], weight, square, age, batch.group, state))
+                rows.append(Row(grad, state[moment], weight))
     if grads:
         rows.append(Row(joined(grads), joined(moments), common))
     return rows
 
 
-def _kept(state: dict[str, Any], moment: str) -> tuple[float | None, int]:
-    """Return the square of a momentum and its age, if one is kept, and forget it: the momentum is about to change."""
-    square, age = state.pop("momentum_square", NO_SQUARE).tolist()
-    return (square, int(age)) if age and not is_changed(state[moment]) else (None, 0)
-
-
 def measure(rows: list[Row]) -> list[Products]:
-    """Return the products of each row, with one read of the device; a square that was kept is not measured."""
+    """Return the products of each row, with one read of the device."""
     found: list[Tensor] = []
     for row in rows:
         m, g = vectors(row.moment, row.grad)
-        found += (torch.dot(g, g), torch.dot(m, g))
-        if row.square is None:
-            found.append(torch.dot(m, m))
-    numbers = iter(read(found))
-    products = []
-    for row in rows:
-        gg, mg = next(numbers), row.weight * next(numbers)
-        mm = row.weight**2 * next(numbers) if row.square is None else row.square
-        products.append(Products(gg, mg, mm))
-    return products
+        found += (torch.dot(g, g), torch.dot(m, g), torch.dot(m, m))
+    numbers = iter(to_python(found))
+    return [Products(next(numbers), row.weight * next(numbers), row.weight**2 * next(numbers)) for row in rows]
 
 
 def measure_on_device(rows: list[Row]) -> list[Products]:
@@ -228,38 +202,9 @@ def _scaled_cosine(rows: list[Row]) -> float:
     return float(cosine(measure(scaled), scaled))
 
 
-def _damping(rows: list[Row], products: list[Products], state: dict[str, Any], group: dict[str, Any]) -> Any:
-    """Return the damping that follows from the cosine of some rows together; both are left in a state."""
-    damping = _note(cosine(products, rows), state, group)
-    if is_fast(group):
-        for row, each in zip(rows, products, strict=True):
-            if row.group is not None and row.grad.numel() >= LARGE:
-                keep_square(row, each, damping)
-    return damping
-
-
 def _note(measured: Any, state: dict[str, Any], group: dict[str, Any]) -> Any:
     """Return the damping that follows from a cosine; both are left in a state."""
     smoothed = group["gamma"] * state.get("smoothed_cosine", 0.0) + (1 - group["gamma"]) * measured
     damping = damping_of(state, smoothed, group)
-    put(state, cosine=measured, smoothed_cosine=smoothed, damping=damping)
+    set_scalar(state, cosine=measured, smoothed_cosine=smoothed, damping=damping)
     return damping
-
-
-def keep_square(row: Row, products: Products, damping: float) -> None:
-    r"""Keep the square of the momentum that the step is about to make, for the next step not to measure it.
-
-    It is :math:`\lVert \beta m + (\epsilon + d) g \rVert^2`, whose products are known. Where its terms cancel, little
-    but their rounding errors is left of them.
-    """
-    if row.group is None or row.state is None:
-        return
-    row.state["momentum_square"] = NO_SQUARE.clone()
-    if row.age + 1 == KEPT_STEPS:
-        return
-    beta = row.group["betas"][0] if "betas" in row.group else row.group["momentum"]
-    entering = row.group["eps"] + damping
-    terms = beta**2 * products.mm + entering**2 * products.gg
-    square = terms + 2 * beta * entering * products.mg
-    if square > CANCELLED * terms and SAFE[0] ** 2 < square < SAFE[1] ** 2:
-        row.state["momentum_square"] = torch.tensor([square, row.age + 1], dtype=torch.float64)

@@ -29,7 +29,6 @@ from tamcl.optim.base import (
 )
 from tamcl.optim.closures import needs_closure
 from tamcl.optim.sharing import check_process_group, has_gradient_anywhere, zero_redundancy_group
-from tamcl.optim.squares import forget_changed, trust
 from tamcl.registry import lookup
 
 Base = str | Callable[..., Optimizer]
@@ -159,11 +158,6 @@ class Wrapper(Optimizer, ABC):
             self.param_groups = before
             raise
 
-    def state_dict(self) -> StateDict:
-        """Return the state, as torch's optimizers do."""
-        forget_changed(self.state)
-        return super().state_dict()
-
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Load a state into all optimizers underneath; the wrapper's own tensors keep their precision."""
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
@@ -206,7 +200,6 @@ class Wrapper(Optimizer, ABC):
     def __getstate__(self) -> dict[str, Any]:
         check_can_be_copied(self)
         # without state underneath, since torch's optimizers look for their own entries in it when they are unpickled
-        forget_changed(self.state)
         whole = super().__getstate__()
         self.state = defaultdict(dict)
         try:
@@ -218,7 +211,6 @@ class Wrapper(Optimizer, ABC):
         super().__setstate__({key: state[key] for key in ("defaults", "optimizers") if key in state})
         for key in state.keys() & {"param_groups", "state"}:
             setattr(self, key, state[key])
-        trust(state.get("state", {}))
 
     def __repr__(self) -> str:
         names = ", ".join(type(optimizer).__name__ for optimizer in self.optimizers)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
-    from tamcl.strategies.a_gem import AGEM
-    from tamcl.strategies.cumulative import Cumulative
-    from tamcl.strategies.ewc import EWC
-    from tamcl.strategies.joint import Joint
-    from tamcl.strategies.lwf import LwF
-    from tamcl.strategies.mas import MAS
-    from tamcl.strategies.naive import Naive
-    from tamcl.strategies.replay import Replay
-    from tamcl.strategies.settings import TrainingSettings
-    from tamcl.strategies.si import SI
+    from tamcl.strategies.a_gem import AGEM as AGEM
+    from tamcl.strategies.cumulative import Cumulative as Cumulative
+    from tamcl.strategies.ewc import EWC as EWC
+    from tamcl.strategies.joint import Joint as Joint
+    from tamcl.strategies.lwf import LwF as LwF
+    from tamcl.strategies.mas import MAS as MAS
+    from tamcl.strategies.naive import Naive as Naive
+    from tamcl.strategies.replay import Replay as Replay
+    from tamcl.strategies.settings import TrainingSettings as TrainingSettings
+    from tamcl.strategies.si import SI as SI
 
 STRATEGIES = Table(
     "strategy",
@@ -34,20 +34,5 @@ STRATEGIES = Table(
     kind="tamcl.avalanche:SupervisedTemplate",
 )
 
-_OTHERS = {"TrainingSettings": "tamcl.strategies.settings:TrainingSettings"}
-
-__all__ = [
-    "AGEM",
-    "EWC",
-    "MAS",
-    "SI",
-    "STRATEGIES",
-    "Cumulative",
-    "Joint",
-    "LwF",
-    "Naive",
-    "Replay",
-    "TrainingSettings",
-]
-
-__getattr__ = Table("strategy", {**STRATEGIES, **_OTHERS}).exports()
+__all__ = ["STRATEGIES", "TrainingSettings", *STRATEGIES.classes()]
+__getattr__ = STRATEGIES.exports(TrainingSettings="tamcl.strategies.settings:TrainingSettings")

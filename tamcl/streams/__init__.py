@@ -8,15 +8,15 @@ from tamcl.registry import Table
 from tamcl.streams.base import Segment, Stream, Transform
 
 if TYPE_CHECKING:
-    from tamcl.streams.blurred import Blurred
-    from tamcl.streams.corrupted_inputs import CorruptedInputs
-    from tamcl.streams.label_flip import LabelFlip
-    from tamcl.streams.label_permuted import LabelPermuted
-    from tamcl.streams.permuted_inputs import PermutedInputs
-    from tamcl.streams.random_labels import RandomLabels
-    from tamcl.streams.rotated_inputs import RotatedInputs
-    from tamcl.streams.slowly_changing_regression import SlowlyChangingRegression
-    from tamcl.streams.task_shift import TaskShift
+    from tamcl.streams.blurred import Blurred as Blurred
+    from tamcl.streams.corrupted_inputs import CorruptedInputs as CorruptedInputs
+    from tamcl.streams.label_flip import LabelFlip as LabelFlip
+    from tamcl.streams.label_permuted import LabelPermuted as LabelPermuted
+    from tamcl.streams.permuted_inputs import PermutedInputs as PermutedInputs
+    from tamcl.streams.random_labels import RandomLabels as RandomLabels
+    from tamcl.streams.rotated_inputs import RotatedInputs as RotatedInputs
+    from tamcl.streams.slowly_changing_regression import SlowlyChangingRegression as SlowlyChangingRegression
+    from tamcl.streams.task_shift import TaskShift as TaskShift
 
 STREAMS = Table(
     "stream",
@@ -34,19 +34,5 @@ STREAMS = Table(
     kind="tamcl.streams:Stream",
 )
 
-__all__ = [
-    "STREAMS",
-    "Blurred",
-    "CorruptedInputs",
-    "LabelFlip",
-    "LabelPermuted",
-    "PermutedInputs",
-    "RandomLabels",
-    "RotatedInputs",
-    "Segment",
-    "SlowlyChangingRegression",
-    "Stream",
-    "TaskShift",
-    "Transform",
-]
+__all__ = ["STREAMS", "Segment", "Stream", "Transform", *STREAMS.classes()]
 __getattr__ = STREAMS.exports()

@@ -15,7 +15,7 @@ import tamcl.optim.torque
 from tamcl.optim import TAM, AdamCM, AdaTAM, AdaTAMW
 from tamcl.optim.adam_cm import adam_cm
 from tamcl.optim.adatam import adatam
-from tamcl.optim.fused import alike
+from tamcl.optim.kernels import group_by_device_and_dtype, kernels_work
 from tamcl.optim.tam import tam
 from tests.references.trajectory import gradients, parameters, set_gradients, two_groups
 
@@ -37,7 +37,7 @@ IDS = [f"{cls.__name__}-{','.join(options)}" for cls, options in CASES]
 
 @pytest.fixture
 def small_is_large(monkeypatch):
-    """Treat small tensors as large ones are: kept squares, several blocks."""
+    """Treat small tensors as large ones are: measured by themselves, in several blocks."""
     monkeypatch.setattr(tamcl.optim.torque, "LARGE", 4)
     monkeypatch.setattr(tamcl.optim.slots, "BLOCK", 5)
 
@@ -69,7 +69,7 @@ def test_fast_readable_and_capturable_are_the_same(cls, options, missing):
 
 @pytest.mark.usefixtures("small_is_large")
 @pytest.mark.parametrize(("cls", "options"), CASES, ids=IDS)
-def test_kept_squares_and_blocks_change_nothing(cls, options):
+def test_blocks_and_tensors_measured_by_themselves_change_nothing(cls, options):
     table = gradients(150, missing=True)
     fast, readable = (
         run(lambda params, way=way: cls(params, foreach=way, **options), table)[0] for way in (True, False)
@@ -300,8 +300,57 @@ def test_a_compiled_step_leads_to_the_same_place():
     assert_same(plain, compiled, 1e-12)
 
 
+@pytest.fixture
+def kernels_tried_anew():
+    kernels_work.cache_clear()
+    yield
+    kernels_work.cache_clear()
+
+
+def changed(kernel):
+    """A kernel of another torch: it does something else, takes something else, or is for other tensors."""
+
+    def other(*args, lr, **kwargs):
+        return kernel(*args, lr=2 * lr, **kwargs)
+
+    def renamed(params, *args):
+        raise TypeError("got an unexpected keyword argument 'dampening'")
+
+    def missing(*args, **kwargs):
+        raise NotImplementedError("Could not run the kernel with arguments from the 'CPU' backend")
+
+    return {"other": other, "renamed": renamed, "missing": missing}
+
+
+@pytest.mark.usefixtures("kernels_tried_anew")
+@pytest.mark.parametrize("how", ["gone", "other", "renamed", "missing"])
+@pytest.mark.parametrize("kernel", ["_fused_sgd_", "_fused_adam_"])
+@pytest.mark.parametrize(("cls", "options"), [(TAM, {}), (AdaTAM, {}), (AdamCM, {"amsgrad": True})])
+def test_a_torch_without_the_kernels_leads_to_the_same_place(monkeypatch, cls, options, kernel, how):
+    table = gradients(40, missing=True)
+    expected, _ = run(lambda params: cls(params, **options), table)
+    readable, _ = run(lambda params: cls(params, foreach=False, **options), table)
+    kernels_work.cache_clear()
+    if how == "gone":
+        monkeypatch.delattr(torch, kernel)
+    else:
+        monkeypatch.setattr(torch, kernel, changed(getattr(torch, kernel))[how])
+    found, _ = run(lambda params: cls(params, **options), table)
+    assert_same(found, readable, 1e-12)
+    assert_same(found, expected, 1e-12)
+
+
+@pytest.mark.usefixtures("kernels_tried_anew")
+def test_kernels_are_tried_once_and_on_what_may_have_them():
+    assert kernels_work("cpu")
+    assert not kernels_work("meta")
+    run(TAM, gradients(5))
+    run(AdaTAM, gradients(5))
+    assert kernels_work.cache_info().misses == 2
+
+
 def fits(param, grad=None):
-    [(*_, found)] = alike(([param], [param.clone() if grad is None else grad]))
+    [(*_, found)] = group_by_device_and_dtype(([param], [param.clone() if grad is None else grad]))
     return found
 
 
@@ -317,7 +366,7 @@ def test_what_a_fused_kernel_is_given():
 
 def test_rows_are_sorted_by_their_numbers():
     a, b, c = (torch.zeros(2) for _ in range(3))
-    found = alike(([a, b, c], [a, b, c]), ([1, 2, 1],), (["a", "b", "c"],))
+    found = group_by_device_and_dtype(([a, b, c], [a, b, c]), ([1, 2, 1],), (["a", "b", "c"],))
     assert [(numbers, others, fit) for _, numbers, others, fit in found] == [
         (([1, 1],), (["a", "c"],), True),
         (([2],), (["b"],), True),
