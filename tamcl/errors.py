@@ -69,7 +69,7 @@ def said(error: BaseException) -> str:
 def _words(error: BaseException) -> str:
     try:
         return " ".join(str(error).split())
-    except Exception:  # somebody's own exception may not be able to say anything
+    except Exception:  # the user's exception may not be able to say anything
         return ""
 
 

@@ -16,6 +16,7 @@ from tamcl.files.atomic import write_atomic
 from tamcl.files.parquet import dump_parquet, load_parquet
 from tamcl.files.paths import user_path
 from tamcl.files.records import read_study
+from tamcl.user_code import Code, module_of
 
 Tables = dict[str, pd.DataFrame]
 """Tables by their names."""
@@ -46,7 +47,8 @@ TABLES = {
     ),
     "runs": Schema(
         CELL
-        | {"phase": "str", "status": "str", "error": "str", "optimizer_state": "str", "config": "str"}
+        | {"phase": "str", "status": "str", "error": "str", "optimizer_state": "str", "batches": "int64"}
+        | {"optimizer": "str", "code": "str", "config": "str"}
         | {"fingerprint": "str", "data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"}
         | {"evaluation_s": "float64"},
         5,
@@ -72,7 +74,9 @@ TABLES = {
 stream from 0 and is measured before the update; ``online.correct`` and ``eval.accuracy`` are nan where a number is
 learnt and not a class; ``eval.trained_on`` is -1 for the untrained model. ``diagnostics.step`` and ``continual.step``
 are the mini-batch of the update that was measured after; ``diagnostics.tensor`` is empty where the value is about all
-tensors. ``continual`` holds the tests inside experiences."""
+tensors. ``continual`` holds the tests inside experiences. ``runs.batches`` is how many mini-batches a row of ``online``
+is; ``optimizer``, ``code``, ``config``, ``data`` and ``versions`` are JSON: the optimizer with its options, digests of
+user modules by name, everything that decides the result, what the images are, and who computed."""
 
 OF_CELLS = ("online", "eval", "runs", "diagnostics", "continual")
 """Tables that a training run leaves; the others are computed from them."""
@@ -116,6 +120,42 @@ def _holds(column: pd.Series, dtype: str) -> bool:
         return False
     whole = dtype == "float64" or pd.api.types.is_integer_dtype(numbers)
     return whole or bool((numbers == numbers.round()).all())
+
+
+def complete_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return ``runs`` with the columns that it lacks where an older tamcl wrote it, which its ``config`` tells.
+
+    Raises
+    ------
+    ValueError
+        If ``config`` is not as it was written.
+    """
+    if "config" not in runs or {"batches", "optimizer", "code"} <= set(runs.columns):
+        return runs
+    configs = [_to_dict("config", text) for text in runs["config"]]
+    batches = [(config.get("evaluation") or {}).get("batches", 1) for config in configs]
+    optimizer = [json.dumps(config.get("optimizer", {})) for config in configs]
+    code = [json.dumps(dict(take_code(config))) for config in configs]
+    return runs.assign(batches=batches, optimizer=optimizer, code=code)
+
+
+def take_code(config: dict[str, Any]) -> Code:
+    """Take the digests of user code out of what decides a run's result, and return them."""
+    code, optimizer = dict(config.pop("code", {})), config.get("optimizer", {})
+    if "source" in optimizer and (module := module_of(optimizer["name"])):
+        code[module] = optimizer.pop("source")
+    return code
+
+
+def _to_dict(column: str, text: str) -> dict[str, Any]:
+    """Return what a column of ``runs`` holds as JSON."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(f"column '{column}' holds {text[:60]!r}")
+    return found
 
 
 def write_table(directory: Path, name: str, table: pd.DataFrame, of: str = "") -> None:
@@ -192,7 +232,7 @@ def _read(directory: Path, name: str) -> tuple[pd.DataFrame, str]:
         return empty(name), ""
     try:
         table, of = load_parquet(path.read_bytes())
-        return conform(name, table), of
+        return conform(name, complete_runs(table) if name == "runs" else table), of
     except FileNotFoundError:
         raise
     except (IsADirectoryError, NotADirectoryError, ValueError) as error:
@@ -269,12 +309,10 @@ def load_results(directory: str | Path) -> Results:
 
 
 def _check_runs(directory: Path, runs: pd.DataFrame) -> None:
-    """Raise an ``InputError`` where text that others read as JSON is none."""
-    for column in ("config", "data", "versions"):
+    """Raise ``Damaged`` where text that others read as JSON is none."""
+    for column in ("optimizer", "code", "config", "data", "versions"):
         for text in runs[column].unique():
             try:
-                fits = isinstance(json.loads(text or "{}"), dict)
-            except (ValueError, RecursionError):
-                fits = False
-            if not fits:
-                raise Damaged(f"'{_path(directory, 'runs')}' is damaged: column '{column}' holds {text[:60]!r}")
+                _to_dict(column, text)
+            except ValueError as error:
+                raise Damaged(f"'{_path(directory, 'runs')}' is damaged: {error}") from error

@@ -1,4 +1,4 @@
-"""Somebody's own code behind a run: which modules of theirs decide its result, and whether they are still the same.
+"""User code behind a run: which modules of theirs decide its result, and whether they are still the same.
 
 A scenario may name classes as ``package.module:Class``. What such a class does stands in its module and in the modules
 of the same project that this one imports, so a run keeps a digest of each of these files, by the module's name.
@@ -209,7 +209,7 @@ def _digest(content: bytes) -> str:
 
 
 def _is_own(spec: ModuleSpec) -> bool:
-    """Whether a module is somebody's own code: none of Python's, of an installed package, or tamcl's."""
+    """Whether a module is user code: none of Python's, of an installed package, or tamcl's."""
     place = Path(spec.origin or next(iter(spec.submodule_search_locations or [""]))).absolute()
     others = [*_python_folders(), Path(__file__).parent]
     return not ({"site-packages", "dist-packages"} & set(place.parts) or any(map(place.is_relative_to, others)))

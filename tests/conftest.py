@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import tamcl.avalanche  # noqa: F401 - before any test imports avalanche, whose own import warns
+from tamcl.engines.inline import Inline
+from tamcl.study.compare import compare
+from tamcl.study.regret import train_oracle
+from tests.oracles import KINDS, scenario_of
 
 TINY = """
 title = "A study that takes seconds"
@@ -45,3 +50,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("scenario") / "tiny.toml"
     path.write_text(TINY)
     return path
+
+
+@pytest.fixture(scope="session")
+def without_oracles(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of two arms, three experiences and two reported seeds."""
+    return compare(scenario_of(tiny), tmp_path_factory.mktemp("bare") / "study", engine=Inline()).directory
+
+
+@pytest.fixture(scope="session")
+def with_oracles(without_oracles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with both oracles."""
+    folder = shutil.copytree(without_oracles, tmp_path_factory.mktemp("held") / "study")
+    for kind in KINDS:
+        train_oracle(folder, kind, engine=Inline())
+    return folder

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from tamcl.errors import InputError
+from tamcl.errors import Damaged, InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.results import TABLES, conform, empty, load_results, read_table, write_table
+from tests.synthetic_study import write_study
 
 ROW = {"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0, "metric": "forgetting", "value": 0.5}
 
@@ -68,4 +69,25 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path: Path) -> None:
     for damage in ("", "{", "[]", '{"command": "x"}'):
         (folder / "study.json").write_text(damage)
         with pytest.raises(InputError, match=r"study.json' is damaged"):
+            load_results(folder)
+
+
+def test_a_folder_of_an_older_tamcl_gets_the_columns_that_it_lacks(tmp_path: Path) -> None:
+    folder = write_study(tmp_path, arms=["sgdm", "tam"], seeds=2, experiences=2, steps=20)
+    optimizer = {"name": "mine.sub:Mine", "lr": 0.1, "source": "0f"}
+    mine = {"optimizer": optimizer, "code": {"mine.models": "1e"}, "evaluation": {"batches": 4}}
+    runs = read_table(folder, "runs")
+    config = [json.dumps(mine) if arm == "tam" else '{"optimizer": {"name": "sgd"}}' for arm in runs["arm"]]
+    old = runs.assign(config=config).drop(columns=["batches", "optimizer", "code"])
+    old.to_parquet(folder / "runs.parquet")
+    found = load_results(folder).runs
+    assert list(found) == list(TABLES["runs"].columns)
+    assert_frame_equal(found[list(old)], old)
+    tam, sgdm = (found[found["arm"] == arm].iloc[0] for arm in ("tam", "sgdm"))
+    assert (tam["batches"], json.loads(tam["optimizer"])) == (4, optimizer)
+    assert json.loads(tam["code"]) == {"mine.models": "1e", "mine.sub": "0f"}
+    assert (sgdm["batches"], sgdm["optimizer"], sgdm["code"]) == (1, '{"name": "sgd"}', "{}")
+    for damage in ("{", "[]", '{"evaluation": {"batches": "many"}}'):
+        old.assign(config=damage).to_parquet(folder / "runs.parquet")
+        with pytest.raises(Damaged, match=r"holds a damaged table: .*runs.parquet' is damaged: .*gathers it again"):
             load_results(folder)

@@ -16,7 +16,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tamcl.study.watch import Arm, State, Watcher
+from tamcl.findings.durations import duration
+from tamcl.study.state import Arm, State
+from tamcl.study.watch import Watcher
 
 if TYPE_CHECKING:
     from tamcl.study.train import Progress
@@ -136,22 +138,6 @@ def line(state: State) -> str:
         parts.append(f"; online accuracy (%): {', '.join(known)}")
     parts += [f"; {text}" for text in _bad(state.arms.values())]
     return "".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words.
-
-    Examples
-    --------
-    >>> [duration(seconds) for seconds in (8, 95, 4000, 200_000)]
-    ['8 s', '2 min', '1 h 7 min', '56 h']
-    """
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min" if minutes < 600 else f"{round(minutes / 60)} h"
 
 
 def _goes_on(state: State) -> bool:

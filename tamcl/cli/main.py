@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
+from typing import cast
 
 import typer
 
@@ -14,6 +15,9 @@ from tamcl.cli.app import app
 from tamcl.cli.data import data_app
 from tamcl.errors import AllFailed, InputError, reason, shortened, shown
 from tamcl.scenario.plain import unprintable
+
+WRONG_CALL = cast(type[typer.BadParameter], typer.BadParameter.__base__)
+"""The class of all wrong calls, which is click's, and typer's own where it has click inside."""
 
 COMMANDS: list[Callable[..., int]] = [studies.compare, studies.confirm, studies.regret, studies.run, studies.watch]
 COMMANDS += [studies.report, studies.ranks, objects.check, objects.toys, objects.doctor]
@@ -48,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # no right to write there, or no room: what was finished is there, and goes on from there
         print(f"tamcl: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return 2
-    except _UsageError as error:
+    except WRONG_CALL as error:
         message = shortened(error.format_message())
         print(f"tamcl: {message}" if message else "", end="\n" if message else "", file=sys.stderr)
         return 2
@@ -58,7 +62,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if status == 130 and arguments[:1] != ["watch"]:  # typer's answer to Ctrl-C
         print("tamcl: interrupted; a study goes on where it stopped when the same command is given", file=sys.stderr)
     return status
-
-
-# The class of all wrong calls; where it is defined depends on typer's version.
-_UsageError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]

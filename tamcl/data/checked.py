@@ -1,4 +1,4 @@
-"""What is asked of a data set before anything is trained on it: for those that are somebody's own."""
+"""What is asked of a data set before anything is trained on it: for those of users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PARTS = (("training", "train_x", "train_y"), ("test", "test_x", "test_y"))
 
 
 class CheckedSource(Source):
-    """Somebody's own data set: whatever its code raises is one line, and what it loads is looked at.
+    """The user's data set: whatever its code raises is one line, and what it loads is looked at.
 
     Parameters
     ----------
@@ -127,10 +127,7 @@ def image_faults(data: DataSet) -> Iterator[str]:
         if type(images) not in {np.ndarray, np.memmap}:
             yield f"{name} is a {_kind(images)}; must be a numpy.ndarray (numpy.asarray makes one)"
         elif images.dtype != np.uint8:
-            yield (
-                f"{name} is {images.dtype}; must be uint8, 0 to 255 (of values in 0..1: "
-                f"numpy.round(255 * {name}).astype(numpy.uint8))"
-            )
+            yield f"{name} is {images.dtype}; must be uint8, 0 to 255{_to_bytes(name, images)}"
         elif images.ndim != 4:
             yield (
                 f"{name} has shape {images.shape}; must be (n, channels, height, width), with channels = 1 for grey "
@@ -147,6 +144,16 @@ def image_faults(data: DataSet) -> Iterator[str]:
             yield f"{name} holds 0 and 1 alone; pixels are 0 to 255, so multiply by 255"
     if data.train_x.shape[1:] != data.test_x.shape[1:]:
         yield f"training images have shape {data.train_x.shape[1:]}, test images {data.test_x.shape[1:]}"
+
+
+def _to_bytes(name: str, images: np.ndarray[Any, Any]) -> str:
+    """Say how images of another type become bytes, if their values tell."""
+    if images.dtype.kind not in "buif" or not images.size or not images.min() >= 0:
+        return ""
+    for most, scaled in ((1, f"numpy.round(255 * {name})"), (255, f"numpy.round({name})"), (65535, f"({name} // 257)")):
+        if images.max() <= most:
+            return f" (of values in 0..{most}: {scaled}.astype(numpy.uint8))"
+    return ""
 
 
 def _channels_last(channels: int, height: int, width: int) -> bool:

@@ -130,7 +130,7 @@ def read_study(path: Path) -> dict[str, Any]:
     arms, pairs = scenario.get("arms", {}), scenario.get("protocol", {}).get("pairs", [])
     for arm in [*(arm for pair in pairs for arm in pair), *(arm.get("null_of") for arm in arms.values())]:
         if arm is not None and arm not in arms:
-            raise Damaged(f"'{path}' is damaged: it names an arm {json.dumps(arm)} that scenario.arms does not have")
+            raise _damaged(path, f"it names an arm {json.dumps(arm)} that scenario.arms does not have")
     return study
 
 
@@ -160,12 +160,17 @@ def _read(path: Path, model: type[_Record]) -> dict[str, Any]:
         values = load_json(path.read_bytes())
         model.model_validate(values)
     except ValidationError as error:
-        raise Damaged(f"'{path}' is damaged: {_first(error)}") from error
+        raise _damaged(path, _first(error)) from error
     except (ValueError, IsADirectoryError) as error:
-        raise Damaged(f"'{path}' is damaged: {error}") from error
+        raise _damaged(path, error) from error
     except OSError as error:
         raise InputError(f"'{path}': {error.strerror}") from error
     return dict(values)
+
+
+def _damaged(path: Path, why: object) -> Damaged:
+    """Return what is wrong with a record, and what helps: no other file tells what it told."""
+    return Damaged(f"'{path}' is damaged: {why}; put a copy in its place, or make the study again in another folder")
 
 
 def _first(error: ValidationError) -> str:
@@ -176,4 +181,5 @@ def _first(error: ValidationError) -> str:
         return f"{where} is missing"
     value = json.dumps(first["input"])
     shown = value if len(value) <= 60 else f"{value[:60]}..."
-    return f"{where} = {shown}: {first['msg'].replace('Input should be', 'must be')}"
+    table = first["type"] in {"model_type", "dict_type"}  # of which pydantic says what its class is called
+    return f"{where} = {shown}: {'must be an object' if table else first['msg'].replace('Input should be', 'must be')}"

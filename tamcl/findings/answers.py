@@ -117,10 +117,10 @@ def same_lr(study: Study, a: str, b: str) -> str:
     """
     rows = _rows(study.same_lr, a, b)
     rows = rows[(rows["n_pairs"] > 0) & (rows["n_pairs"] == rows["n_pairs"].max())]
-    own, shared = rows[rows["tuned"]], rows[~rows["tuned"]]
-    if own.empty or shared.empty:
+    at_best, shared = rows[rows["tuned"]], rows[~rows["tuned"]]
+    if at_best.empty or shared.empty:
         return ""
-    most, tuned = records(shared.loc[[shared["diff"].abs().idxmax()]])[0], records(own)[0]
+    most, tuned = records(shared.loc[[shared["diff"].abs().idxmax()]])[0], records(at_best)[0]
     metric = find(study.primary)
     ahead, behind = (a, b) if metric.sign * most["diff"] >= 0 else (b, a)
     lead, left = abs(most["diff"]), tuned["diff"] * (1 if most["diff"] >= 0 else -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +17,7 @@ from tamcl.results import CELL, Results, empty, load_results
 
 
 @dataclass(frozen=True)
-class Against:
+class OracleComparison:
     """Arms against one oracle, on the seeds on which both ended well.
 
     Attributes
@@ -48,13 +47,13 @@ class Against:
         return ORACLES[self.kind]
 
 
-def against(study: Study) -> list[Against]:
+def oracle_comparisons(study: Study) -> list[OracleComparison]:
     """Return the study's arms against each oracle that was trained for it."""
     found = []
     for kind, name in ORACLES.items():
         folder = study.results.directory / "oracles" / kind
         if (folder / "comparisons.parquet").is_file():  # what is written last
-            found.append(_against(study, load_results(folder), kind))
+            found.append(_comparison(study, load_results(folder), kind))
         elif (folder / "study.json").is_file():
             found.append(_nothing(kind, [f"The {name} was asked for and not trained to its end: see tamcl regret."]))
     return found
@@ -62,10 +61,10 @@ def against(study: Study) -> list[Against]:
 
 def oracle_verdicts(results: Results) -> list[str]:
     """Return a sentence for every arm and oracle that was trained for the study: how far apart the two are."""
-    return [sentence for each in against(Study(results)) for sentence in (*each.cautions, *sentences(each))]
+    return [sentence for each in oracle_comparisons(Study(results)) for sentence in (*each.cautions, *sentences(each))]
 
 
-def sentences(found: Against) -> list[str]:
+def sentences(found: OracleComparison) -> list[str]:
     """Return a sentence for every arm against one oracle."""
     return [
         oracle_verdict(row, found.kind, n_seeds=found.trained[row["arm_a"]])
@@ -74,9 +73,8 @@ def sentences(found: Against) -> list[str]:
     ]
 
 
-def _against(study: Study, oracle: Results, kind: str) -> Against:
-    own, theirs = (runs.assign(optimizer=runs["config"].map(_optimizer)) for runs in (study.runs, oracle.runs))
-    runs = own.merge(theirs, on=[*CELL, "optimizer"], suffixes=("", "_there"))
+def _comparison(study: Study, oracle: Results, kind: str) -> OracleComparison:
+    runs = study.runs.merge(oracle.runs, on=[*CELL, "optimizer"], suffixes=("", "_there"))
     ok = (runs["status"] == "ok") & (runs["status_there"] == "ok")
     strange = ok & (runs["fingerprint"] != runs["fingerprint_there"]) & (kind == "restart")
     ended = runs.loc[ok & ~strange, list(CELL)]
@@ -84,30 +82,25 @@ def _against(study: Study, oracle: Results, kind: str) -> Against:
     try:
         behind = regrets(study.online.merge(ended), oracle.online.merge(ended))
         left = intransigences(study.evaluated.merge(ended), oracle.eval.merge(ended))
-    except InputError as error:  # where a stream of somebody's own gives the oracle other mini-batches
+    except InputError as error:  # where a stream of the user's gives the oracle other mini-batches
         return _nothing(kind, [*cautions, f"{error}."])
     trained = {str(arm): int(count) for arm, count in runs["arm"].value_counts().items()}
     compared = _compare(study, study.metrics.merge(ended), oracle.metrics.merge(ended))
-    return Against(kind, compared, trained, behind, left, cautions)
+    return OracleComparison(kind, compared, trained, behind, left, cautions)
 
 
-def _nothing(kind: str, cautions: list[str]) -> Against:
+def _nothing(kind: str, cautions: list[str]) -> OracleComparison:
     """Return what is known where nothing can be compared: why."""
     none = empty("online"), empty("eval")
     tables = regrets(none[0], none[0]), intransigences(none[1], none[1])
-    return Against(kind, empty("comparisons"), {}, *tables, cautions)
+    return OracleComparison(kind, empty("comparisons"), {}, *tables, cautions)
 
 
-def _optimizer(config: str) -> str:
-    """Return what decides an optimizer, the text of somebody's own included."""
-    return json.dumps(json.loads(config or "{}").get("optimizer"))
-
-
-def _compare(study: Study, own: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
+def _compare(study: Study, metrics: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
     """Compare the arms with their oracles on online accuracy, in the order of the study."""
-    both = pd.concat([own, oracle.assign(arm=oracle["arm"] + " oracle")])  # no arm's label has a space
+    both = pd.concat([metrics, oracle.assign(arm=oracle["arm"] + " oracle")])  # no arm's label has a space
     both = both[both["metric"] == "online_accuracy"]
-    paired = set(own["arm"])
+    paired = set(metrics["arm"])
     table = stats.compare(both, pairs=[(arm, f"{arm} oracle") for arm in study.arms if arm in paired])
     rows = table.set_index("arm_a").reindex([arm for arm in study.arms if arm in study.rates]).rename_axis("arm_a")
     return rows.fillna({"n_pairs": 0, "metric": "online_accuracy"}).reset_index()

@@ -16,7 +16,7 @@ from tamcl.errors import Damaged
 from tamcl.files.records import read_claims
 from tamcl.metrics import METRICS, find
 from tamcl.optim.transfer import transfer_lr
-from tamcl.results import Results, read_table
+from tamcl.results import CELL, Results, read_table
 from tamcl.stats import tuning
 
 
@@ -91,7 +91,7 @@ class Study:
         return self._reported(self.results.metrics)
 
     def _reported(self, table: pd.DataFrame) -> pd.DataFrame:
-        return table.merge(self.runs.loc[self.runs["status"] == "ok", ["scenario", "arm", "lr", "seed"]])
+        return table.merge(self.runs.loc[self.runs["status"] == "ok", list(CELL)])
 
     @property
     def shown_metrics(self) -> list[str]:
@@ -169,8 +169,8 @@ class Study:
         declared = read_claims(folder / "claims.json")
         claims, seeds = list(declared["claims"]), len(declared["seeds"])
         was = {(row["arm_a"], row["arm_b"]): row["diff"] for row in claims}
-        own = records(self.comparisons[self.comparisons["metric"] == self.primary])
-        now = {(row["arm_a"], row["arm_b"]): row["diff"] for row in own}
+        primary = records(self.comparisons[self.comparisons["metric"] == self.primary])
+        now = {(row["arm_a"], row["arm_b"]): row["diff"] for row in primary}
         found = _finished(folder)
         table = self.results.comparisons.iloc[:0] if found is None else found
         done, declared_on = found is not None, str(declared.get("declared", ""))

@@ -140,7 +140,7 @@ def full_verdict(
     kinds = [_against_null(null, known, alpha) for null, _ in pairs]
     parts = []
     for kind in ("beaten", "better", "equal"):
-        found = [pair for pair, own in zip(pairs, kinds, strict=True) if own == kind]
+        found = [pair for pair, known in zip(pairs, kinds, strict=True) if known == kind]
         parts += [_null_clause(kind, found, known, confidence, alpha)] if found else []
     shown = set(kinds) == {"beaten"}
     end = f"evidence for {mechanism}" if shown else f"no evidence for {mechanism}"

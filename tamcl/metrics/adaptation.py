@@ -1,10 +1,10 @@
 r"""How fast a model follows a shift: metrics of the online rows.
 
-An online row is one mini-batch, measured before the model learns from it (prequential, test-then-train). The functions
-take three arrays in the order of the stream, a row a mini-batch: ``correct``, the number of right answers; ``n``, the
-number of examples; ``experience``, counted from 0. A *shift* is the first mini-batch of an experience after the first,
-whether the labels change there or the task. Where a stream repeats its examples (several epochs), the later passes are
-measured before the update too, but on examples that were seen.
+An online row is one mini-batch, measured before the model learns from it (prequential, test-then-train). Every metric
+takes three arrays of as many entries as there are mini-batches, in the order of the stream: ``correct``, the number of
+right answers; ``n``, the number of examples; ``experience``, counted from 0. A *shift* is the first mini-batch of an
+experience after the first, whether the labels change there or the task. Where a stream repeats its examples (several
+epochs), the later passes are measured before the update too, but on examples that were seen.
 
 There is no agreed standard for what happens after a shift, so these definitions are tamcl's own. With :math:`k` the
 mini-batches since the shift to experience :math:`e` and :math:`S` the number of them in it:
@@ -154,11 +154,6 @@ def online_accuracy(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> 
     with :math:`c_t` right answers among the :math:`n_t` examples of mini-batch t: every example counts once, whatever
     the mini-batch it came in. The value is in [0, 1].
 
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
-
     References
     ----------
     On evaluating stream learning algorithms, 2013, https://doi.org/10.1007/s10994-012-5320-9
@@ -210,11 +205,6 @@ def drop(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     with level before :math:`b_e` and smoothed accuracy :math:`a_{e,k}`, as the module defines them. The value is in
     [-1, 1], negative where accuracy rose; nan without a shift.
 
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
-
     References
     ----------
     tamcl's own definition.
@@ -235,11 +225,6 @@ def recovery_steps(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> f
     with level before :math:`b_e` and smoothed accuracy :math:`a_{e,k}`, as the module defines them. A shift from which
     the model does not recover counts with the number of windows in the experience, so the mean is then a lower bound:
     ``recovered`` says how often that happened. The value is 0 or more, in mini-batches; nan without a shift.
-
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
 
     References
     ----------
@@ -263,11 +248,6 @@ def recovered(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     with level before :math:`b_e` and smoothed accuracy :math:`a_{e,k}`, as the module defines them. The value is in [0,
     1]; nan without a shift.
 
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
-
     References
     ----------
     tamcl's own definition.
@@ -290,11 +270,6 @@ def area_lost(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> float:
     a loss shorter than a window is spread over it and counts less, for three mini-batches all wrong after a perfect
     level 0.6 and not 3. Where the model does not recover, the area ends with the last window of the experience. The
     value is 0 or more, in accuracy-steps (accuracy times mini-batches); nan without a shift.
-
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
 
     References
     ----------
@@ -321,11 +296,6 @@ def recovery_auc(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> flo
     that, unlike ``recovery_steps``, it does not reward a model that had little to lose. The value is in [0, 1]; nan
     without a shift.
 
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
-
     References
     ----------
     tamcl's own definition.
@@ -351,11 +321,6 @@ def learning_curve_area(correct: ArrayLike, n: ArrayLike, experience: ArrayLike)
     each mini-batch. Assumption: here it is the accuracy on the next mini-batch, before the update on it, which costs
     nothing more; in a single pass it has the same mean, with more noise. Unlike ``recovery_auc`` the first experience
     counts too. An experience with fewer mini-batches counts with those that it has. The value is in [0, 1].
-
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
 
     References
     ----------

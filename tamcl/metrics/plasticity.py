@@ -1,10 +1,10 @@
 r"""Whether a model still learns late in a stream as it did early: metrics of the end of each experience.
 
 Plasticity is lost where each new experience is learnt less well than the one before, though it is no harder. What is
-measured here is that outcome, from online rows (one a mini-batch, before the model learns from it; see
-``tamcl.metrics.adaptation``). Dead units and ranks, which are often shown for plasticity, are diagnostics of the
-network and no measures of it; so is ``sample_plasticity``, the share of a mini-batch's loss that one update on it
-removes, which needs a second forward pass that the online rows do not hold.
+measured here is that outcome, from online rows (one a mini-batch, before the model learns from it), in the three arrays
+that ``tamcl.metrics.adaptation`` tells of. Dead units and ranks, which are often shown for plasticity, are diagnostics
+of the network and no measures of it; so is ``sample_plasticity``, the share of a mini-batch's loss that one update on
+it removes, which needs a second forward pass that the online rows do not hold.
 """
 
 from __future__ import annotations
@@ -51,11 +51,6 @@ def end_accuracy(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) -> flo
     how well an experience is learnt in the end, however long that took. ``learning_accuracy`` says the same on images
     held out. The value is in [0, 1].
 
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
-
     References
     ----------
     tamcl's own definition.
@@ -80,11 +75,6 @@ def end_accuracy_slope(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) 
     is lost, provided that the experiences are equally hard. A stream that starts from an untrained model rises in its
     first experiences, so that a loss later may be hidden: look at the curve too (``tamcl.metrics.by_experience``). The
     value is in [-1, 1], in accuracy (a fraction) an experience; nan for one experience.
-
-    Parameters
-    ----------
-    correct, n, experience : array, (steps,)
-        Right answers, examples and experience of each mini-batch, in the order of the stream.
 
     References
     ----------

@@ -1,9 +1,10 @@
 r"""What is kept of earlier experiences: metrics of the accuracy matrix.
 
-``R[i, j]`` is the accuracy on experience j, a fraction in [0, 1], after training on experience i; both are counted
-from 0 and T is their number, so that R is (T, T) and its diagonal is the accuracy on each experience right after
-training on it. Only ``forward_transfer`` looks above the diagonal. An entry that was not measured is nan: a metric that
-needs it raises ``Missing``, which names it, and never takes it for 0. A metric is itself nan where it has no value.
+``R[i, j]`` is the accuracy on experience j, a fraction in [0, 1], after training on experience i; both are counted from
+0 and T is their number, so that R is (T, T) and its diagonal is the accuracy on each experience right after training on
+it. This is the argument of every metric here, and of most the only one. Only ``forward_transfer`` looks above the
+diagonal. An entry that was not measured is nan: a metric that needs it raises ``Missing``, which names it, and never
+takes it for 0. A metric is itself nan where it has no value.
 
 All examples are of one matrix, ``EXAMPLE``: ``[[.60, .30, .10], [.90, .80, .05], [.70, .85, .75]]``.
 
@@ -48,11 +49,6 @@ def average_accuracy(R: ArrayLike) -> float:
 
     The value is in [0, 1].
 
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
-
     References
     ----------
     Gradient Episodic Memory for Continual Learning, 2017, https://arxiv.org/abs/1706.08840
@@ -77,11 +73,6 @@ def forgetting(R: ArrayLike) -> float:
     its matrix has no entries above the diagonal; with the rows before j inside the maximum a lucky accuracy on an
     experience not yet trained would count as knowledge.) The module has a table of other definitions of this name. The
     value is in [-1, 1]; nan for one experience, which leaves nothing to forget.
-
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -113,11 +104,6 @@ def forgetting_max(R: ArrayLike) -> float:
     Unlike ``forgetting`` it is never negative: an experience that ends at its best counts as 0, however much it gained.
     The value is in [0, 1]; nan for one experience.
 
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
-
     References
     ----------
     The released code of TAG: Task-based Accumulated Gradients for Lifelong learning, 2021,
@@ -147,11 +133,6 @@ def forgetting_first(R: ArrayLike) -> float:
 
     The value is in [-1, 1], negative where later training did good; nan for one experience.
 
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
-
     References
     ----------
     Avalanche: an End-to-End Library for Continual Learning, 2021, https://arxiv.org/abs/2104.00405, whose metric of
@@ -173,11 +154,6 @@ def backward_transfer(R: ArrayLike) -> float:
     .. math:: BWT = \frac{1}{T-1} \sum_{j=0}^{T-2} \big( R_{T-1,j} - R_{j,j} \big)
 
     The value is in [-1, 1], negative where later training did harm; nan for one experience.
-
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -204,11 +180,6 @@ def learning_accuracy(R: ArrayLike) -> float:
 
     The value is in [0, 1].
 
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
-
     References
     ----------
     Learning to Learn without Forgetting by Maximizing Transfer and Minimizing Interference, 2018,
@@ -231,11 +202,6 @@ def average_anytime_accuracy(R: ArrayLike) -> float:
 
     The paper tests after every mini-batch. Assumption: here a model is tested after each experience only, so that the
     times are the T boundaries; that mean is also known as average incremental accuracy. The value is in [0, 1].
-
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -261,11 +227,6 @@ def retained(R: ArrayLike) -> float:
 
     ``average_accuracy`` without the experience trained last, which every optimizer still knows. (The retained accuracy
     of the paper that ``learning_accuracy`` is from is ``average_accuracy`` itself.) In [0, 1]; nan for one experience.
-
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------
@@ -294,11 +255,6 @@ def worst_case_accuracy(R: ArrayLike) -> float:
     over before the experience ends. Assumption: here the minimum is over the ends of experiences, where the model is
     always tested; a dip within an experience is not in it, so this is an upper bound of the paper's WC-ACC, which is
     ``continual_worst_case_accuracy``. The value is in [0, 1].
-
-    Parameters
-    ----------
-    R : array, (T, T)
-        ``R[i, j]``, the accuracy on experience j after training on experience i.
 
     References
     ----------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -28,7 +27,7 @@ from tamcl.metrics.cells import Arrays, Cell, as_table, cells, describe, lowest_
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.plasticity import end_accuracies
 from tamcl.metrics.retention import Missing
-from tamcl.results import CELL, conform, empty
+from tamcl.results import CELL, complete_runs, conform, empty
 
 Array = NDArray[np.float64]
 
@@ -50,8 +49,8 @@ def measure(
         the other only.
     runs : pandas.DataFrame, optional
         Table of ``tamcl.results``. With it only cells whose status is "ok" are measured: one that diverged left only
-        a part of its rows, which without ``runs`` is an error. Its column ``config`` tells where a row of ``online`` is
-        a block of mini-batches (``evaluation.batches`` above 1): metrics that count single ones have no value there.
+        a part of its rows, which without ``runs`` is an error. Its column ``batches`` tells where a row of ``online``
+        is a block of mini-batches (``evaluation.batches`` above 1): metrics that count single ones have no value there.
         Without it this cannot be known, and every row counts as one mini-batch.
     continual : pandas.DataFrame, optional
         Table of ``tamcl.results``; cells that have no rows there have no metrics of what happened inside experiences.
@@ -261,10 +260,10 @@ def _same_cells(online: pd.DataFrame, eval: pd.DataFrame) -> None:
 
 def _cells_in_blocks(runs: pd.DataFrame) -> set[Cell]:
     """Return the cells whose online rows are blocks of mini-batches."""
-    if "config" not in runs:
+    runs = complete_runs(runs)
+    if "batches" not in runs:
         return set()
-    batches = [(json.loads(text or "{}").get("evaluation") or {}).get("batches", 1) for text in runs["config"]]
-    return set(runs.loc[np.array(batches) > 1, list(CELL)].itertuples(index=False, name=None))
+    return set(runs.loc[runs["batches"] > 1, list(CELL)].itertuples(index=False, name=None))
 
 
 def _value(metric: Metric, cell: Cell, arrays: Arrays) -> float:

@@ -21,20 +21,20 @@ from tamcl.plots.oracles import regret
 from tamcl.plots.ranks import critical_differences
 from tamcl.plots.seeds import mean_interval
 from tamcl.plots.shifts import recovery, stability
-from tamcl.plots.style import Look, looks, theme
+from tamcl.plots.style import ArmStyle, arm_styles, theme
 from tamcl.plots.tuning import expected_best, lr_sensitivity
 
 __all__ = [
-    "Look",
+    "ArmStyle",
     "accuracy_by_fraction",
     "accuracy_matrix",
+    "arm_styles",
     "better_side",
     "critical_differences",
     "diagnostics",
     "diagnostics_after_shift",
     "expected_best",
     "forgetting_against_learning",
-    "looks",
     "lr_sensitivity",
     "mean_interval",
     "metric_axis",

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from tamcl.plots.labels import short_names
-from tamcl.plots.style import Look, rule
+from tamcl.plots.style import ArmStyle, rule
 
 WIDE = (7.4, 3.7)
 """Size in inches of a figure made here, where nothing else is said."""
@@ -56,7 +56,7 @@ def mark_shifts(ax: Axes, table: pd.DataFrame) -> tuple[str, bool]:
 
 
 def draw_bands(
-    ax: Axes, means: pd.DataFrame, drawn: dict[str, Look], bounds: tuple[float, float] = (-np.inf, np.inf)
+    ax: Axes, means: pd.DataFrame, drawn: dict[str, ArmStyle], bounds: tuple[float, float] = (-np.inf, np.inf)
 ) -> None:
     """Draw a line and a band for every arm, broken between parts; a point without a neighbour gets the arm's marker.
 
@@ -64,23 +64,23 @@ def draw_bands(
     Where there is no bound, the axis ends as far beyond the lines as they lie apart.
     """
     opacity = 0.15 * min(1, 6 / means["arm"].nunique())  # many bands on one another would hide the lines
-    for arm, look in drawn.items():
+    for arm, style in drawn.items():
         rows = means[means["arm"] == arm]
         if rows.empty:
             continue
         gaps = rows.groupby("part", as_index=False)[["at"]].max()
         broken = pd.concat([rows, gaps.iloc[:-1]]).sort_values(["part", "at"], kind="stable")
         broken[["low", "high"]] = broken[["low", "high"]].clip(*bounds)
-        ax.fill_between(broken["at"], broken["low"], broken["high"], color=look.color, alpha=opacity, linewidth=0)
+        ax.fill_between(broken["at"], broken["low"], broken["high"], color=style.color, alpha=opacity, linewidth=0)
         known = np.isfinite(broken["mean"].to_numpy(dtype=np.float64))
         alone = known & ~np.append(False, known[:-1]) & ~np.append(known[1:], False)
         ax.plot(
-            broken["at"], broken["mean"], color=look.color, linestyle=look.line, linewidth=1.4, label=arm,
-            marker=look.marker, markevery=list(np.flatnonzero(alone)), ms=4, mfc=look.color, mec=look.color,
+            broken["at"], broken["mean"], color=style.color, linestyle=style.line, linewidth=1.4, label=arm,
+            marker=style.marker, markevery=list(np.flatnonzero(alone)), ms=4, mfc=style.color, mec=style.color,
         )  # fmt: skip
         points = broken[alone].dropna()
         if len(points):
-            ax.vlines(points["at"], points["low"], points["high"], color=look.color, alpha=0.4, linewidth=3)
+            ax.vlines(points["at"], points["low"], points["high"], color=style.color, alpha=0.4, linewidth=3)
     least, most = bounds
     known = means["mean"][np.isfinite(means["mean"])]
     if apart := known.max() - known.min():  # bands may leave the picture, for the lines not to be flat
@@ -106,7 +106,7 @@ def keep_within(
             limit(max(low, least), min(high, most))
 
 
-def label_ends(ax: Axes, drawn: dict[str, Look]) -> None:
+def label_ends(ax: Axes, drawn: dict[str, ArmStyle]) -> None:
     """Write each arm's name beside the end of its line, moved apart no more than is needed, and all beside the axes."""
     names = short_names(drawn)
     ends = []

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from tamcl.diagnostics import FRACTIONS
 from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, mark_shifts, new_axes
 from tamcl.plots.seeds import and_interval, counted, mean_interval, of_all_seeds, seeds_of
-from tamcl.plots.style import looks_of
+from tamcl.plots.style import checked_styles
 
 
 def diagnostics(
@@ -41,7 +41,7 @@ def diagnostics(
         Where to draw.
     """
     rows, label = _rows_of(table, diagnostic, tensor)
-    drawn = looks_of(rows, arms, f"diagnostics of {_quoted(diagnostic, tensor)}")
+    drawn = checked_styles(rows, arms, f"diagnostics of {_quoted(diagnostic, tensor)}")
     ax = ax or new_axes(*WIDE)
     shifts, marked = mark_shifts(ax, table)
     several = rows.groupby(["arm", "seed", "experience"]).size().median() > 1
@@ -74,7 +74,7 @@ def diagnostics_after_shift(
         As of ``diagnostics``.
     """
     rows, label = _rows_of(curves, diagnostic, tensor)
-    drawn = looks_of(rows, arms, f"diagnostics_after_shift of {_quoted(diagnostic, tensor)}")
+    drawn = checked_styles(rows, arms, f"diagnostics_after_shift of {_quoted(diagnostic, tensor)}")
     points = rows.assign(at=rows["since_shift"], part=0)
     ax = ax or new_axes(5.6, 3.7)
     draw_bands(ax, of_all_seeds(mean_interval(points, ["arm", "part", "at"], "value")), drawn, _bounds(diagnostic))

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from tamcl.errors import unknown_name
 from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, new_axes
 from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
-from tamcl.plots.style import looks_of
+from tamcl.plots.style import checked_styles
 
 LABELS = {"accuracy": "online accuracy in an experience", "end_accuracy": "accuracy at the end of an experience"}
 
@@ -46,7 +46,7 @@ def over_experiences(
     >>> ax.get_ylabel(), ax.get_title(loc="left")
     ('accuracy at the end of an experience (%)', 'Mean and 95 % interval over 3 seeds')
     """
-    drawn = looks_of(table, arms, "over_experiences")
+    drawn = checked_styles(table, arms, "over_experiences")
     if column not in table:
         known = [name for name in map(str, table) if name.startswith(("accuracy", "end_accuracy"))]
         raise unknown_name("column", column, known)

@@ -10,7 +10,7 @@ from tamcl.errors import InputError
 from tamcl.plots.axes import finish, new_axes
 from tamcl.plots.labels import short_names
 from tamcl.plots.seeds import seeds_of
-from tamcl.plots.style import looks_of
+from tamcl.plots.style import checked_styles
 
 
 def accuracy_matrix(
@@ -42,7 +42,7 @@ def accuracy_matrix(
     if arm is None and len(present) > 1:
         raise InputError(f"accuracy_matrix: the table holds several arms; choose one of {', '.join(present)}")
     rows = evaluated if arm is None else evaluated[evaluated["arm"] == arm]
-    looks_of(rows, None, "accuracy_matrix" if arm is None else f"accuracy_matrix of '{arm}'")
+    checked_styles(rows, None, "accuracy_matrix" if arm is None else f"accuracy_matrix of '{arm}'")
     R = 100 * rows.pivot_table(index="trained_on", columns="evaluated_on", values="accuracy", aggfunc="mean")
     ax = ax or new_axes(4.4, 4.0)
     image = ax.imshow(R, cmap="cividis", vmin=0, vmax=100, aspect="auto", interpolation="antialiased", origin="upper")

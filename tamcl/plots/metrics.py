@@ -13,7 +13,7 @@ from tamcl.errors import InputError
 from tamcl.plots.axes import finish, keep_within, label_ends, legend_beside, new_axes
 from tamcl.plots.labels import bounds, metric_axis, short_names, with_direction
 from tamcl.plots.seeds import and_interval, counted, mean_interval, seeds_of
-from tamcl.plots.style import looks, looks_of, paper
+from tamcl.plots.style import arm_styles, checked_styles, paper
 
 
 def summary(metrics: pd.DataFrame, *, metric: str, arms: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -31,19 +31,21 @@ def summary(metrics: pd.DataFrame, *, metric: str, arms: Sequence[str] | None = 
         Where to draw.
     """
     rows = metrics[metrics["metric"] == metric].dropna(subset="value")
-    drawn = looks_of(rows, arms, f"summary of '{metric}'")
+    drawn = checked_styles(rows, arms, f"summary of '{metric}'")
     label, unit, factor = metric_axis(metric)
     rows = rows.assign(value=factor * rows["value"])
     means = _within(mean_interval(rows, ["arm"], "value"), metric).set_index("arm")
     ax = ax or new_axes(4.6, 0.9 + 0.4 * len(drawn))
-    for place, (arm, look) in enumerate(drawn.items()):
+    for place, (arm, style) in enumerate(drawn.items()):
         if arm not in means.index:
             continue
         values = rows.loc[rows["arm"] == arm, "value"]
-        ax.plot(values, np.full(len(values), place + 0.2), "o", color=look.color, alpha=0.5, ms=4, mew=0, clip_on=False)
-        ax.plot(means.loc[arm, ["low", "high"]], [place - 0.12] * 2, color=look.color, lw=2, solid_capstyle="butt")
+        ax.plot(
+            values, np.full(len(values), place + 0.2), "o", color=style.color, alpha=0.5, ms=4, mew=0, clip_on=False
+        )
+        ax.plot(means.loc[arm, ["low", "high"]], [place - 0.12] * 2, color=style.color, lw=2, solid_capstyle="butt")
         mean = means.loc[arm, ["mean"]]
-        ax.plot(mean, [place - 0.12], look.marker, color=look.color, ms=7, mec=paper(), label=arm, clip_on=False)
+        ax.plot(mean, [place - 0.12], style.marker, color=style.color, ms=7, mec=paper(), label=arm, clip_on=False)
     keep_within(ax, x=bounds(metric))
     ax.set_yticks(range(len(drawn)), list(short_names(drawn).values()))
     ax.set_ylim(len(drawn) - 0.5, -0.5)
@@ -78,7 +80,7 @@ def forgetting_against_learning(
         Where to draw.
     """
     rows = metrics[metrics["metric"].isin([forgetting, learning])].dropna(subset="value")
-    drawn = looks_of(rows, arms, "forgetting_against_learning")
+    drawn = checked_styles(rows, arms, "forgetting_against_learning")
     points = rows.pivot(index=["arm", "seed"], columns="metric", values="value")
     points = points.reindex(columns=[learning, forgetting]).dropna().reset_index()
     if points.empty:
@@ -87,16 +89,18 @@ def forgetting_against_learning(
     points[[learning, forgetting]] *= [axes[learning][2], axes[forgetting][2]]
     means = {name: _within(mean_interval(points, ["arm"], name), name).set_index("arm") for name in axes}
     ax = ax or new_axes(5.6, 4.0)
-    for arm, look in drawn.items():
-        own = points[points["arm"] == arm]
-        if own.empty:
+    for arm, style in drawn.items():
+        rows = points[points["arm"] == arm]
+        if rows.empty:
             continue
         x, y = (means[name].loc[arm] for name in (learning, forgetting))
-        ax.plot(own[learning], own[forgetting], look.marker, color=look.color, alpha=0.4, ms=4, mew=0, clip_on=False)
-        ax.plot([x["low"], x["high"]], [y["mean"]] * 2, color=look.color, lw=1.8, solid_capstyle="butt")
-        ax.plot([x["mean"]] * 2, [y["low"], y["high"]], color=look.color, lw=1.8, solid_capstyle="butt")
+        ax.plot(
+            rows[learning], rows[forgetting], style.marker, color=style.color, alpha=0.4, ms=4, mew=0, clip_on=False
+        )
+        ax.plot([x["low"], x["high"]], [y["mean"]] * 2, color=style.color, lw=1.8, solid_capstyle="butt")
+        ax.plot([x["mean"]] * 2, [y["low"], y["high"]], color=style.color, lw=1.8, solid_capstyle="butt")
         mean: dict[str, Any] = {"ms": 8, "mec": paper(), "ls": "none", "clip_on": False}
-        ax.plot([x["mean"]], [y["mean"]], look.marker, color=look.color, label=arm, **mean)
+        ax.plot([x["mean"]], [y["mean"]], style.marker, color=style.color, label=arm, **mean)
     keep_within(ax, x=bounds(learning), y=bounds(forgetting))
     ax.grid(linewidth=0.6)
     ax.set_xlabel(with_direction(learning, *axes[learning][:2]))
@@ -142,16 +146,18 @@ def accuracy_by_fraction(
         raise InputError(
             "accuracy_by_fraction: an arm stands at several learning rates of a fraction; pass rows of one"
         )
-    drawn = looks(arms if arms is not None else rows["arm"])
+    drawn = arm_styles(arms if arms is not None else rows["arm"])
     label, unit, factor = metric_axis(metric)
     means = _within(mean_interval(rows.assign(value=factor * rows["value"]), ["arm", fraction], "value"), metric)
     ax = ax or new_axes(5.6, 3.7)
     present = [arm for arm in drawn if (means["arm"] == arm).any()]
     for place, arm in enumerate(present):
-        look, own = drawn[arm], means[means["arm"] == arm].sort_values(fraction)
-        x = 100 * own[fraction] + 0.7 * (place - (len(present) - 1) / 2)  # side by side, so that intervals can be told
-        ax.vlines(x, own["low"], own["high"], color=look.color, lw=1.6)
-        ax.plot(x, own["mean"], look.marker, ls=look.line, lw=1.2, color=look.color, ms=5, label=arm)
+        style, points = drawn[arm], means[means["arm"] == arm].sort_values(fraction)
+        x = 100 * points[fraction] + 0.7 * (
+            place - (len(present) - 1) / 2
+        )  # side by side, so that intervals can be told
+        ax.vlines(x, points["low"], points["high"], color=style.color, lw=1.6)
+        ax.plot(x, points["mean"], style.marker, ls=style.line, lw=1.2, color=style.color, ms=5, label=arm)
     keep_within(ax, y=bounds(metric))
     ax.set_xticks(100 * np.sort(rows[fraction].unique()))
     ax.grid(axis="y", linewidth=0.6)

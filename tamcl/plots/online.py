@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, mark_shifts, new_axes
 from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
-from tamcl.plots.style import looks_of
+from tamcl.plots.style import checked_styles
 
 POINTS = 150
 """About so many points make a line, and up to twice as many where each is an experience."""
@@ -65,7 +65,7 @@ def online_loss(
     ('online loss', 'Mean over 1 seed, by 5 mini-batches; dotted: shifts')
     """
     totals = online["n"] * online["loss"]
-    bounds = (-np.inf if (online["loss"] < 0).any() else 0, np.inf)  # a loss of somebody's own may be below 0
+    bounds = (-np.inf if (online["loss"] < 0).any() else 0, np.inf)  # a loss of the user's may be below 0
     return _over_stream(online, totals, "online_loss", "online loss", arms=arms, window=window, ax=ax, bounds=bounds)
 
 
@@ -81,7 +81,7 @@ def _over_stream(
     bounds: tuple[float, float],
 ) -> Axes:
     """Draw the mean over examples of what ``totals`` adds up over those of each mini-batch."""
-    drawn = looks_of(online, arms, what)
+    drawn = checked_styles(online, arms, what)
     steps = int(online["step"].max()) + 1
     ax = ax or new_axes(*WIDE)
     shifts, marked = mark_shifts(ax, online)

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tamcl.plots.axes import draw_bands, finish, fit_steps, label_ends, new_axes
 from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
-from tamcl.plots.style import looks_of, rule
+from tamcl.plots.style import checked_styles, rule
 
 
 def regret(regrets: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -33,7 +33,7 @@ def regret(regrets: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Axes
     >>> ax.get_ylabel(), ax.get_title(loc="left")
     ('cumulative regret (right answers)', 'Mean and 95 % interval over 3 seeds')
     """
-    drawn = looks_of(regrets, arms, "regret")
+    drawn = checked_styles(regrets, arms, "regret")
     ends = regrets.assign(at=regrets["experience"] + 1)
     start = ends[ends["experience"] == 0].assign(at=0, cumulative=0.0)
     points = pd.concat([start, ends]).assign(part=0)

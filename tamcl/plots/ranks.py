@@ -12,7 +12,7 @@ from tamcl.errors import InputError
 from tamcl.plots.axes import finish, new_axes
 from tamcl.plots.labels import short_names
 from tamcl.plots.seeds import counted
-from tamcl.plots.style import ink, looks
+from tamcl.plots.style import arm_styles, ink
 
 
 def critical_differences(ranks: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -35,7 +35,7 @@ def critical_differences(ranks: pd.DataFrame, *, arms: Sequence[str] | None = No
     size, half = len(rows), -(-len(rows) // 2)
     below = 0.5 + 0.35 * len(bars)
     ax = ax or new_axes(6.2, 1.2 + 0.24 * (below + half))
-    drawn, margin = looks([*(arms or ()), *sorted(rows["arm"])]), 0.04 * max(1, size - 1)
+    drawn, margin = arm_styles([*(arms or ()), *sorted(rows["arm"])]), 0.04 * max(1, size - 1)
     names = short_names(drawn)
     for i, (arm, place) in enumerate(zip(rows["arm"], places, strict=True)):
         left = i < half

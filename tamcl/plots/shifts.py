@@ -12,7 +12,7 @@ from tamcl.metrics import recovery_curves
 from tamcl.metrics.adaptation import WINDOW, shortened
 from tamcl.plots.axes import draw_bands, finish, fit_steps, label_ends, new_axes
 from tamcl.plots.seeds import and_interval, counted, mean_interval, of_all_seeds, seeds_of
-from tamcl.plots.style import looks_of, rule
+from tamcl.plots.style import checked_styles, rule
 
 
 def recovery(
@@ -41,7 +41,7 @@ def recovery(
     ax : Axes, optional
         Where to draw.
     """
-    drawn = looks_of(online, arms, "recovery")
+    drawn = checked_styles(online, arms, "recovery")
     curves = recovery_curves(online, before=before, window=window)
     if curves.empty:
         raise InputError("recovery: the stream has a single experience, and so no shift to align at")
@@ -78,7 +78,7 @@ def stability(curves: pd.DataFrame, *, arms: Sequence[str] | None = None, ax: Ax
     ax : Axes, optional
         Where to draw.
     """
-    drawn = looks_of(curves, arms, "stability")
+    drawn = checked_styles(curves, arms, "stability")
     curves, n_shifts = _of_all_shifts(curves)
     start = n_shifts.reset_index().assign(since_shift=0, change=0.0)
     points = pd.concat([start, curves], ignore_index=True)

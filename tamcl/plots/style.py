@@ -14,7 +14,7 @@ Line: TypeAlias = str | tuple[int, tuple[int, ...]]
 """A line style of matplotlib: a name, or an offset and the lengths of dashes and gaps."""
 
 
-class Look(NamedTuple):
+class ArmStyle(NamedTuple):
     """How an arm is drawn."""
 
     color: str
@@ -23,14 +23,14 @@ class Look(NamedTuple):
 
 
 KNOWN = {
-    "sgdm": Look("#0072B2", "-", "o"),
-    "tam": Look("#D55E00", "-", "s"),
-    "tam_frozen": Look("#E69F00", "--", "D"),
-    "adam": Look("#009E73", "-", "^"),
-    "adatam": Look("#CC79A7", "-", "v"),
-    "adam_cm": Look("#56B4E9", "-", "p"),
+    "sgdm": ArmStyle("#0072B2", "-", "o"),
+    "tam": ArmStyle("#D55E00", "-", "s"),
+    "tam_frozen": ArmStyle("#E69F00", "--", "D"),
+    "adam": ArmStyle("#009E73", "-", "^"),
+    "adatam": ArmStyle("#CC79A7", "-", "v"),
+    "adam_cm": ArmStyle("#56B4E9", "-", "p"),
 }
-"""Looks of the arms that the scenarios bring, in the colours of Okabe and Ito (Color Universal Design, 2008)."""
+"""Styles of the arms that the scenarios bring, in the colours of Okabe and Ito (Color Universal Design, 2008)."""
 
 OTHERS = ("#8C6BB1", "#A6761D", "#7F8790", "#B5A800", "#2A9D8F", "#E0567A", "#8BC34A")
 """Colours of all other arms in their order; after the last the first comes again with another line and marker."""
@@ -40,13 +40,13 @@ MARKERS = "X<>hdP"
 """Of the other arms up to 42 differ in colour and line, and in colour and marker."""
 
 
-def looks(arms: Iterable[str]) -> dict[str, Look]:
-    """Return the look of every arm: well-known arms have their own, others take the next free one in their order.
+def arm_styles(arms: Iterable[str]) -> dict[str, ArmStyle]:
+    """Return the style of every arm: well-known arms have a fixed one, others take the next free one in their order.
 
     Examples
     --------
-    >>> looks(["tam", "mine", "yours"])["mine"]
-    Look(color='#8C6BB1', line='-', marker='X')
+    >>> arm_styles(["tam", "mine", "yours"])["mine"]
+    ArmStyle(color='#8C6BB1', line='-', marker='X')
     """
     arms = list(dict.fromkeys(arms))
     others = [arm for arm in arms if arm not in KNOWN]
@@ -54,19 +54,19 @@ def looks(arms: Iterable[str]) -> dict[str, Look]:
     for i, arm in enumerate(others):
         again, place = divmod(i, len(OTHERS))
         line, marker = LINES[again % len(LINES)], MARKERS[(place + again) % len(MARKERS)]
-        free[arm] = Look(OTHERS[place], line, marker)
+        free[arm] = ArmStyle(OTHERS[place], line, marker)
     return {arm: KNOWN[arm] if arm in KNOWN else free[arm] for arm in arms}
 
 
-def looks_of(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict[str, Look]:
-    """Return the looks to draw with, after checking that every arm stands at one learning rate of one scenario."""
+def checked_styles(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict[str, ArmStyle]:
+    """Return the styles to draw with, after checking that every arm stands at one learning rate of one scenario."""
     if table.empty:
         raise InputError(f"{what}: the table has no rows to draw")
     for column, words in (("scenario", "scenarios"), ("lr", "learning rates")):
         several = table.groupby("arm")[column].nunique().loc[lambda counts: counts > 1]
         if len(several):
             raise InputError(f"{what}: arm '{several.index[0]}' stands at {several.iloc[0]} {words}; pass rows of one")
-    drawn = looks(arms if arms is not None else table["arm"])
+    drawn = arm_styles(arms if arms is not None else table["arm"])
     if drawn.keys().isdisjoint(table["arm"]):
         raise InputError(
             f"{what}: arms = {', '.join(drawn) or 'none'}: the table has {', '.join(table['arm'].unique())}"

@@ -14,7 +14,7 @@ from tamcl.errors import InputError
 from tamcl.plots.axes import WIDE, finish, label_ends, legend_beside, new_axes
 from tamcl.plots.labels import metric_axis
 from tamcl.plots.seeds import counted
-from tamcl.plots.style import looks
+from tamcl.plots.style import arm_styles
 
 
 def lr_sensitivity(
@@ -50,25 +50,25 @@ def lr_sensitivity(
     """
     if tuning.empty:
         raise InputError("lr_sensitivity: the table has no rows to draw")
-    drawn = looks(arms if arms is not None else tuning["arm"])
+    drawn = arm_styles(arms if arms is not None else tuning["arm"])
     label, unit, factor = metric_axis(score)
     ax = ax or new_axes(*WIDE)
     _scale(ax, tuning["lr"])
-    for arm, look in drawn.items():
+    for arm, style in drawn.items():
         rows = tuning[tuning["arm"] == arm].sort_values("lr")
         if rows.empty:
             continue
         good = rows[(rows["n_diverged"] == 0) & rows["score"].notna()]
-        ax.plot(good["lr"], factor * good["score"], look.marker, ls=look.line, color=look.color, ms=5, label=arm)
+        ax.plot(good["lr"], factor * good["score"], style.marker, ls=style.line, color=style.color, ms=5, label=arm)
         chosen = rows[rows["chosen"]]
-        ax.plot(chosen["lr"], factor * chosen["score"], "o", color=look.color, mfc="none", ms=13)
-        _point_beyond(ax, chosen.assign(score=factor * chosen["score"]), rows["lr"], look.color)
+        ax.plot(chosen["lr"], factor * chosen["score"], "o", color=style.color, mfc="none", ms=13)
+        _point_beyond(ax, chosen.assign(score=factor * chosen["score"]), rows["lr"], style.color)
         if plateaus is not None:
             ends = plateaus[plateaus["arm"] == arm]
             for low, high in ends[["lr_low", "lr_high"]].to_numpy(dtype=np.float64):
                 near = good[good["lr"].between(low, high)]
                 broad: dict[str, Any] = {
-                    "color": look.color,
+                    "color": style.color,
                     "alpha": 0.25,
                     "lw": 9,
                     "solid_capstyle": "round",
@@ -76,9 +76,9 @@ def lr_sensitivity(
                 }
                 ax.plot(near["lr"], factor * near["score"], **broad)
         if rules is not None and arm in rules:
-            ax.plot([rules[arm]], [0.97], "v", color=look.color, ms=7, transform=ax.get_xaxis_transform())
+            ax.plot([rules[arm]], [0.97], "v", color=style.color, ms=7, transform=ax.get_xaxis_transform())
         broken = rows.drop(index=good.index)["lr"]
-        ax.plot(broken, np.full(len(broken), 0.03), "x", color=look.color, transform=ax.get_xaxis_transform())
+        ax.plot(broken, np.full(len(broken), 0.03), "x", color=style.color, transform=ax.get_xaxis_transform())
     ax.grid(axis="y", linewidth=0.6)
     ax.set_xlabel("learning rate")
     ax.set_ylabel(f"{label} ({unit})" if unit else label)
@@ -138,14 +138,14 @@ def expected_best(
         raise InputError("expected_best: the table has no rows to draw")
     if expected["scenario"].nunique() > 1:
         raise InputError(f"expected_best: {expected['scenario'].nunique()} scenarios; pass rows of one")
-    drawn = looks(arms if arms is not None else expected["arm"])
+    drawn = arm_styles(arms if arms is not None else expected["arm"])
     label, unit, factor = metric_axis(score)
     ax = ax or new_axes(5.6, 3.7)
-    for arm, look in drawn.items():
+    for arm, style in drawn.items():
         rows = expected[expected["arm"] == arm].sort_values("trials")
         if len(rows):
             values = factor * rows["expected"]
-            ax.plot(rows["trials"], values, look.marker, ls=look.line, color=look.color, ms=5, label=arm)
+            ax.plot(rows["trials"], values, style.marker, ls=style.line, color=style.color, ms=5, label=arm)
     trials = int(expected["trials"].max())
     ax.set_xticks(range(1, trials + 1, -(-trials // 12)))
     ax.grid(axis="y", linewidth=0.6)

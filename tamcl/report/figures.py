@@ -24,7 +24,7 @@ from scipy.spatial import KDTree
 
 from tamcl import plots
 from tamcl.files.atomic import write_atomic
-from tamcl.findings.oracles import Against
+from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study
 from tamcl.metrics import by_experience, stability_curves
 from tamcl.stats import ALPHA, tuning
@@ -85,7 +85,7 @@ def draw_tuning_pictures(study: Study) -> list[Picture]:
     return [_picture(study, drawing) for drawing in tuning_drawings(study)]
 
 
-def draw_oracle_pictures(study: Study, found: list[Against]) -> list[Picture]:
+def draw_oracle_pictures(study: Study, found: list[OracleComparison]) -> list[Picture]:
     """Draw the figure of the part on oracles, and write it beside the others."""
     return [_picture(study, drawing) for drawing in oracle_drawings(study, found)]
 
@@ -209,7 +209,7 @@ def tuning_drawings(study: Study) -> Iterator[Drawing]:
         )
 
 
-def oracle_drawings(study: Study, found: list[Against]) -> Iterator[Drawing]:
+def oracle_drawings(study: Study, found: list[OracleComparison]) -> Iterator[Drawing]:
     """Yield the figure of the part on oracles."""
     shown = [each for each in found if len(each.regrets)]
     if shown:
@@ -373,7 +373,7 @@ def _name_panel(ax: Axes, metric: str, unit: str) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def _regrets(study: Study, found: list[Against], layout: str) -> Figure:
+def _regrets(study: Study, found: list[OracleComparison], layout: str) -> Figure:
     height = max(3.2, 0.9 + NAME * len(study.arms))
     figure, axes = _panels(layout, len(found), 2 if layout == "wide" else 1, height, sharey=False)
     for each, ax in zip(found, axes, strict=True):
@@ -421,8 +421,8 @@ def _adaptation(study: Study, layout: str) -> Figure:
     table = tuning.by_lr(study.results.metrics, study.results.runs, study.primary, names=names)
     figure, axes = _panels(layout, len(names), 2 if layout == "wide" else 1, 2.5, sharey=False)
     for name, ax in zip(names, axes, strict=True):
-        own = table[table["metric"] == name].assign(on_edge=False)
-        plots.lr_sensitivity(own, score=name, arms=study.arms, ax=ax)
+        rows = table[table["metric"] == name].assign(on_edge=False)
+        plots.lr_sensitivity(rows, score=name, arms=study.arms, ax=ax)
         label, unit, _ = plots.metric_axis(name)
         ax.set_title(label, loc="left", size="medium")
         ax.set_ylabel(plots.with_direction(name, "", unit).strip(" ()"), size="small")

@@ -13,7 +13,8 @@ from tamcl import stats
 from tamcl.files.atomic import write_atomic
 from tamcl.findings.answers import answers, confirmed, headline, strip_scale
 from tamcl.findings.cautions import cautions, edges
-from tamcl.findings.oracles import Against, against, sentences
+from tamcl.findings.durations import duration
+from tamcl.findings.oracles import OracleComparison, oracle_comparisons, sentences
 from tamcl.findings.study import Study
 from tamcl.findings.verdicts import MARGIN
 from tamcl.metrics import METRICS, Metric, find
@@ -111,7 +112,7 @@ def _page(study: Study) -> dict[str, Any]:
     axis = with_direction(study.primary, label.lower(), unit)
     main = study.comparisons[study.comparisons["metric"] == study.primary]
     means = "Mean over the reported seeds ± half of its 95 % interval"
-    oracles = against(study)
+    oracles = oracle_comparisons(study)
     return {
         "title": scenario.get("title") or scenario.get("name", "A study"),
         "name": scenario.get("name", ""),
@@ -178,7 +179,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("Reported seeds", _seeds(study.runs["seed"])),
         ("Tuning seeds", _seeds(runs.loc[runs["phase"] == "tune", "seed"])),
         ("Runs", _counted(runs)),
-        ("Time", f"{_duration(float(runs['wall_s'].sum()))} in all, summed over runs"),
+        ("Time", f"{duration(float(runs['wall_s'].sum()))} in all, summed over runs"),
     ]
     if source := scenario.get("source"):
         facts.insert(0, ("Protocol", source))
@@ -211,7 +212,7 @@ def _tuning_text(study: Study) -> str:
     return (
         f"Each arm was tried at {many} learning rates{how.get(study.protocol.get('search', 'grid'), '')} on seeds that"
         f" serve for nothing else, and is reported at the one with the best mean {find(study.primary).label.lower()}."
-        f"{_widened(study)} The {len(cost)} tuning runs took {_duration(float(cost.sum()))}{share}."
+        f"{_widened(study)} The {len(cost)} tuning runs took {duration(float(cost.sum()))}{share}."
     )
 
 
@@ -248,7 +249,7 @@ def _notes(study: Study) -> list[str]:
     ]
 
 
-def _oracle_notes(study: Study, oracles: list[Against]) -> list[str]:
+def _oracle_notes(study: Study, oracles: list[OracleComparison]) -> list[str]:
     """Return what was assumed of the oracles that are there."""
     kinds, stream = {each.kind for each in oracles}, study.scenario.get("stream", {})
     notes = [
@@ -324,16 +325,3 @@ def _counted(runs: pd.DataFrame) -> str:
     phases = runs["phase"].value_counts()
     statuses = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
     return f"{len(runs)}: {phases.get('tune', 0)} for tuning, {phases.get('report', 0)} reported; {statuses}"
-
-
-def _duration(seconds: float) -> str:
-    """Return a time as people say it.
-
-    Examples
-    --------
-    >>> _duration(7.4), _duration(252), _duration(7290)
-    ('7 s', '4 min 12 s', '2 h 1 min')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -9,10 +9,10 @@ import pandas as pd
 
 from tamcl import stats
 from tamcl.findings.answers import answers
-from tamcl.findings.oracles import Against
+from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study, records
 from tamcl.metrics import find
-from tamcl.plots import looks, mean_interval, metric_axis, with_direction
+from tamcl.plots import arm_styles, mean_interval, metric_axis, with_direction
 from tamcl.stats import ALPHA
 
 
@@ -54,10 +54,10 @@ def metric_table(study: Study, name: str, caption: str, metrics: list[str]) -> T
     found = {(row["metric"], row["arm"]): row for row in records(means)}
     best = {}
     for metric in metrics:
-        scores = [(row["count"], find(metric).sign * row["mean"]) for (own, _), row in found.items() if own == metric]
+        scores = [(row["count"], find(metric).sign * row["mean"]) for (name, _), row in found.items() if name == metric]
         several = len({score for _, score in scores}) > 1
         best[metric] = max(scores) if several else None  # the most seeds first, then the best mean
-    styles, rows = looks(study.arms), []
+    styles, rows = arm_styles(study.arms), []
     for arm in study.arms:
         fields = [Field(arm, color=styles[arm].color)]
         for metric in metrics:
@@ -81,11 +81,12 @@ def metric_table(study: Study, name: str, caption: str, metrics: list[str]) -> T
 def center_table(study: Study) -> Table:
     """Return mean, median and interquartile mean of the paired differences, and the seeds that each needs."""
     label, unit, factor = metric_axis(study.primary)
-    own = study.differences[study.differences["metric"] == study.primary]
-    level = ALPHA / max(1, own.groupby(["arm_a", "arm_b"]).ngroups)  # what Holm asks of the smallest p-value
-    needed = {(row["arm_a"], row["arm_b"]): row["seeds"] for row in records(stats.seeds_for(own, alpha=level))}
+    primary = study.differences[study.differences["metric"] == study.primary]
+    level = ALPHA / max(1, primary.groupby(["arm_a", "arm_b"]).ngroups)  # what Holm asks of the smallest p-value
+    needed = {(row["arm_a"], row["arm_b"]): row["seeds"] for row in records(stats.seeds_for(primary, alpha=level))}
     found = {
-        (row["arm_a"], row["arm_b"]): row for row in records(stats.centers(own, by=["arm_a", "arm_b"], column="diff"))
+        (row["arm_a"], row["arm_b"]): row
+        for row in records(stats.centers(primary, by=["arm_a", "arm_b"], column="diff"))
     }
     rows = []
     for pair in (pair for pair in study.pairs if pair in found):
@@ -110,11 +111,11 @@ def same_lr_table(study: Study) -> Table:
     for pair in study.pairs:
         both = study.same_lr[(study.same_lr["arm_a"] == pair[0]) & (study.same_lr["arm_b"] == pair[1])]
         both = both[both["n_pairs"] > 0]
-        own, shared = both[both["tuned"]], both[~both["tuned"]].sort_values("diff")
-        if own.empty or shared.empty:
+        tuned, shared = both[both["tuned"]], both[~both["tuned"]].sort_values("diff")
+        if tuned.empty or shared.empty:
             continue
         fields = [Field(" − ".join(pair))]
-        for row in records(pd.concat([own, shared.iloc[[0, -1]]])):
+        for row in records(pd.concat([tuned, shared.iloc[[0, -1]]])):
             rates = f"at {row['lr_a']:g}" + ("" if row["lr_a"] == row["lr_b"] else f" and {row['lr_b']:g}")
             fields.append(
                 Field(_decimal(factor * row["diff"], 1 if factor == 100 else 3, "+"), row["diff"], note=rates)
@@ -155,10 +156,10 @@ def confirmation_table(study: Study) -> Table:
     return Table("confirmation", "Claims repeated on fresh seeds", _heads(heads, text={"Claim", "Outcome"}), rows)
 
 
-def oracle_table(study: Study, found: list[Against]) -> Table:
+def oracle_table(study: Study, found: list[OracleComparison]) -> Table:
     """Return every arm's online accuracy beside that of its oracles, with regret and intransigence."""
-    styles, own = looks(study.arms), study.metrics[study.metrics["metric"] == "online_accuracy"]
-    means = {row["arm"]: row for row in records(mean_interval(own, ["arm"], "value"))}
+    styles, accuracy = arm_styles(study.arms), study.metrics[study.metrics["metric"] == "online_accuracy"]
+    means = {row["arm"]: row for row in records(mean_interval(accuracy, ["arm"], "value"))}
     heads, rows = [Field("Arm"), Field("Online accuracy", classes="head", note="%")], []
     for each in found:
         words = {each.name.capitalize(): "%", f"Regret, {each.name.removesuffix(' oracle')}": "points"}
@@ -173,7 +174,7 @@ def oracle_table(study: Study, found: list[Against]) -> Table:
     return Table("oracles", "Arms against themselves as oracles, and the 95 % interval of the regret", heads, rows)
 
 
-def _oracle_fields(found: Against, arm: str, digits: int) -> list[Field]:
+def _oracle_fields(found: OracleComparison, arm: str, digits: int) -> list[Field]:
     """Return the online accuracy of an arm's oracle, the regret, and against the restart oracle the intransigence."""
     best, regret, intransigence = Field("–"), Field("–"), Field("–")
     for row in records(found.comparisons[(found.comparisons["arm_a"] == arm) & (found.comparisons["n_pairs"] > 0)]):
@@ -223,7 +224,7 @@ def comparison_table(name: str, caption: str, comparisons: pd.DataFrame, *, name
 
 def arm_table(study: Study) -> Table:
     """Return what every arm is, what it could choose from, and what it cost."""
-    styles = looks(study.arms)
+    styles = arm_styles(study.arms)
     speed = study.runs[study.runs["status"] == "ok"].groupby("arm")["ms_per_step"].mean()
     rows = []
     for arm in study.arms:

@@ -84,7 +84,7 @@ def _read(path: Path) -> dict[str, Any]:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise ValueError(f"has more than {MOST_BYTES} bytes")
-        if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:2]:  # no TOML begins with a zero
             raise ValueError("is UTF-16; save it as UTF-8")
         return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from tamcl.data import DATASETS
 from tamcl.diagnostics import DIAGNOSTICS
@@ -21,6 +20,7 @@ from tamcl.strategies import STRATEGIES
 from tamcl.strategies.settings import OptimizerState
 from tamcl.streams import Stream
 from tamcl.streams.base import Count
+from tamcl.streams.fields import unfit
 
 MOST_SEEDS = 1000
 """Reported seeds are 0, 1, ...; tuning seeds are 1000, 1001, ..., so that none is both."""
@@ -78,11 +78,11 @@ class Arm(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> Self:
         if not self.lr:
-            raise _unfit("lr", "names no learning rate")
+            raise unfit("lr", "names no learning rate")
         if len(self.lr) > MOST_RATES:
-            raise _unfit("lr", f"names {len(self.lr)} learning rates, and at most {MOST_RATES} are tried")
+            raise unfit("lr", f"names {len(self.lr)} learning rates, and at most {MOST_RATES} are tried")
         if len(set(self.lr)) < len(self.lr):
-            raise _unfit("lr", "names a learning rate twice")
+            raise unfit("lr", "names a learning rate twice")
         _check_name(OPTIMIZERS, self.optimizer, "optimizer")
         _check_options(OPTIMIZERS.path(self.optimizer), self.options, given={"params", "lr"})
         return self
@@ -155,15 +155,15 @@ class Diagnostics(_Strict):
     @model_validator(mode="after")
     def _known(self) -> Self:
         if not self.names:
-            raise _unfit("names", "names no diagnostic")
+            raise unfit("names", "names no diagnostic")
         if len(set(self.names)) < len(self.names):
-            raise _unfit("names", "names a diagnostic twice")
+            raise unfit("names", "names a diagnostic twice")
         for name in self.names:
             _check_name(DIAGNOSTICS, name, "names")
             _check_options(DIAGNOSTICS.path(name), self.options.get(name, {}), given=set())
         for name in self.options:
             if name not in self.names:
-                raise _unfit("options", unknown_name("diagnostic with options", name, self.names))
+                raise unfit("options", unknown_name("diagnostic with options", name, self.names))
         return self
 
 
@@ -187,13 +187,13 @@ class Protocol(_Strict):
     @model_validator(mode="after")
     def _known(self) -> Self:
         if self.tune_by not in METRICS:
-            raise _unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
+            raise unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
         if METRICS[self.tune_by].on == "matrix_and_lowest":
-            raise _unfit("tune_by", f"'{self.tune_by}' is measured inside experiences, in reported runs alone")
+            raise unfit("tune_by", f"'{self.tune_by}' is measured inside experiences, in reported runs alone")
         if (self.search == "grid") != (self.trials is None):
-            raise _unfit("trials", "is for the searches 'random' and 'tpe', and they need it; a grid says how many")
+            raise unfit("trials", "is for the searches 'random' and 'tpe', and they need it; a grid says how many")
         if self.search != "grid" and self.extend:
-            raise _unfit("extend", "is for search = 'grid'; a search tries what lies between the ends of the grid")
+            raise unfit("extend", "is for search = 'grid'; a search tries what lies between the ends of the grid")
         return self
 
 
@@ -239,33 +239,33 @@ class Scenario(_Strict):
         _check_name(DATASETS, self.stream.dataset, "stream.dataset")
         for arm in self.arms:
             if not re.fullmatch(r"\w[\w.+-]{0,63}", arm, re.ASCII):
-                raise _unfit(
+                raise unfit(
                     "arms", f"{shown(arm)} is no label: up to 64 of a-z A-Z 0-9 _ . + - are, the first of them no . + -"
                 )
             if "." in arm and (why := unfit_as_file(f"{arm}-")):  # a run's folder begins with it
-                raise _unfit("arms", f"{shown(arm)} is no label: {why}")
+                raise unfit("arms", f"{shown(arm)} is no label: {why}")
         if self.model.head in HEADS and self.model.head != "single" and not self.stream.tells_task:
-            raise _unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
+            raise unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
         if self.model.head == "single" and self.stream.tells_task:
-            raise _unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
+            raise unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
         if self.stream.target == "number" and METRICS[self.protocol.tune_by].on != "loss":
-            raise _unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs classes; 'online_loss' does not")
+            raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs classes; 'online_loss' does not")
         if self.evaluation.batches > 1 and METRICS[self.protocol.tune_by].per_batch:
             why = f"needs evaluation.batches = 1, not {self.evaluation.batches}: it counts single mini-batches"
-            raise _unfit("protocol.tune_by", f"'{self.protocol.tune_by}' {why}")
+            raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' {why}")
         self._check_pairs()
         return self
 
     def _check_pairs(self) -> None:
         for arm, config in self.arms.items():
             if config.null_of is not None and config.null_of not in self.arms:
-                raise _unfit(f"arms.{arm}.null_of", unknown_name("arm", config.null_of, self.arms))
+                raise unfit(f"arms.{arm}.null_of", unknown_name("arm", config.null_of, self.arms))
         for arm in (arm for pair in self.protocol.pairs for arm in pair if arm not in self.arms):
-            raise _unfit("protocol.pairs", unknown_name("arm", arm, self.arms))
+            raise unfit("protocol.pairs", unknown_name("arm", arm, self.arms))
         seen: set[frozenset[str]] = set()
         for pair in self.protocol.pairs:
             if len(set(pair)) < 2 or frozenset(pair) in seen:
-                raise _unfit("protocol.pairs", f"{list(pair)} is an arm against itself, or comes twice")
+                raise unfit("protocol.pairs", f"{list(pair)} is an arm against itself, or comes twice")
             seen.add(frozenset(pair))
 
     def dump(self) -> dict[str, Any]:
@@ -303,7 +303,7 @@ def _check_name(table: Table, name: str, path: str) -> None:
     try:
         table.path(name)
     except InputError as error:
-        raise _unfit(path, error) from error
+        raise unfit(path, error) from error
 
 
 def _check_options(class_path: str, options: Mapping[str, Any], given: set[str]) -> None:
@@ -314,15 +314,10 @@ def _check_options(class_path: str, options: Mapping[str, Any], given: set[str])
     allowed = {name: required for name, required in parameters.items() if name not in given}
     for key in options:
         if key not in allowed:
-            raise _unfit(key, unknown_name("key", key, allowed))
+            raise unfit(key, unknown_name("key", key, allowed))
     for key, required in allowed.items():
         if required and key not in options:
-            raise _unfit(key, "is missing")
-
-
-def _unfit(path: str, why: object) -> PydanticCustomError:
-    """Return an error for pydantic to collect, about a key below the one that is being checked."""
-    return PydanticCustomError("unfit", "{why}", {"path": path, "why": str(why)})
+            raise unfit(key, "is missing")
 
 
 def tested_on(evaluation: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from math import log10
 import pandas as pd
 
 from tamcl.metrics import find
+from tamcl.results import CELL
 
 COLUMNS = {
     **{"scenario": "str", "arm": "str", "lr": "float64", "score": "float64"},
@@ -60,9 +61,8 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     2    flips  sgd  1.00    NaN        1           1     False   False    False
     """
     metric = find(tune_by)
-    cell = ["scenario", "arm", "lr", "seed"]
     seeds = _tuned(metrics, runs, metric.name)
-    table = seeds.groupby(cell[:3], as_index=False).agg(
+    table = seeds.groupby(["scenario", "arm", "lr"], as_index=False).agg(
         score=("value", "mean"), n_seeds=("seed", "size"), n_diverged=("diverged", "sum"), n_values=("value", "count")
     )
     # Rounded, so that equal scores summed in another order are ties, where a stable sort leaves the smaller lr first.
@@ -321,9 +321,8 @@ def by_lr(
 
 def _tuned(metrics: pd.DataFrame, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return a metric on every tuning run: scenario, arm, lr, seed, diverged, value (nan where there is none)."""
-    cell = ["scenario", "arm", "lr", "seed"]
-    tuned = runs.loc[runs["phase"] == "tune", [*cell, "status"]]
-    seeds = tuned.merge(metrics.loc[metrics["metric"] == metric, [*cell, "value"]], on=cell, how="left")
+    tuned = runs.loc[runs["phase"] == "tune", [*CELL, "status"]]
+    seeds = tuned.merge(metrics.loc[metrics["metric"] == metric, [*CELL, "value"]], on=list(CELL), how="left")
     seeds["diverged"] = seeds["status"] != "ok"
     seeds["value"] = seeds["value"].where(~seeds["diverged"])
     return seeds

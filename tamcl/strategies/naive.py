@@ -62,6 +62,9 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         What the last ``eval`` found.
     evaluation : Evaluation
         The one of them that the evaluator is told of.
+    diverged : str
+        What became infinite or not a number, and when, as a collector found; empty until then. Training stops there,
+        before the weights are changed once more.
 
     Examples
     --------
@@ -80,6 +83,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     dataloader: Iterable[list[Tensor]]
     experience: Any
+    diverged: str = ""
 
     def __init__(
         self,
@@ -157,6 +161,8 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             _call(after_forward, self)
             self.loss = self.criterion()
             _call(before_backward, self)
+            if self.diverged:
+                break
             self.backward()
             _call(after_backward, self)
             _call(before_update, self)

@@ -14,7 +14,7 @@ from tamcl.streams.base import Segment, Stream
 
 
 def check_segments(stream: Stream, segments: Sequence[Segment], data: DataSet) -> None:
-    """Look at the experiences of a stream; at each image and label only where the stream is somebody's own.
+    """Look at the experiences of a stream; at each image and label only where the stream is the user's.
 
     Raises
     ------

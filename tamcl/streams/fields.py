@@ -59,6 +59,6 @@ def in_turn(values: Number | tuple[Number, ...], boundary: int) -> Number:
     return values[boundary % len(values)] if isinstance(values, tuple) else values
 
 
-def unfit(path: str, why: str) -> PydanticCustomError:
-    """Return an error about one setting, to be raised by a validator of the whole stream."""
-    return PydanticCustomError("unfit", "{why}", {"path": path, "why": why})
+def unfit(path: str, why: object) -> PydanticCustomError:
+    """Return an error about one setting, for pydantic to collect: what is raised by a validator of all settings."""
+    return PydanticCustomError("unfit", "{why}", {"path": path, "why": str(why)})

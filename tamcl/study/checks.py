@@ -47,13 +47,13 @@ def check_new(directory: Path) -> None:
 def check(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | None = None) -> dict[str, Any]:
     """Check that everything can be had that a scenario names, and return the description of its data.
 
-    Somebody's own code does not come into this process, where it could change what is trained or measured later. Where
+    User code does not come into this process, where it could change what is trained or measured later. Where
     it makes the data or the stream, the description has the digests of that code as ``code``.
 
     Raises
     ------
     InputError
-        As of ``check_data`` and ``check_parts``. Also if somebody's own code ends the process that builds it.
+        As of ``check_data`` and ``check_parts``. Also if user code ends the process that builds it.
     """
     if names_user_code(scenario):
         described = call_apart(checks(scenario, resources, seeds))["stream"]
@@ -65,11 +65,11 @@ def check(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | No
 
 
 def checks(scenario: Scenario, resources: Resources, seeds: Sequence[int] | None) -> dict[str, Callable[[], Any]]:
-    """Return the checks by what they are about; arms with somebody's own code are checked each by itself."""
-    own = [[arm] for arm in scenario.arms if names_user_code(scenario, [arm])]
-    others = [arm for arm in scenario.arms if [arm] not in own]
+    """Return the checks by what they are about; arms with user code are checked each by itself."""
+    with_user_code = [[arm] for arm in scenario.arms if names_user_code(scenario, [arm])]
+    others = [arm for arm in scenario.arms if [arm] not in with_user_code]
     calls: dict[str, Callable[[], Any]] = {"stream": partial(_describe, scenario, resources, seeds)}
-    for arms in [*own, others] if others else own:
+    for arms in [*with_user_code, others] if others else with_user_code:
         calls[f"arms.{arms[0]}"] = partial(_check_parts, scenario.only(arms), resources)
     return calls
 

@@ -16,7 +16,7 @@ from tamcl.results import Results, Tables, load_results, write_table
 from tamcl.scenario.schema import Scenario
 from tamcl.stats import tuning
 from tamcl.study.checks import check, check_new, check_workers, checks
-from tamcl.study.folder import check_folder, claim, write_study
+from tamcl.study.folder import check_folder, locked, write_study
 from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
 from tamcl.study.search import Rates, first_rates, next_rates
 from tamcl.study.train import Progress, train_all, write_results
@@ -41,7 +41,7 @@ def compare(
     ----------
     scenario : Scenario
     directory : path
-        Where the tables go. Cells that are finished there are not trained again, unless somebody's own code behind
+        Where the tables go. Cells that are finished there are not trained again, unless user code behind
         them is another one by now, which is said.
     resources : Resources, optional
         Where the images are, which of them will do, and what computes; those of ``Resources()`` if absent.
@@ -68,7 +68,7 @@ def compare(
     data = check(scenario, resources)
     first, codes = first_rates(scenario), codes_of(scenario)
     study = {"command": command, "scenario": scenario.dump(), "data": data}
-    with claim(directory, study):
+    with locked(directory, study):
         train = partial(
             train_all, directory=directory / "cells", resources=resources, engine=engine, on_progress=on_progress
         )

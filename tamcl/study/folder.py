@@ -49,7 +49,7 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
         try:
             held = read_study(path)["scenario"]
         except Damaged as error:
-            raise Damaged(f"--out {directory}: {error}; put a copy in its place, or name another folder") from error
+            raise Damaged(f"--out {directory}: {error}") from error
         held |= {words: scenario[words] for words in ("title", "source", "notes", "cost")}
         ours = scenario["protocol"]
         protocol = {"extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
@@ -76,7 +76,7 @@ def _difference(held: Any, ours: Any, path: str = "") -> str:
 
 
 @contextmanager
-def claim(directory: Path, study: Study) -> Iterator[None]:
+def locked(directory: Path, study: Study) -> Iterator[None]:
     """Hold the folder while a study is trained; its ``study.json`` is written if there is none.
 
     Raises
@@ -142,7 +142,7 @@ def _check_data(directory: Path, study: Study) -> None:
     path = directory / "study.json"
     held = read_study(path).get("data") if path.is_file() else None
     if held and held.get("code", {}) != study["data"].get("code", {}):
-        return  # it is somebody's own code that makes the data, so all runs have other ids and are trained anew
+        return  # it is user code that makes the data, so all runs have other ids and are trained anew
     if held and held.get("checksum") != study["data"]["checksum"]:
         there, here = (
             f"{data.get('train')} + {data.get('test')} images, {data.get('checksum', '')[:8]}"

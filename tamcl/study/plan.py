@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tamcl.scenario.schema import MOST_SEEDS, Scenario
 from tamcl.study.search import first_rates
@@ -11,6 +12,31 @@ from tamcl.user_code import Code
 
 Codes = Mapping[tuple[str, str], Code]
 """The code behind the runs of every arm and phase."""
+
+
+class Size(NamedTuple):
+    """How large a study is, and what it is tuned by."""
+
+    rates: dict[str, list[float]]
+    """Learning rates of each arm: those that were tried, where the study has noted them, else those of the grid."""
+    trials: int | None
+    """Learning rates an arm, for a search other than a grid."""
+    seeds: int
+    tune_seeds: int
+    tune_by: str
+
+    def to_try(self, arm: str) -> int:
+        """Return how many learning rates an arm tries; one that has a single one is not tuned."""
+        return self.trials or len(self.rates[arm])
+
+
+def size_of(study: Mapping[str, Any]) -> Size:
+    """Return how large a study is by its ``study.json``, which may lack things; no class that it names is imported."""
+    scenario = study["scenario"]
+    protocol = {"seeds": 0, "tune_seeds": 0, "tune_by": "online_accuracy"} | scenario.get("protocol", {})
+    tried = study.get("tried", {})
+    rates = {name: tried.get(name) or arm["lr"] for name, arm in scenario.get("arms", {}).items()}
+    return Size(rates, protocol.get("trials"), *(protocol[key] for key in ("seeds", "tune_seeds", "tune_by")))
 
 
 def report_seeds(scenario: Scenario) -> range:

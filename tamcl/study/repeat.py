@@ -14,10 +14,10 @@ from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.study.checks import check, check_workers
-from tamcl.study.folder import claim, write_study
+from tamcl.study.folder import locked, write_study
 from tamcl.study.plan import report_cells
 from tamcl.study.train import Progress, train_all, write_results
-from tamcl.training.cell import Cell, code_in
+from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
 
 
@@ -84,7 +84,7 @@ def repeat(
     Raises
     ------
     InputError
-        If data or somebody's own code are others than the study's, or data, streams, model or optimizers cannot be had
+        If data or user code are others than the study's, or data, streams, model or optimizers cannot be had
         by now, or worker processes cannot be used.
     AllFailed
         If every run failed.
@@ -103,7 +103,7 @@ def repeat(
     cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
     _check_code(study, cells)
     record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
-    with claim(folder, record):
+    with locked(folder, record):
         before()
         tables = train_all(
             cells, phase, directory=folder / "cells", resources=resources, engine=engine, on_progress=tell
@@ -114,12 +114,11 @@ def repeat(
 
 
 def _check_code(study: Study, cells: Sequence[Cell]) -> None:
-    """Raise an ``InputError`` if somebody's own code behind an arm is not that of the study.
+    """Raise an ``InputError`` if user code behind an arm is not that of the study.
 
     What only the study has is that of diagnostics, or of imports that are gone, by which another file is changed.
     """
-    configs = study.runs.groupby("arm")["config"].last()
-    known = {str(arm): code_in(json.loads(text or "{}")) for arm, text in configs.items()}
+    known = {str(arm): json.loads(text or "{}") for arm, text in study.runs.groupby("arm")["code"].last().items()}
     for cell in cells:
         held = known.get(cell.arm, {})
         if other := [module for module, digest in cell.code.items() if held.get(module) != digest]:

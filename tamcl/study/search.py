@@ -70,22 +70,22 @@ def widened(scores: pd.DataFrame, tune_by: str) -> float:
     >>> widened(scores.assign(chosen=[False, False, True]), "online_accuracy")
     0.64
     """
-    own = scores.sort_values("lr", ignore_index=True)
-    rates = [float(lr) for lr in own["lr"]]
-    if not own["chosen"].any():
+    by_rate = scores.sort_values("lr", ignore_index=True)
+    rates = [float(lr) for lr in by_rate["lr"]]
+    if not by_rate["chosen"].any():
         return extended(rates, rates[0])[0]
-    place = int(own["chosen"].to_numpy().argmax())
+    place = int(by_rate["chosen"].to_numpy().argmax())
     if place in (0, len(rates) - 1):
         return extended(rates, rates[place])[0]
-    eligible = find(tune_by).sign * own["score"].where(own["eligible"])
+    eligible = find(tune_by).sign * by_rate["score"].where(by_rate["eligible"])
     neighbour = max((place - 1, place + 1), key=lambda i: eligible.fillna(float("-inf")).iloc[i])
     return float(f"{sqrt(rates[place] * rates[neighbour]):.6g}")
 
 
 def _history(scores: pd.DataFrame, arm: str, rates: list[float]) -> list[tuple[float, float]]:
     """Return each learning rate and its score in the order of trying; nan where it is not eligible."""
-    own = scores[scores["arm"] == arm].set_index("lr")
-    known = own["score"].where(own["eligible"])
+    by_rate = scores[scores["arm"] == arm].set_index("lr")
+    known = by_rate["score"].where(by_rate["eligible"])
     return [(lr, float(known[lr])) for lr in rates]
 
 

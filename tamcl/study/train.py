@@ -16,9 +16,9 @@ from tamcl import stats
 from tamcl.engines import Engine
 from tamcl.errors import AllFailed, Damaged
 from tamcl.metrics import measure
-from tamcl.results import OF_CELLS, OPTIONAL, TABLES, Tables, empty, read_table, write_tables
+from tamcl.results import OF_CELLS, OPTIONAL, TABLES, Tables, empty, read_table, take_code, write_tables
 from tamcl.study.folder import is_finished, read_cell
-from tamcl.training.cell import Cell, code_in
+from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
 from tamcl.user_code import differing
 
@@ -85,13 +85,13 @@ def train_all(
 
 
 def say_other_code(cells: Sequence[Cell], directory: Path) -> None:
-    """Say which of somebody's own modules changed since cells were trained, which are trained anew for that."""
-    own = {cell.prefix: cell for cell in cells if cell.code}
-    folders = directory.iterdir() if own and directory.is_dir() else ()
+    """Say which of user modules changed since cells were trained, which are trained anew for that."""
+    with_code = {cell.prefix: cell for cell in cells if cell.code}
+    folders = directory.iterdir() if with_code and directory.is_dir() else ()
     changed: set[str] = set()
     counted = set()
     for folder in folders:
-        cell = own.get(f"{folder.name.rpartition('-')[0]}-")
+        cell = with_code.get(f"{folder.name.rpartition('-')[0]}-")
         if cell is not None and (modules := _other_code(cell, folder)):
             changed.update(modules)
             counted.add(cell.prefix)
@@ -112,5 +112,5 @@ def _other_code(cell: Cell, folder: Path) -> list[str]:
     here = json.loads(json.dumps(cell.config))
     if not isinstance(there, dict):
         return []
-    codes = [code_in(config) for config in (there, here)]
+    codes = [take_code(config) for config in (there, here)]
     return differing(*codes) if there == here else []

@@ -96,7 +96,7 @@ def examine_optimizer(optimizer: Make, **options: Any) -> Examination:
 
 
 def examine_named(name: str, options: Mapping[str, Any]) -> Examination:
-    """Examine the optimizer that a name stands for; somebody's own has a process of its own for every check.
+    """Examine the optimizer that a name stands for; the user's has a process of its own for every check.
 
     So a check fails that ends its process, and none sees what another has changed.
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from tamcl.errors import InputError
-from tamcl.plots import Look, looks
+from tamcl.plots import ArmStyle, arm_styles
 from tamcl.toys.surfaces import Surface, find_surface
 
 
@@ -34,7 +34,7 @@ def contours(
     ax : Axes, optional
         Where to draw.
     """
-    surface, drawn = find_surface(surface), _looks(table, arms, "contours")
+    surface, drawn = find_surface(surface), _checked_styles(table, arms, "contours")
     if len(surface.axes) != 2:
         raise InputError(f"contours: {surface.title} has {len(surface.axes)} coordinates, and 2 can be drawn")
     ax = ax or _new(4.6, 4.6)
@@ -47,12 +47,12 @@ def contours(
         ax.plot(*point, "*", ms=13, color=_paper(), mec=_ink(), mew=0.8, zorder=2.5)
     present = [arm for arm in drawn if arm in set(table["arm"])]
     widths = dict(zip(present, np.linspace(2.2, 1.0, len(present)), strict=True))  # paths on one another stay visible
-    for arm, look in ((arm, drawn[arm]) for arm in present):
+    for arm, style in ((arm, drawn[arm]) for arm in present):
         for _, rows in table[table["arm"] == arm].groupby("start"):
             path = rows[["x", "y"]].dropna().to_numpy()
-            ax.plot(*path.T, color=look.color, linestyle=look.line, lw=widths[arm], label=arm)
+            ax.plot(*path.T, color=style.color, linestyle=style.line, lw=widths[arm], label=arm)
             ax.plot(*path[0], "o", ms=5, color=_paper(), mec=_ink(), mew=1, zorder=3)
-            ax.plot(*path[-1], look.marker, ms=7, color=look.color, mec=_paper(), mew=0.8, zorder=3)
+            ax.plot(*path[-1], style.marker, ms=7, color=style.color, mec=_paper(), mew=0.8, zorder=3)
     ax.set_xlim(surface.bounds[0])
     ax.set_ylim(surface.bounds[1])
     ax.set_xlabel("x")
@@ -63,8 +63,8 @@ def contours(
     rates = table.groupby("arm")["lr"].first()
     handles = []
     for arm in present:
-        style: dict[str, Any] = dict(zip(("color", "linestyle", "marker"), drawn[arm], strict=True))
-        handles.append(Line2D([], [], **style, label=f"{arm}, lr {rates[arm]:g}"))
+        line: dict[str, Any] = dict(zip(("color", "linestyle", "marker"), drawn[arm], strict=True))
+        handles.append(Line2D([], [], **line, label=f"{arm}, lr {rates[arm]:g}"))
     _legend(ax, handles)
     return ax
 
@@ -114,16 +114,16 @@ def escape(
     ax : Axes, optional
         Where to draw.
     """
-    drawn = _looks(table, arms, "escape")
+    drawn = _checked_styles(table, arms, "escape")
     ax = ax or _new(5.2, 3.6)
     for arm, sharpness in (limits or {}).items():
         ax.axvline(sharpness, color=drawn[arm].color, lw=1.1, linestyle=(0, (1, 2)), zorder=0.9)
     ratios = 100 * table.groupby(["arm", "sharpness"], sort=False)["escaped"].mean().unstack("arm", sort=False)
     rates = table.groupby("arm")["lr"].first()
-    for arm, look in drawn.items():
+    for arm, style in drawn.items():
         if arm in ratios:
-            style: dict[str, Any] = {"color": look.color, "linestyle": look.line, "marker": look.marker}
-            ax.plot(ratios.index, ratios[arm], lw=1.4, ms=5, **style, label=f"{arm}, lr {rates[arm]:.3g}")
+            line: dict[str, Any] = {"color": style.color, "linestyle": style.line, "marker": style.marker}
+            ax.plot(ratios.index, ratios[arm], lw=1.4, ms=5, **line, label=f"{arm}, lr {rates[arm]:.3g}")
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     ax.set_ylim(-4, 104)
@@ -150,7 +150,7 @@ def convergence(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     _check_rows(table, "convergence")
     ax = ax or _new(6.2, 4.0)
-    colors = looks(["sgdm", *(f"buffer of {c}" for c in sorted(set(table["capacity"]) - {0}))])
+    colors = arm_styles(["sgdm", *(f"buffer of {c}" for c in sorted(set(table["capacity"]) - {0}))])
     styles = dict(zip(dict.fromkeys(table["momentum"]), ("-", "--", ":", "-."), strict=False))
     for (capacity, momentum), rows in table.groupby(["capacity", "momentum"], sort=False):
         color = colors[f"buffer of {capacity}" if capacity else "sgdm"].color
@@ -192,16 +192,16 @@ def losses(
     ax : Axes, optional
         Where to draw.
     """
-    drawn = _looks(table, arms, "losses")
+    drawn = _checked_styles(table, arms, "losses")
     ax = ax or _new(5.2, 3.6)
     loss = table.groupby(["arm", "step"], sort=False)["loss"]
     low, median, high = (loss.quantile(level).unstack("step") for level in (0.25, 0.5, 0.75))
     rates, steps = table.groupby("arm")["lr"].first(), median.columns.to_numpy()
-    for arm, look in drawn.items():
+    for arm, style in drawn.items():
         if arm in median.index:
-            ax.fill_between(steps, low.loc[arm], high.loc[arm], color=look.color, alpha=0.15, linewidth=0)
+            ax.fill_between(steps, low.loc[arm], high.loc[arm], color=style.color, alpha=0.15, linewidth=0)
             label = f"{arm}, lr {rates[arm]:.3g}"
-            ax.plot(steps, median.loc[arm], color=look.color, linestyle=look.line, lw=1.4, label=label)
+            ax.plot(steps, median.loc[arm], color=style.color, linestyle=style.line, lw=1.4, label=label)
     for arm, rho in (slopes or {}).items():
         ax.plot(steps, median.loc[arm].iloc[0] * rho ** (2.0 * steps), ":", color=drawn[arm].color, lw=1.1)
     ax.set_yscale("log")
@@ -217,8 +217,8 @@ def losses(
     return ax
 
 
-def _looks(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict[str, Look]:
-    """Return the looks to draw with, after checking that every arm stands at one learning rate."""
+def _checked_styles(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict[str, ArmStyle]:
+    """Return the styles to draw with, after checking that every arm stands at one learning rate."""
     _check_rows(table, what)
     several = table.groupby("arm")["lr"].nunique().loc[lambda counts: counts > 1]
     if len(several):
@@ -228,7 +228,7 @@ def _looks(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -> dict[s
     missing = sorted(set(table["arm"]) - set(arms or table["arm"]))
     if missing:
         raise InputError(f"{what}: arm '{missing[0]}' of the table is not among arms")
-    return looks(arms if arms is not None else table["arm"])
+    return arm_styles(arms if arms is not None else table["arm"])
 
 
 def _check_rows(table: pd.DataFrame, what: str) -> None:

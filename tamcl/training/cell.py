@@ -110,23 +110,19 @@ def code_of(scenario: Scenario, arm: str, phase: str) -> Code:
     return user_code([part.model_dump(mode="json", serialize_as_any=True) for part in parts])
 
 
-def code_in(config: dict[str, Any]) -> Code:
-    """Take the digests of somebody's own code out of what ``Cell.config`` gave, and return them."""
-    code, optimizer = dict(config.pop("code", {})), config.get("optimizer", {})
-    if "source" in optimizer and (module := module_of(optimizer["name"])):
-        code[module] = optimizer.pop("source")
-    return code
-
-
 def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
     """Return a cell's row of the ``runs`` table; what is not given is empty."""
+    config = cell.config
     row = {
         **cell.key,
         "phase": cell.phase,
         "status": "failed",
         "error": "",
         "optimizer_state": cell.scenario.strategy.optimizer_state,
-        "config": json.dumps(cell.config),
+        "batches": cell.scenario.evaluation.batches,
+        "optimizer": json.dumps(config["optimizer"]),
+        "code": json.dumps(dict(cell.code)),
+        "config": json.dumps(config),
         "fingerprint": "",
         "data": "{}",
         "versions": json.dumps(versions()),

@@ -1,4 +1,8 @@
-"""Avalanche plugins that append rows. They count; everything computed from the rows is in ``tamcl.metrics``."""
+"""Avalanche plugins that append rows. They count; everything computed from the rows is in ``tamcl.metrics``.
+
+They also look whether training has diverged, and say so in ``strategy.diverged``: a status and no exception, since one
+of several runs in a process may diverge while the others go on.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,16 @@ from tamcl.avalanche import SupervisedPlugin
 _BLOCK = 100  # rows between two reads from the device
 
 
-class Diverged(Exception):
-    """The loss became infinite or not a number."""
-
-
 class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
     """One row a mini-batch, measured before the update: test, then train (prequential).
+
+    Training has diverged if a loss is infinite or not a number, which is seen at most 100 rows later. The rows before
+    are kept, and none is added after.
 
     Parameters
     ----------
     batches : int
         Mini-batches that are put together in a row, for streams of very many; no row reaches over a shift.
-
-    Raises
-    ------
-    Diverged
-        At most 100 rows after the loss became infinite or not a number; the rows before are kept.
     """
 
     def __init__(self, batches: int = 1) -> None:
@@ -70,11 +68,14 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
         rows = pd.DataFrame({"experience": position, "step": steps, "n": n, "loss": loss, "correct": correct})
         self._step += len(loss)
         self._pending, self._sizes = [], []
+        if strategy.diverged:
+            return
         finite = rows["loss"].abs() < float("inf")
         self._blocks.append(rows[finite.cummin()])
         if not finite.all():
             bad = rows[~finite].iloc[0]
-            raise Diverged(f"the loss was {bad['loss']} at step {bad['step']:.0f}")
+            strategy.diverged = f"the loss was {bad['loss']} at step {bad['step']:.0f}"
+            strategy.stop_training()
 
     def rows(self) -> pd.DataFrame:
         """Return experience, step, n, loss, correct."""
@@ -85,10 +86,7 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
 class EvaluationCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
     """One row for each experience that the model is tested on.
 
-    Raises
-    ------
-    Diverged
-        If a test loss is not a number: the last update of an experience may have made the weights so.
+    Training has diverged if a test loss is not a number: the last update of an experience may have made the weights so.
     """
 
     def __init__(self) -> None:
@@ -100,7 +98,7 @@ class EvaluationCollector(SupervisedPlugin, supports_distributed=False):  # type
         trained_on = strategy.clock.train_exp_counter - 1
         self._rows += [(trained_on, *evaluation) for evaluation in strategy.evaluations]
         if any(isnan(evaluation.loss) for evaluation in strategy.evaluations):
-            raise Diverged(f"the test loss was nan after experience {trained_on}")
+            strategy.diverged = f"the test loss was nan after experience {trained_on}"
 
     def rows(self) -> pd.DataFrame:
         """Return trained_on, evaluated_on, n, accuracy, loss."""

@@ -92,7 +92,6 @@ def run_cell(cell: Cell, resources: Resources | None = None, checkpoint: Path | 
 
     from tamcl.streams.benchmark import build_benchmark
     from tamcl.training.checkpoint import Checkpoint
-    from tamcl.training.collectors import Diverged
 
     check_code(cell.code)
     resources = resources or Resources()
@@ -106,7 +105,6 @@ def run_cell(cell: Cell, resources: Resources | None = None, checkpoint: Path | 
         segments, data.checksum, *order, normalization=stream.normalization, augmentation=stream.augmentation
     )
     benchmark = build_benchmark(data, segments, stream.normalization)
-    status, error = "ok", ""
     with ExitStack() as opened:
         log = resources.log
         reports = opened.enter_context(_evaluator(log, cell)) if log else None
@@ -114,26 +112,26 @@ def run_cell(cell: Cell, resources: Resources | None = None, checkpoint: Path | 
         run = kept.load() or _begin(cell, data, segments, benchmark.test_stream, reports, resources.choose_device())
         check_code(cell.code)
         started -= run.wall_s
-        try:
-            for position in range(run.position, len(segments)):
-                before = time.perf_counter()
-                if position >= 0:
-                    run.strategy.train(benchmark.train_stream[position], eval_streams=[])
-                trained = time.perf_counter()
-                if tested := tests.tested(position, len(segments)):
-                    run.strategy.eval(benchmark.test_stream, only=tested)
-                run.training_s += trained - before
-                run.testing_s += time.perf_counter() - trained
-                run.position, run.wall_s = position + 1, time.perf_counter() - started
-                kept.save(run)
-        except Diverged as diverged:
-            status, error = "diverged", str(diverged)
+        for position in range(run.position, len(segments)):
+            before = time.perf_counter()
+            if position >= 0:
+                run.strategy.train(benchmark.train_stream[position], eval_streams=[])
+            trained = time.perf_counter()
+            tested = tests.tested(position, len(segments))
+            if tested and not run.strategy.diverged:
+                run.strategy.eval(benchmark.test_stream, only=tested)
+            run.training_s += trained - before
+            run.testing_s += time.perf_counter() - trained
+            if run.strategy.diverged:
+                break
+            run.position, run.wall_s = position + 1, time.perf_counter() - started
+            kept.save(run)
     check_code(cell.code)  # what was imported as late as in training
     aside, within = run.seconds("diagnostics"), run.seconds("continual")
     row = run_row(
         cell,
-        status=status,
-        error=error,
+        status="diverged" if run.strategy.diverged else "ok",
+        error=run.strategy.diverged,
         fingerprint=digest,
         data=json.dumps(data.describe()),
         wall_s=time.perf_counter() - started,

@@ -78,6 +78,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "train_x is float32; must be uint8, 0 to 255 (of values in 0..1: numpy.round(255 * train_x)",
     ),
     "images in 0..1 that were cut to bytes": ({"train_x": X // 255}, "train_x holds 0 and 1 alone; pixels are 0 to"),
+    "images in 0..255 of floats": (
+        {"train_x": X.astype(np.float32)},
+        "train_x is float32; must be uint8, 0 to 255 (of values in 0..255: numpy.round(train_x).astype(numpy.uint8))",
+    ),
+    "images in 0..255 of whole numbers": (
+        {"test_x": GOOD.test_x.astype(np.uint16)},
+        "test_x is uint16; must be uint8, 0 to 255 (of values in 0..255: numpy.round(test_x).astype(numpy.uint8))",
+    ),
+    "images of two bytes": (
+        {"train_x": X.astype(np.uint16) * 257},
+        "train_x is uint16; must be uint8, 0 to 255 (of values in 0..65535: (train_x // 257).astype(numpy.uint8))",
+    ),
     "images that are not finite": ({"test_x": np.full(GOOD.test_x.shape, np.nan)}, "test_x is float64; must be uint8"),
     "signed images": ({"train_x": X.astype(np.int16)}, "train_x is int16; must be uint8"),
     "images without channels": (

@@ -38,7 +38,8 @@ STUDY = {"command": "tamcl compare flips", "scenario": SCENARIO, "data": {"check
 
 def small(name: str) -> pd.DataFrame:
     """A table of 40 rows that differ in their numbers."""
-    texts = {"config": '{"seed": 1}', "data": "{}", "versions": "{}", "phase": "report", "status": "ok"}
+    texts = {"config": '{"seed": 1}', "phase": "report", "status": "ok"}
+    texts |= dict.fromkeys(["optimizer", "code", "data", "versions"], "{}")
     columns: dict[str, Any] = {}
     for place, (column, dtype) in enumerate(TABLES[name].columns.items()):
         values = [row * (place + 1) for row in range(40)]
@@ -315,7 +316,7 @@ def test_a_study_of_an_older_version_opens_and_goes_on(study: Path, whole: Path,
 
 
 WRONG: list[tuple[str, Any, str]] = [
-    ("scenario.arms", [], "scenario.arms = []: must be a valid dictionary"),
+    ("scenario.arms", [], "scenario.arms = []: must be an object"),
     ("scenario.arms.tam.lr", 0.2, "scenario.arms.tam.lr = 0.2: must be a valid list"),
     ("scenario.arms.tam.lr", [], "scenario.arms.tam.lr = []: List should have at least 1 item"),
     ("scenario.protocol", None, "scenario.protocol = null: must be "),
@@ -347,6 +348,7 @@ def test_a_study_of_other_types_is_one_line(
         assert main([*command, str(study)]) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"tamcl: '{study / 'study.json'}' is damaged: ")
+        assert error.endswith("; put a copy in its place, or make the study again in another folder\n")
         assert error.count("\n") == 1
 
 
@@ -357,6 +359,7 @@ def test_a_study_that_is_none_is_one_line(text: str, study: Path, capsys: pytest
         assert main([*command, str(study)]) == 2
         error = capsys.readouterr().err
         assert error.startswith(f"tamcl: '{study / 'study.json'}' is damaged: ")
+        assert error.endswith("; put a copy in its place, or make the study again in another folder\n")
         assert error.count("\n") == 1
 
 

@@ -16,7 +16,7 @@ import pytest
 from tamcl.errors import InputError
 from tamcl.files import lock as locking
 from tamcl.files.lock import Busy, is_held, lock
-from tamcl.study.folder import LOCK, claim
+from tamcl.study.folder import LOCK, locked
 from tamcl.study.watch import is_locked
 
 STUDY = {"command": "", "scenario": {"name": "flips"}, "data": {"checksum": "0f", "train": 1, "test": 1}}
@@ -94,7 +94,7 @@ def test_without_locks_a_study_is_trained_and_that_is_said_once(
     monkeypatch.setattr(fcntl, "flock", refuse)
     left = tmp_path / ".online.parquet.99999999"
     left.write_text("another machine's")
-    with claim(tmp_path, STUDY):
+    with locked(tmp_path, STUDY):
         assert is_locked(tmp_path) is None
     assert capsys.readouterr().err == f"tamcl: --out {tmp_path}: cannot be locked; let no other tamcl work there\n"
     assert {path.name for path in tmp_path.iterdir()} == {"study.json", left.name}
@@ -107,7 +107,10 @@ def test_busy_is_what_the_system_calls_so(number: int, tmp_path: Path, monkeypat
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(InputError, match=f"^--out {tmp_path}: another tamcl is at work there$"), claim(tmp_path, STUDY):
+    with (
+        pytest.raises(InputError, match=f"^--out {tmp_path}: another tamcl is at work there$"),
+        locked(tmp_path, STUDY),
+    ):
         pass
     assert is_locked(tmp_path) is True
 
@@ -124,7 +127,7 @@ def test_a_python_that_knows_no_locks_trains_as_well(
         return opened(path, flags, *rest)
 
     monkeypatch.setattr(os, "open", refuse_folders)
-    with claim(tmp_path, STUDY):
+    with locked(tmp_path, STUDY):
         pass
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -134,11 +137,11 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(InputError, match=f"^--out {tmp_path}: Read-only file system$"), claim(tmp_path, STUDY):
+    with pytest.raises(InputError, match=f"^--out {tmp_path}: Read-only file system$"), locked(tmp_path, STUDY):
         pass
 
 
 def test_an_error_inside_is_no_error_of_the_lock_and_frees_it(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="its own"), claim(tmp_path, STUDY):
+    with pytest.raises(OSError, match="its own"), locked(tmp_path, STUDY):
         raise OSError("its own")
     assert not (tmp_path / LOCK).exists()

@@ -300,9 +300,11 @@ def test_shifts_table():
 def test_what_counts_mini_batches_has_no_value_where_rows_are_blocks_of_them():
     online, evaluated = study()
     cells = online[CELL].drop_duplicates()
-    config = [json.dumps({"evaluation": {"batches": 4 if arm == "tam" else 1}}) for arm in cells["arm"]]
-    runs = cells.assign(status="ok", config=config)
+    batches = [4 if arm == "tam" else 1 for arm in cells["arm"]]
+    runs = cells.assign(status="ok", batches=batches)
     found = measure(online, evaluated, runs).set_index(["metric", *CELL])["value"]
+    old = cells.assign(status="ok", config=[json.dumps({"evaluation": {"batches": number}}) for number in batches])
+    pd.testing.assert_frame_equal(measure(online, evaluated, old), measure(online, evaluated, runs))
     whole = measure(online, evaluated).set_index(["metric", *CELL])["value"]
     gone = {(metric, arm) for metric, _, arm, _, _ in found.index[found.isna() & whole.notna()]}
     counting = {"drop", "recovery_steps", "recovered", "area_lost", "recovery_auc", "learning_curve_area"}

@@ -5,7 +5,7 @@ import pytest
 
 from tamcl import plots
 from tamcl.errors import InputError
-from tamcl.plots import looks
+from tamcl.plots import arm_styles
 from tamcl.results import Results
 from tests.plots.helpers import SMALL, behind, line
 
@@ -16,7 +16,7 @@ def test_regret_adds_up_from_nothing_at_the_end_of_each_experience(study: Result
     ax = plots.regret(table, arms=SMALL)
     np.testing.assert_allclose(line(ax, "sgdm"), [[0, 0], [1, 0], [2, 40], [3, 80]])  # 40 mini-batches, one more each
     np.testing.assert_allclose(line(ax, "tam"), [[0, 0], [1, 0], [2, 41], [3, 82]])  # 4 seeds
-    assert [drawn.get_color() for drawn in ax.lines if drawn.get_label() == "tam"] == [looks(SMALL)["tam"].color]
+    assert [drawn.get_color() for drawn in ax.lines if drawn.get_label() == "tam"] == [arm_styles(SMALL)["tam"].color]
     assert ax.get_ylabel() == "cumulative regret (right answers)"
     assert ax.get_xlabel() == "experiences seen"
     assert ax.get_title(loc="left") == "Mean and 95 % interval over 4 seeds"

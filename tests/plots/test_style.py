@@ -12,15 +12,15 @@ from tests.synthetic_study import ARMS
 
 def test_looks_differ() -> None:
     arms = [*ARMS, *(f"arm{i}" for i in range(20))]
-    found = plots.looks(arms)
-    assert len({(look.color, look.line) for look in found.values()}) == len(arms)
-    assert plots.looks(["adam", "tam"])["tam"] == found["tam"]
+    found = plots.arm_styles(arms)
+    assert len({(style.color, style.line) for style in found.values()}) == len(arms)
+    assert plots.arm_styles(["adam", "tam"])["tam"] == found["tam"]
 
 
 def test_own_arms_differ_in_colour_and_line_and_in_colour_and_marker() -> None:
-    found = plots.looks(f"arm{i}" for i in range(40)).values()
-    assert len({(look.color, look.line) for look in found}) == 40
-    assert len({(look.color, look.marker) for look in found}) == 40
+    found = plots.arm_styles(f"arm{i}" for i in range(40)).values()
+    assert len({(style.color, style.line) for style in found}) == 40
+    assert len({(style.color, style.marker) for style in found}) == 40
 
 
 def test_long_names_are_shortened_and_stay_apart() -> None:
@@ -33,15 +33,15 @@ def test_long_names_are_shortened_and_stay_apart() -> None:
 
 
 def test_colours_are_told_apart_until_one_has_to_come_again() -> None:
-    found = plots.looks([*ARMS, *(f"arm{i}" for i in range(6))])
-    colors = np.array([to_rgb(look.color) for look in found.values()])
+    found = plots.arm_styles([*ARMS, *(f"arm{i}" for i in range(6))])
+    colors = np.array([to_rgb(style.color) for style in found.values()])
     apart = np.linalg.norm(colors[:, None] - colors[None], axis=2)[np.triu_indices(len(colors), 1)]
     assert apart.min() > 0.15
 
 
 def test_an_arm_has_the_same_colour_in_every_picture(study: Results) -> None:
     arms = ["mine", *SMALL, "yours"]
-    colors = {arm: look.color for arm, look in plots.looks(arms).items()}
+    colors = {arm: style.color for arm, style in plots.arm_styles(arms).items()}
     rename = {"adam": "yours"}
     pictures = [
         plots.online_accuracy(study.phase(study.online).replace({"arm": rename}), arms=arms),

@@ -85,13 +85,13 @@ def test_every_arm_is_seen_in_its_colour_along_its_curve(tmp_path: Path, count: 
     assert stored.shape[:2] == (picture.height, picture.width) == tuple(int(n) for n in figure.bbox.size[::-1])
     steps = np.concatenate([np.linspace(2, 17, 200), np.linspace(22, 37, 200)])  # away from the shift at 20
     for image in (stored, pixels(decoded(picture.sources["wide"]))):
-        for i, (arm, look) in enumerate(plots.looks(named(count)).items()):
+        for i, (arm, style) in enumerate(plots.arm_styles(named(count)).items()):
             curve = np.column_stack([steps, np.full(len(steps), 10.0 + 3 * i)])
             x, y = np.rint(figure.axes[0].transData.transform(curve)).astype(int).T
-            color = np.rint(255 * np.array(to_rgb(look.color))).astype(int)
+            color = np.rint(255 * np.array(to_rgb(style.color))).astype(int)
             near = np.stack([image[image.shape[0] - 1 - y + row, x] for row in (-1, 0, 1)])
             seen = (near == color).all(axis=2).any(axis=0)  # no other colour will do
-            assert seen.mean() > (0.95 if look.line == "-" else 0.15), (arm, seen.mean())  # the others have gaps
+            assert seen.mean() > (0.95 if style.line == "-" else 0.15), (arm, seen.mean())  # the others have gaps
 
 
 def test_pictures_do_not_depend_on_settings_of_the_user(small: Study) -> None:

@@ -208,6 +208,8 @@ def test_a_byte_order_mark_changes_nothing_and_other_encodings_are_named(tmp_pat
         (b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode(), ""),
         (GOOD.encode("utf-16"), "is UTF-16; save it as UTF-8"),
         (GOOD.encode("utf-16-be").join([b"\xfe\xff", b""]), "is UTF-16; save it as UTF-8"),
+        (GOOD.encode("utf-16-le"), "is UTF-16; save it as UTF-8"),
+        (GOOD.encode("utf-16-be"), "is UTF-16; save it as UTF-8"),
         (GOOD.replace("Try", "Versuch für zwei").encode("latin-1"), "is not UTF-8 (byte 0xfc at 19); save it as UTF-8"),
         (b"#" * 2**20 + b"#", "has more than 1048576 bytes"),
     ]:

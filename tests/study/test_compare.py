@@ -26,7 +26,7 @@ from tamcl.results import TABLES, Results, load_results
 from tamcl.scenario.load import add_arm, load_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.study.compare import compare, run_one
-from tamcl.study.folder import claim, is_finished
+from tamcl.study.folder import is_finished, locked
 from tamcl.study.plan import report_cells, tuning_cells
 from tamcl.study.train import Progress
 from tamcl.training.build import load_data
@@ -208,7 +208,7 @@ def test_other_data_are_not_mixed_into_a_study(
 
 def test_one_process_at_a_time(scenario: Scenario, tmp_path: Path) -> None:
     study = {"command": "", "scenario": scenario.dump(), "data": {"checksum": "x"}}
-    with claim(tmp_path, study), pytest.raises(InputError, match="another tamcl is at work there"):
+    with locked(tmp_path, study), pytest.raises(InputError, match="another tamcl is at work there"):
         compare(scenario, tmp_path)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tamcl.errors import InputError
 from tamcl.scenario.load import load_scenario
-from tamcl.study.folder import LOCK, check_folder, claim
+from tamcl.study.folder import LOCK, check_folder, locked
 from tamcl.training.cell import Cell, failed, write_cell
 
 STUDY = {"command": "", "scenario": {"name": "flips"}, "data": {"checksum": "0f", "train": 1, "test": 1}}
@@ -54,7 +54,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     dead = make(tmp_path, [name.format(NOBODY) for name in OURS])
     alive = make(tmp_path, [name.format(os.getppid()) for name in OURS])
     others = make(tmp_path, SOMEBODYS)
-    with claim(tmp_path, STUDY):
+    with locked(tmp_path, STUDY):
         assert not [path for path in dead if path.exists()]
         assert not [path for path in [*alive, *others] if not path.exists()]
     assert not (tmp_path / f"cells/.tam-lr0.1-seed0-0123abcd.{NOBODY}").exists()
@@ -67,13 +67,13 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     study.mkdir()
     (study / "cells").symlink_to(home)
     (study / f".online.parquet.{NOBODY}").symlink_to(kept[1])
-    with claim(study, STUDY):
+    with locked(study, STUDY):
         pass
     (study / "cells").unlink()
     (study / "cells").mkdir()
     (study / "cells" / f".sgd-lr0.1-seed0-0123abcd.{NOBODY}").symlink_to(home / ".ssh")
     (study / "cells" / "tam-lr0.1-seed0-0123abcd").symlink_to(home)
-    with claim(study, STUDY):
+    with locked(study, STUDY):
         pass
     assert all(path.exists() for path in kept)
 
@@ -88,7 +88,7 @@ def test_a_lock_that_was_left_is_no_study(tmp_path: Path) -> None:
 
 def test_cells_that_are_no_folder_are_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "cells").symlink_to(tmp_path / "gone")
-    with pytest.raises(InputError, match=f"^--out {tmp_path}: 'cells' is no folder; "), claim(tmp_path, STUDY):
+    with pytest.raises(InputError, match=f"^--out {tmp_path}: 'cells' is no folder; "), locked(tmp_path, STUDY):
         pass
 
 

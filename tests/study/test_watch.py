@@ -18,11 +18,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from tamcl.cli.display import Display, duration, line, picture, summary, watch
+from tamcl.cli.display import Display, line, picture, summary, watch
 from tamcl.cli.main import main
 from tamcl.errors import InputError
+from tamcl.findings.durations import duration
 from tamcl.results import empty, read_table, write_table
-from tamcl.study.folder import LOCK, claim
+from tamcl.study.folder import LOCK, locked
 from tamcl.study.train import Progress
 from tamcl.study.watch import Watcher, is_locked
 from tests.synthetic_study import write_study
@@ -239,10 +240,10 @@ def test_arms_of_one_rate_searches_and_rates_added_are_counted(whole: Path, tmp_
 def test_who_trains_is_seen_without_taking_the_lock(whole: Path, tmp_path: Path) -> None:
     study = json.loads((whole / "study.json").read_text()) | {"data": {"checksum": ""}}
     assert is_locked(tmp_path) is False
-    with claim(tmp_path, study):
+    with locked(tmp_path, study):
         assert is_locked(tmp_path) is True
         assert Watcher(tmp_path).read().running is True
-        with pytest.raises(InputError, match="another tamcl is at work"), claim(tmp_path, study):
+        with pytest.raises(InputError, match="another tamcl is at work"), locked(tmp_path, study):
             pass
     assert is_locked(tmp_path) is False
 
@@ -287,7 +288,7 @@ def test_a_wrong_folder_is_one_line_and_status_2(
 
 def test_ctrl_c_ends_watch_with_130_and_without_a_word(whole: Path, tmp_path: Path) -> None:
     study = json.loads((whole / "study.json").read_text()) | {"data": {"checksum": ""}}
-    with claim(tmp_path, study):
+    with locked(tmp_path, study):
         code = f"import sys; from tamcl.cli import main; sys.exit(main(['watch', {str(tmp_path)!r}]))"
         with subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -323,10 +324,12 @@ def test_display_draws_a_table_on_a_terminal(whole: Path, tmp_path: Path) -> Non
 
 
 def test_durations_in_words() -> None:
-    assert [duration(seconds) for seconds in (0.4, 89, 90, 3540, 3600)] == [
+    assert [duration(seconds) for seconds in (0.4, 59.4, 59.6, 89, 3599.4, 3600, 36_000)] == [
         "0 s",
-        "89 s",
-        "2 min",
-        "59 min",
+        "59 s",
+        "1 min 0 s",
+        "1 min 29 s",
+        "59 min 59 s",
         "1 h 0 min",
+        "10 h 0 min",
     ]

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from tamcl.errors import InputError
-from tamcl.plots import looks
+from tamcl.plots import arm_styles
 from tamcl.toys import SURFACES, convergence_rates, escape_ratio, figures, path_table, quadratic
 
 ARMS = {
@@ -72,7 +72,7 @@ def test_arms_have_their_colours_in_every_picture(name: str) -> None:
     ax = plot(table[table["arm"] != "tam"], arms=["yours", *ARMS], **options)
     for arm in ("sgdm", "mine"):
         colors = {to_hex(line.get_color()) for line in ax.lines if str(line.get_label()).split(",")[0] == arm}
-        assert colors == {looks(["yours", *ARMS])[arm].color.lower()}
+        assert colors == {arm_styles(["yours", *ARMS])[arm].color.lower()}
     assert "tam" not in {text.get_text().split(",")[0] for text in ax.get_legend().get_texts()}
 
 
@@ -140,7 +140,7 @@ def test_losses_are_medians_with_quartiles() -> None:
     rows = NOISY[NOISY["arm"] == "mine"].pivot(index="step", columns="start", values="loss")
     [drawn] = lines(ax, "mine,")
     np.testing.assert_allclose(drawn[:, 1], np.median(rows, axis=1))
-    color = looks(ARMS)["mine"].color.lower()
+    color = arm_styles(ARMS)["mine"].color.lower()
     band = next(band for band in ax.collections if to_hex(band.get_facecolor()[0]) == color)
     edges = np.concatenate([path.vertices[:, 1] for path in band.get_paths()])
     for quartile in (25, 75):

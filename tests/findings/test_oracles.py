@@ -1,0 +1,117 @@
+"""What is said of a study beside its oracles: numbers by pandas and scipy, and what cannot be paired."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from tamcl.report import oracle_verdicts, write_report
+from tamcl.results import load_results
+from tests.helpers import in_this_process
+from tests.oracles import ARMS, KINDS, by_hand, said
+from tests.report.helpers import Page
+
+
+@pytest.fixture(scope="module", autouse=True)
+def here() -> Iterator[None]:
+    """Train in this process, and draw no figures but those of the part on oracles."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tamcl.engines.local.Local", in_this_process)
+        patch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
+        patch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
+        yield
+
+
+@pytest.fixture
+def changed(with_oracles: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Copy the study with its oracles after a change of one table of the restart oracle."""
+
+    def write(name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+        folder = shutil.copytree(with_oracles, tmp_path / "changed")
+        path = folder / "oracles" / "restart" / f"{name}.parquet"
+        change(pd.read_parquet(path)).to_parquet(path)
+        return folder
+
+    return write
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sentences_say_what_pandas_and_scipy_compute(with_oracles: Path, kind: str) -> None:
+    regret = by_hand(with_oracles, kind)
+    p = {arm: 0.5 if regret[arm].min() * regret[arm].max() > 0 else 1.0 for arm in ARMS}  # of 4 patterns of signs
+    adjusted = {arm: 1.0 if min(p.values()) == 0.5 else p[arm] for arm in ARMS}  # by Holm over two arms
+    for arm, sentence in zip(ARMS, said(with_oracles, kind), strict=True):
+        below, ends = regret[arm].mean(), stats.ttest_1samp(regret[arm], 0).confidence_interval(0.95)  # Student's
+        numbers = re.search(r"95% interval ([+-]?[\d.]+) to ([+-]?[\d.]+), 2 seeds, p = ([\d.]+)", sentence)
+        assert numbers, sentence
+        if p[arm] == 1 or ends.low < 0 < ends.high:
+            assert sentence.startswith("No evidence of a difference")
+            assert f"{arm} minus its {kind.replace('_', '-')} oracle is {-below:+.1f} points" in sentence
+            shown = [-ends.high, -ends.low]
+        else:
+            side = 1 if below > 0 else -1
+            how = f"{side * below:.1f} points of online accuracy {'below' if below > 0 else 'above'} its "
+            assert sentence.startswith(f"{arm} is {how}")
+            assert "on every seed" in sentence
+            shown = sorted([side * ends.low, side * ends.high])
+        assert [float(numbers[1]), float(numbers[2])] == pytest.approx(shown, abs=0.051)
+        assert float(numbers[3]) == p[arm]
+        assert ("1 after Holm" in sentence) == (adjusted[arm] != p[arm])
+
+
+CHANGES: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame], list[str]]] = {
+    "diverged": (
+        "runs",
+        lambda runs: runs.assign(status=runs["status"].where((runs["arm"] == "tam") | (runs["seed"] == 0), "diverged")),
+        ["sgdm minus its restart oracle is .* on the one seed they share: .* 1 of 2 seeds are missing, where not"],
+    ),
+    "none left": (
+        "runs",
+        lambda runs: runs.assign(status=runs["status"].where(runs["arm"] == "tam", "failed")),
+        ["sgdm and its restart oracle share no seed with a value of online accuracy. 2 of 2 seeds are missing,"],
+    ),
+    "another rate": (
+        "runs",
+        lambda runs: runs.assign(lr=runs["lr"].where(runs["arm"] == "tam", 0.7)),
+        ["2 of 4 reported runs have no counterpart in the restart oracle, since the study has more seeds, or other"],
+    ),
+    "another optimizer file": (
+        "runs",
+        lambda runs: runs.assign(optimizer=runs["optimizer"].str.replace('"sgd"', '"sgd", "source": "a"')),
+        ["2 of 4 reported runs have no counterpart in the restart oracle"],
+    ),
+    "another stream": (
+        "runs",
+        lambda runs: runs.assign(fingerprint=runs["fingerprint"].where(runs["seed"] == 0, "other")),
+        ["2 of 4 runs of the restart oracle saw another stream than the study's and are left out."],
+    ),
+    "another version": (
+        "runs",
+        lambda runs: runs.assign(versions=json.dumps({"torch": "0.1"})),
+        ["The restart oracle was trained with other versions of torch than the study: 0.1, not "],
+    ),
+    "other mini-batches": (
+        "online",
+        lambda online: online.assign(n=online["n"] + 1),
+        ["lr 0.02, seed 0 and its oracle differ in their mini-batches: they cannot be held together."],
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_cannot_be_paired_is_left_out_and_said(changed: Callable[..., Path], change: str) -> None:
+    table, edit, words = CHANGES[change]
+    folder = changed(table, edit)
+    sentences = oracle_verdicts(load_results(folder))
+    page = Page(write_report(folder).read_text(encoding="utf-8"))
+    for pattern in words:
+        assert any(re.search(pattern, sentence) for sentence in sentences), sentences
+    assert all(sentence in page.text for sentence in sentences)
+    assert "nan" not in page.text

@@ -1,0 +1,90 @@
+"""A report as a browser would see it, and changes of the study that it is of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tamcl.findings.study import Study
+from tamcl.report import write_report
+from tamcl.report.figures import drawings, tuning_drawings
+from tamcl.results import load_results
+
+VOID = {"meta", "img", "source", "br", "link", "input"}
+SECTIONS = ["answer", "pictures", "numbers", "tuning", "setup", "failures", "assumptions", "repeat"]
+FIGURES = ["online_accuracy", "recovery", "summary", "differences", "forgetting", "accuracy_matrix"]
+FIGURES += ["over_experiences", "lr_sensitivity", "adaptation_by_lr", "expected_best"]
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, text, and tables as rows of (text, number) fields."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.html = html
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.tables: dict[str, list[list[tuple[str, float | None]]]] = {}
+        self.rows: list[list[tuple[str, float | None]]] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.rows = self.tables[str(found["id"])] = []
+        elif tag == "tr":
+            self.rows.append([])
+        elif tag in {"td", "th"}:
+            value = found.get("data-value")
+            self.rows[-1].append(("", None if value is None else float(value)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"{tag} closed out of order"
+
+    def handle_data(self, data: str) -> None:
+        if "style" in self.open or "script" in self.open:
+            return
+        self.texts.append(data)
+        if {"td", "th"} & set(self.open) and "small" not in self.open:
+            text, value = self.rows[-1][-1]
+            self.rows[-1][-1] = (text + data.strip(), value)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def ids(self) -> set[str | None]:
+        return {attributes["id"] for _, attributes in self.tags if "id" in attributes}
+
+    def table(self, name: str) -> pd.DataFrame:
+        heads, *rows = self.tables[f"table-{name}"]
+        return pd.DataFrame(
+            [[text if v is None else v for text, v in row] for row in rows], columns=[h for h, _ in heads]
+        )
+
+
+def edited(name: str, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], object]:
+    """Return a change of one table of a study."""
+    return lambda folder: edit(pd.read_parquet(folder / f"{name}.parquet")).to_parquet(folder / f"{name}.parquet")
+
+
+def without_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Page, set[str]]:
+    """The report of a study, and the figures that it would hold, each drawn once and not four times."""
+    study = Study(load_results(folder))
+    drawn = [*drawings(study), *tuning_drawings(study)]
+    for drawing in drawn:
+        drawing.draw("narrow").draw_without_rendering()
+    monkeypatch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
+    monkeypatch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
+    return Page(write_report(folder).read_text(encoding="utf-8")), {drawing.name for drawing in drawn}
