@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from tamcl.data.base import DataSet, Source
+from tamcl.data.base import DataSet, Labels, Pixels, Source
 
 
 class Digits(Source):
@@ -35,11 +36,8 @@ class Digits(Source):
 
     def load(self, root: Path, allow_subset: bool = False) -> DataSet:
         """Read the images from scikit-learn."""
-        from sklearn.datasets import load_digits
-
-        bunch = load_digits()
-        images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
-        labels = bunch.target.astype(np.int64)
+        levels, labels = _read()
+        images = np.round(levels * (255 / 16)).astype(np.uint8)[:, None]
         test = np.zeros(len(labels), dtype=bool)
         for label in range(self.classes):
             test[np.flatnonzero(labels == label)[4::5]] = True
@@ -47,3 +45,16 @@ class Digits(Source):
 
     def fetch(self, root: Path) -> None:
         """Do nothing: the images are part of an installed package."""
+
+
+def _read() -> tuple[Pixels, Labels]:
+    """Return the grey levels, (n, 8, 8), and the labels, from scikit-learn's file: to import it takes a second."""
+    package = find_spec("sklearn")
+    file = Path(package.origin if package and package.origin else "").parent / "datasets" / "data" / "digits.csv.gz"
+    if file.is_file():
+        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+        return rows[:, :64].reshape(-1, 8, 8), rows[:, 64].astype(np.int64)
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return bunch.images.astype(np.uint8), bunch.target.astype(np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +14,13 @@ from tamcl.training.resources import Resources
 
 @runtime_checkable
 class Engine(Protocol):
-    """Trains tasks, each in one process, and writes the tables of every cell as soon as it is finished."""
+    """Trains tasks, each in one process, and writes the tables of every cell as soon as it is finished.
+
+    A study calls ``train`` several times. An engine that has to start something may keep it from one call to the next:
+    if it has a method ``kept()``, which returns a context manager, a study uses the engine that this gives. If that has
+    a method ``call(name, make)``, the study is checked by it before anything is trained, and not in this process, which
+    then need not import torch.
+    """
 
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
         """Train tasks, and yield each cell with its status, "ok", "diverged" or "failed", in the order of finishing.
@@ -33,6 +40,13 @@ class Engine(Protocol):
         ...
 
 
+def kept(engine: Engine) -> AbstractContextManager[Engine]:
+    """Return a context in which an engine keeps what it has started, if it can."""
+    keep = getattr(engine, "kept", None)
+    found: AbstractContextManager[Engine] = nullcontext(engine) if keep is None else keep()
+    return found
+
+
 ENGINES = Table(
     "engine",
     {
@@ -43,4 +57,4 @@ ENGINES = Table(
 )
 """Engines by name: ``local``, processes of this machine, is the one that commands use."""
 
-__all__ = ["ENGINES", "Engine"]
+__all__ = ["ENGINES", "Engine", "kept"]

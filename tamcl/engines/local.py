@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tamcl.data import DATASETS
-from tamcl.engines.processes import WorkerDied, check_answer, run_calls
+from tamcl.engines import Engine
+from tamcl.engines.processes import WorkerDied, Workers, check_answer, run_calls
 from tamcl.errors import InputError
 from tamcl.scenario.schema import Scenario
 from tamcl.training.build import load_data
@@ -78,12 +80,34 @@ class Local:
 
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
         """Train tasks, as ``Engine.train`` says."""
+        with self.kept() as started:
+            yield from started.train(tasks, directory, resources)
+
+    @contextmanager
+    def kept(self) -> Iterator[Engine]:
+        """Give an engine whose processes stay from one call of ``train`` to the next, until the ``with`` block ends."""
+        with Workers(self.jobs, self.timeout) as workers:
+            yield _Started(workers)
+
+
+@dataclass(frozen=True)
+class _Started:
+    """``Local`` with its processes."""
+
+    workers: Workers
+
+    def call(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what a call returns in one of the processes, which may take any time; ``check_answer`` raises."""
+        [(_, answer)] = self.workers.run([make], limited=False)
+        return check_answer(name, answer)
+
+    def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
         directory = directory.absolute()
         calls = [partial(_train, task, directory, resources) for task in tasks]
         foreign = [any(names_user_code(cell.scenario, [cell.arm]) for cell in task) for task in tasks]
         apart = {place for place, is_foreign in enumerate(foreign) if is_foreign}
-        warm_up = partial(_load, tasks[0][0], resources) if apart else None
-        for place, statuses in run_calls(calls, self.jobs, apart=apart, timeout=self.timeout, warm_up=warm_up):
+        warm_up = partial(_load, tasks[0][0].scenario.stream.dataset, resources) if apart else None
+        for place, statuses in self.workers.run(calls, apart=apart, warm_up=warm_up):
             yield from _ended(tasks[place], statuses, directory)
 
 
@@ -127,10 +151,10 @@ def _record(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: b
 # What follows runs in worker processes.
 
 
-def _load(cell: Cell, resources: Resources) -> None:
+def _load(dataset: str, resources: Resources) -> None:
     """Load the data once for all processes that are forked from this one; somebody's own code is not let in."""
-    if cell.scenario.stream.dataset in DATASETS:
-        load_data(cell.scenario.stream.dataset, resources)
+    if dataset in DATASETS:
+        load_data(dataset, resources)
 
 
 def _train(task: Task, directory: Path, resources: Resources) -> list[str]:

@@ -1,4 +1,4 @@
-"""Worker processes: imports are paid once a worker, a worker that dies takes one call with it, and none outlives tamcl.
+"""Worker processes: imports are paid once a worker, one that dies takes one call with it, and none outlives tamcl.
 
 Somebody's own code may change what is global in its process: patch a function, register a hook, set a default, start
 a thread. So that this changes no other run, whatever names a class of neither tamcl nor torch has a process of its own,
@@ -35,7 +35,7 @@ _LOOK_S = 0.5
 """Seconds from one look at the workers to the next, when they say nothing."""
 _LEAVE_S = 5.0
 """Seconds that a process that was asked to leave has before it is killed."""
-IMPORTED = [f"tamcl.training.{part}" for part in ("checkpoint", "collectors", "loggers")]
+IMPORTED = ["tamcl.training.checkpoint", "tamcl.training.collectors"]
 IMPORTED += ["tamcl.diagnostics.collector", "tamcl.models.classifier", "tamcl.strategies.naive"]
 IMPORTED += ["tamcl.streams.benchmark", "pyarrow.parquet"]
 """What every cell needs, and with it torch and Avalanche."""
@@ -81,68 +81,121 @@ def run_calls(
     timeout: float | None = None,
     warm_up: Callable[[], object] | None = None,
 ) -> Iterator[tuple[int, Any]]:
-    """Make calls in worker processes.
+    """Make calls in worker processes that end with the last of them, as ``Workers.run`` does."""
+    with Workers(jobs, timeout) as workers:
+        yield from workers.run(calls, apart=apart, warm_up=warm_up)
+
+
+class Workers:
+    """Worker processes that stay for the next calls until the ``with`` block ends: each takes seconds to start.
 
     Parameters
     ----------
-    calls : sequence of callable
-        Functions without arguments that can be pickled, as are their values.
     jobs : int
-        Number of processes.
-    apart : collection of int
-        Places of the calls that run somebody's own code: each has a process of its own.
+        Number of processes. No more are started than there are calls for.
     timeout : float, optional
         Seconds after which a call is given up.
-    warm_up : callable, optional
-        Called in every worker before anything else, for what all calls share.
-
-    Yields
-    ------
-    int, object
-        The place of a call and its value, in the order of finishing; a ``WorkerDied`` where the process ended or was
-        given up, and a ``Raised`` where the call raised any other exception than the two below.
-
-    Raises
-    ------
-    InputError, OSError
-        What a call raised. Also an ``InputError`` if processes end as soon as they are started.
     """
-    refuse_in_import()
-    waiting = list(reversed([*enumerate(calls)]))
-    workers: list[_Worker] = []
-    forks, failures = CAN_FORK and bool(apart), 0
-    try:
-        while waiting or any(worker.place is not None for worker in workers):
-            while waiting and len(workers) < jobs:
-                workers.append(_Worker(forks, timeout, warm_up))
-                workers[-1].send(*waiting.pop())
-            busy = [worker for worker in workers if worker.place is not None]
-            wait([worker.connection for worker in busy], _LOOK_S)
-            for worker in busy:
-                answer = worker.look()
-                if answer is _NOTHING:
-                    continue
-                assert worker.place is not None
-                place, worker.place = worker.place, None
-                if worker.gone:
-                    workers.remove(worker)
-                    if not worker.ready:  # its call was not even begun
-                        failures += 1
-                        if failures > 1:
-                            raise InputError(f"no worker process can be started: {answer}; what it said is above")
-                        waiting.append((place, calls[place]))
+
+    def __init__(self, jobs: int = 1, timeout: float | None = None) -> None:
+        self._jobs, self._timeout = jobs, timeout
+        self._workers: list[_Worker] = []
+        self._started_for: tuple[bool, bytes] | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end(self._workers)
+
+    def run(
+        self,
+        calls: Sequence[Callable[[], Any]],
+        *,
+        apart: Collection[int] = (),
+        warm_up: Callable[[], object] | None = None,
+        limited: bool = True,
+    ) -> Iterator[tuple[int, Any]]:
+        """Make calls.
+
+        Parameters
+        ----------
+        calls : sequence of callable
+            Functions without arguments that can be pickled, as are their values.
+        apart : collection of int
+            Places of the calls that run somebody's own code: each has a process of its own.
+        warm_up : callable, optional
+            Called in every worker before anything else, for what all calls share.
+        limited : bool
+            Whether the timeout is for these calls; it always is for those of somebody's own code.
+
+        Yields
+        ------
+        int, object
+            The place of a call and its value, in the order of finishing; a ``WorkerDied`` where the process ended or
+            was given up, and a ``Raised`` where the call raised any other exception than the two below.
+
+        Raises
+        ------
+        InputError, OSError
+            What a call raised. Also an ``InputError`` if processes end as soon as they are started.
+        """
+        refuse_in_import()
+        forks, failures = CAN_FORK and bool(apart), 0
+        self._end_unfit(forks, warm_up)
+        waiting = list(reversed([*enumerate(calls)]))
+        try:
+            while waiting or self._busy():
+                for worker in self._idle(len(waiting), forks, warm_up):
+                    worker.send(*waiting.pop(), limited=limited)
+                wait([worker.connection for worker in self._busy()], _LOOK_S)
+                for worker in self._busy():
+                    answer = worker.look()
+                    if answer is _NOTHING:
                         continue
-                elif place in apart and not forks:
-                    workers.remove(worker)
-                    _stop([worker])
-                elif waiting:
-                    worker.send(*waiting.pop())
-                if isinstance(answer, InputError | OSError):
-                    raise answer
-                failures = 0
-                yield place, answer
-    finally:
-        _stop(workers)
+                    assert worker.place is not None
+                    place, worker.place = worker.place, None
+                    if worker.gone:
+                        self._workers.remove(worker)
+                        if not worker.ready:  # its call was not even begun
+                            failures += 1
+                            if failures > 1:
+                                why = f"no worker process can be started: {answer}; what it said is above"
+                                raise InputError(why)
+                            waiting.append((place, calls[place]))
+                            continue
+                    elif place in apart and not forks:
+                        self._end([worker])
+                    elif waiting:
+                        worker.send(*waiting.pop(), limited=limited)
+                    if isinstance(answer, InputError | OSError):
+                        raise answer
+                    failures = 0
+                    yield place, answer
+        finally:
+            self._end(self._busy())
+
+    def _busy(self) -> list[_Worker]:
+        return [worker for worker in self._workers if worker.place is not None]
+
+    def _idle(self, wanted: int, forks: bool, warm_up: Callable[[], object] | None) -> list[_Worker]:
+        """Return up to so many workers that have nothing to do, started if there are none."""
+        idle = [worker for worker in self._workers if worker.place is None][:wanted]
+        while len(idle) < wanted and len(self._workers) < self._jobs:
+            self._workers.append(_Worker(forks, self._timeout, warm_up))
+            idle.append(self._workers[-1])
+        return idle
+
+    def _end_unfit(self, forks: bool, warm_up: Callable[[], object] | None) -> None:
+        """End the workers that were started for other calls, and forget those that died since the last one."""
+        needed = forks, pickle.dumps(warm_up)
+        self._end([worker for worker in self._workers if needed != self._started_for or not worker.process.is_alive()])
+        self._started_for = needed
+
+    def _end(self, workers: Sequence[_Worker]) -> None:
+        ended = list(workers)
+        self._workers = [worker for worker in self._workers if worker not in ended]
+        _stop(ended)
 
 
 def refuse_in_import() -> None:
@@ -178,11 +231,12 @@ class _Worker:
         """Whether it has ended, or was ended."""
         self._since = time.monotonic()
         self._timeout = timeout
+        self._limited = True
         self._patience = inf if timeout is None else timeout + (_LEAVE_S if forks else 0)  # one that forks looks itself
 
-    def send(self, place: int, call: Callable[[], Any]) -> None:
-        """Let it make a call."""
-        self.place, self._since = place, time.monotonic()
+    def send(self, place: int, call: Callable[[], Any], *, limited: bool = True) -> None:
+        """Let it make a call, for which the timeout is, or not."""
+        self.place, self._since, self._limited = place, time.monotonic(), limited
         with suppress(OSError):  # a worker that is dead already is noticed when its answer is looked for
             self.connection.send((place, pickle.dumps(call)))
 
@@ -202,7 +256,7 @@ class _Worker:
                     return answer
         except Exception:  # the end of the pipe, or what is no answer
             alive = False
-        late = self.ready and time.monotonic() - self._since > self._patience
+        late = self.ready and self._limited and time.monotonic() - self._since > self._patience
         if alive and not late:
             return _NOTHING
         self.gone = True
@@ -255,8 +309,7 @@ def _serve(connection: Connection, forks: bool, timeout: float | None, warm_up: 
         os.environ["TAMCL_CACHE_DIR"] = str(user_path(cache).absolute())
     if not forks:  # a process that forks has no thread but this one, and looks at the pipe
         threading.Thread(target=_leave_with_parent, daemon=True).start()
-    for name in IMPORTED:
-        importlib.import_module(name)
+    prepare()
     if warm_up is not None:
         with suppress(Exception):  # whatever is wrong with it, a call says
             warm_up()
@@ -272,6 +325,13 @@ def _serve(connection: Connection, forks: bool, timeout: float | None, warm_up: 
         if os.getpid() != process:
             os._exit(0)
         connection.send((process, place, answer))
+
+
+def prepare() -> None:
+    """Import what every run needs, and no more: each process that is started for runs waits for it."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    importlib.import_module("tamcl.training.compiler").put_off_compiler()
 
 
 def _answer(call: bytes) -> Any:

@@ -44,11 +44,18 @@ def check_new(directory: Path) -> None:
         raise InputError(f"--out {directory}: {error.strerror}") from error
 
 
-def check(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | None = None) -> dict[str, Any]:
+def check(
+    scenario: Scenario,
+    resources: Resources,
+    *,
+    seeds: Sequence[int] | None = None,
+    call: Callable[[str, Callable[[], Any]], Any] | None = None,
+) -> dict[str, Any]:
     """Check that everything can be had that a scenario names, and return the description of its data.
 
     User code does not come into this process, where it could change what is trained or measured later. Where
-    it makes the data or the stream, the description has the digests of that code as ``code``.
+    it makes the data or the stream, the description has the digests of that code as ``code``. Without any, the check is
+    made here, or elsewhere by ``call``, if an engine has it.
 
     Raises
     ------
@@ -59,6 +66,11 @@ def check(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | No
         described = call_apart(checks(scenario, resources, seeds))["stream"]
         code = user_code(scenario.stream.model_dump(mode="json"))
         return {**described, "code": dict(code)} if code else dict(described)
+    make = partial(_check, scenario, resources, seeds)
+    return make() if call is None else dict(call(f"scenario '{scenario.name}'", make))
+
+
+def _check(scenario: Scenario, resources: Resources, seeds: Sequence[int] | None) -> dict[str, Any]:
     data = check_data(scenario, resources, seeds=seeds)
     check_parts(scenario, data)
     return data.describe()

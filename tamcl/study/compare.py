@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tamcl.engines import Engine, local
+from tamcl.engines import Engine, kept, local
 from tamcl.engines.processes import refuse_in_import
 from tamcl.files.paths import user_path
 from tamcl.metrics import measure
@@ -65,18 +65,19 @@ def compare(
     check_workers(scenario)
     check_folder(directory, scenario.dump())
     directory = directory.absolute()
-    data = check(scenario, resources)
-    first, codes = first_rates(scenario), codes_of(scenario)
-    study = {"command": command, "scenario": scenario.dump(), "data": data}
-    with locked(directory, study):
-        train = partial(
-            train_all, directory=directory / "cells", resources=resources, engine=engine, on_progress=on_progress
-        )
-        tuned, tried = _tune(scenario, first, codes, train)
-        reported = train(report_cells(scenario, choose(scenario, tuned), codes=codes), "report")
-        tables = {name: pd.concat([tuned[name], reported[name]], ignore_index=True) for name in tuned}
-        write_results(directory, tables, scenario.protocol.pairs)
-        write_study(directory, study | {"tried": tried})
+    with kept(engine) as started:
+        data = check(scenario, resources, call=getattr(started, "call", None))
+        first, codes = first_rates(scenario), codes_of(scenario)
+        study = {"command": command, "scenario": scenario.dump(), "data": data}
+        with locked(directory, study):
+            train = partial(
+                train_all, directory=directory / "cells", resources=resources, engine=started, on_progress=on_progress
+            )
+            tuned, tried = _tune(scenario, first, codes, train)
+            reported = train(report_cells(scenario, choose(scenario, tuned), codes=codes), "report")
+            tables = {name: pd.concat([tuned[name], reported[name]], ignore_index=True) for name in tuned}
+            write_results(directory, tables, scenario.protocol.pairs)
+            write_study(directory, study | {"tried": tried})
     return load_results(directory)
 
 

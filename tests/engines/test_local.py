@@ -18,7 +18,7 @@ from pandas.testing import assert_frame_equal
 
 from tamcl.engines import local, processes
 from tamcl.engines.local import Local, is_user_code
-from tamcl.engines.processes import WorkerDied, run_calls
+from tamcl.engines.processes import WorkerDied, Workers, run_calls
 from tamcl.errors import InputError
 from tamcl.results import read_table
 from tamcl.scenario.load import add_arm, load_scenario
@@ -307,6 +307,10 @@ def test_where_nothing_is_forked_a_worker_that_ran_somebodys_user_code_is_not_us
     assert_same_cells(cells[1:], tmp_path / "there", alone(cells[1:], own, tmp_path / "alone"))
 
 
+def refuse(why: str) -> None:
+    raise InputError(why)
+
+
 def ignore_and_wait() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(10_000)
@@ -328,6 +332,27 @@ def test_what_takes_too_long_is_ended_though_it_ignores_that_or_is_stopped(
     answers = dict(run_calls([ignore_and_wait, stop], 2, apart=apart, timeout=0.5))
     late = "the run took longer than 0.5 s and was ended"
     assert [str(answers[place]) for place in (0, 1)] == [late, late]
+
+
+def test_workers_stay_for_the_next_calls_unless_they_died_or_are_of_another_kind() -> None:
+    with Workers(2) as workers:
+        first = {process for _, process in workers.run([os.getpid] * 3)}
+        assert {process for _, process in workers.run([os.getpid] * 3)} <= first
+        kept = [worker.process for worker in workers._workers]
+        assert {process.pid for process in kept} >= first
+        for process in kept:
+            process.kill()
+            process.join()
+        [(_, replacement)] = workers.run([os.getpid])
+        assert replacement not in first
+        [worker] = workers._workers
+        [(_, apart)] = workers.run([os.getpid], apart=(0,))
+        assert apart not in {replacement, *(each.process.pid for each in workers._workers)} or not processes.CAN_FORK
+        assert not worker.process.is_alive()
+        with pytest.raises(InputError, match="full"):
+            [*workers.run([partial(refuse, "full")])]
+        left = [each.process for each in workers._workers]
+    assert not any(process.is_alive() for process in left)
 
 
 def test_ctrl_c_ends_a_worker_that_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

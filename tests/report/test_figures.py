@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -81,7 +82,7 @@ def test_every_arm_is_seen_in_its_colour_along_its_curve(tmp_path: Path, count: 
     dpi = stored.shape[1] / 7.4
     with mpl.rc_context(plots.theme()):
         figure = drawing(study, "online_accuracy").draw("wide")
-        figures._drawn(figure, dpi)
+        figures.draw_light_and_dark(figure, dpi)
     assert stored.shape[:2] == (picture.height, picture.width) == tuple(int(n) for n in figure.bbox.size[::-1])
     steps = np.concatenate([np.linspace(2, 17, 200), np.linspace(22, 37, 200)])  # away from the shift at 20
     for image in (stored, pixels(decoded(picture.sources["wide"]))):
@@ -121,6 +122,36 @@ def test_a_report_from_a_shell_does_not_depend_on_a_matplotlibrc_or_backend(tmp_
     assert (folder / "report.html").read_bytes() == expected
 
 
+def test_both_pictures_are_those_that_matplotlib_draws_in_their_theme(tmp_path: Path) -> None:
+    pairs = [["tam", "sgdm"]]
+    folder = write_study(tmp_path, arms=named(3), seeds=2, tune_seeds=1, experiences=3, steps=6, pairs=pairs)
+    study = Study(load_results(folder))
+    for each in [*drawings(study), *tuning_drawings(study)]:
+        for layout in figures.WIDTHS:
+            with mpl.rc_context(plots.theme()):
+                both = figures.draw_light_and_dark(each.draw(layout), 80)
+            for dark, found in zip((False, True), both, strict=True):
+                with mpl.rc_context(plots.theme(dark)):
+                    canvas = FigureCanvasAgg(each.draw(layout))
+                    canvas.figure.set_dpi(80)
+                    canvas.draw()
+                assert np.array_equal(found, np.asarray(canvas.buffer_rgba())), (each.name, layout, dark)
+
+
+def test_a_packed_picture_has_at_most_256_colours_and_is_the_same_to_the_eye() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.full((60, 50, 4), 255, dtype=np.uint8)
+    pixels[5:20, :, :3] = (213, 94, 0)
+    pixels[20:30, :, :3] = rng.integers(0, 256, (10, 50, 3))  # 500 colours
+    packed = figures._packed(pixels, [(0.0, 0.25, 0.5)])
+    assert packed.mode == "P"
+    seen = np.asarray(packed.convert("RGB")).astype(int)
+    assert (seen[:20] == pixels[:20, :, :3]).all()
+    assert (seen[30:] == 255).all()
+    assert np.abs(seen[20:30] - pixels[20:30, :, :3]).max() < 100
+    assert packed.getpalette()[:3] == [0, 64, 128]
+
+
 @pytest.mark.parametrize("layout", ["wide", "narrow"])
 @pytest.mark.parametrize("arms", [named(25), LONG], ids=["25 arms", "names of 64 letters"])
 def test_no_text_falls_out_of_a_picture(tmp_path: Path, arms: list[str], layout: str) -> None:
@@ -130,7 +161,7 @@ def test_no_text_falls_out_of_a_picture(tmp_path: Path, arms: list[str], layout:
     for each in [*drawings(study), *tuning_drawings(study)]:
         with mpl.rc_context(plots.theme()):
             figure = each.draw(layout)
-            figures._drawn(figure, dpi=100)
+            figures.draw_light_and_dark(figure, dpi=100)
             drawn = figure.get_tightbbox()  # inches, of all that is drawn
         assert figure.axes[0].get_window_extent().width > 0.35 * figure.bbox.width / (3 if layout == "wide" else 2)
         size = figure.get_size_inches()

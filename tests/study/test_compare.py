@@ -20,6 +20,7 @@ import torch
 from pandas.testing import assert_frame_equal
 
 from tamcl.engines import processes as workers
+from tamcl.engines.inline import Inline
 from tamcl.engines.local import Local
 from tamcl.errors import InputError
 from tamcl.results import TABLES, Results, load_results
@@ -54,8 +55,34 @@ def seen() -> list[Progress]:
 
 
 @pytest.fixture(scope="module")
-def study(scenario: Scenario, seen: list[Progress], tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return compare(scenario, tmp_path_factory.mktemp("study") / "out", engine=Local(2), on_progress=seen.append)
+def started() -> list[workers._Worker]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def study(
+    scenario: Scenario,
+    seen: list[Progress],
+    started: list[workers._Worker],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Results:
+    start = workers._Worker.__init__
+
+    def start_and_count(worker: workers._Worker, *arguments: Any) -> None:
+        started.append(worker)
+        start(worker, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers._Worker, "__init__", start_and_count)
+        return compare(scenario, tmp_path_factory.mktemp("study") / "out", engine=Local(2), on_progress=seen.append)
+
+
+def test_workers_are_started_once_for_tuning_and_reporting(
+    study: Results, seen: list[Progress], started: list[workers._Worker]
+) -> None:
+    assert {progress.phase for progress in seen} == {"tune", "report"}
+    assert len(started) == 2
+    assert not any(worker.process.is_alive() for worker in started)
 
 
 def test_every_table_has_its_schema_and_all_its_rows(study: Results, scenario: Scenario) -> None:
@@ -119,6 +146,23 @@ def test_what_decides_a_result_is_recorded(study: Results) -> None:
     assert row["optimizer_state"] == "keep"
     assert row["wall_s"] > 0
     assert row["ms_per_step"] > 0
+
+
+def test_the_main_process_waits_for_neither_torch_nor_avalanche(tiny: Path, tmp_path: Path) -> None:
+    script = tmp_path / "main.py"
+    script.write_text(f"""
+import sys
+from tamcl.engines.local import Local
+from tamcl.scenario import load_scenario
+from tamcl.study import compare
+
+if __name__ == "__main__":
+    scenario = load_scenario({str(tiny)!r}, ["protocol.seeds=1", "protocol.tune_seeds=1"], ["sgdm", "tam"])
+    compare(scenario, "out", engine=Local(1, timeout=1000))
+    print([name for name in ("torch", "avalanche", "matplotlib", "sklearn") if name in sys.modules])
+""")
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
 
 
 def test_progress_counts_every_cell(seen: list[Progress], study: Results) -> None:
@@ -198,12 +242,12 @@ def test_other_data_are_not_mixed_into_a_study(
     few = load_scenario("label_flip_digits", ["stream.samples=20", "protocol.seeds=1"], ["tam", "sgdm"])
     few, _ = add_arm(few, "tam,lr=0.1")
     few, _ = add_arm(few, "sgdm,lr=0.1")
-    compare(few, tmp_path / "out")
+    compare(few, tmp_path / "out", engine=Inline())
     data = load_data("digits", Resources())
     changed = replace(data, train_y=(data.train_y + 1) % 10)
     monkeypatch.setattr("tamcl.study.checks.load_data", lambda name, resources: changed)
     with pytest.raises(InputError, match=r"was trained on other data: 1442 \+ 355 images, \w{8} there and 1442"):
-        compare(few, tmp_path / "out")
+        compare(few, tmp_path / "out", engine=Inline())
 
 
 def test_one_process_at_a_time(scenario: Scenario, tmp_path: Path) -> None:
