@@ -47,7 +47,14 @@ TABLES = {
     ),
     "runs": Schema(
         CELL
-        | {"phase": "str", "status": "str", "error": "str", "optimizer_state": "str", "batches": "int64"}
+        | {
+            "phase": "str",
+            "status": "str",
+            "error": "str",
+            "optimizer_state": "str",
+            "batches": "int64",
+            "stacked": "bool",
+        }
         | {"optimizer": "str", "code": "str", "config": "str"}
         | {"fingerprint": "str", "data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"}
         | {"evaluation_s": "float64"},
@@ -116,6 +123,8 @@ def _holds(column: pd.Series, dtype: str) -> bool:
         categories = isinstance(column.dtype, pd.CategoricalDtype)
         return not column.isna().any() and pd.api.types.is_string_dtype(column.cat.categories if categories else column)
     numbers = column.infer_objects()
+    if dtype == "bool":
+        return pd.api.types.is_bool_dtype(numbers)
     if pd.api.types.is_bool_dtype(numbers) or not pd.api.types.is_numeric_dtype(numbers):
         return False
     whole = dtype == "float64" or pd.api.types.is_integer_dtype(numbers)
@@ -130,13 +139,14 @@ def complete_runs(runs: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If ``config`` is not as it was written.
     """
-    if "config" not in runs or {"batches", "optimizer", "code"} <= set(runs.columns):
+    if "config" not in runs or {"batches", "stacked", "optimizer", "code"} <= set(runs.columns):
         return runs
     configs = [_to_dict("config", text) for text in runs["config"]]
     batches = [(config.get("evaluation") or {}).get("batches", 1) for config in configs]
+    stacked = [bool(config.get("stacked")) for config in configs]
     optimizer = [json.dumps(config.get("optimizer", {})) for config in configs]
     code = [json.dumps(dict(take_code(config))) for config in configs]
-    return runs.assign(batches=batches, optimizer=optimizer, code=code)
+    return runs.assign(batches=batches, stacked=stacked, optimizer=optimizer, code=code)
 
 
 def take_code(config: dict[str, Any]) -> Code:

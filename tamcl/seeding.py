@@ -6,8 +6,9 @@ change which labels are flipped or which batch comes next.
 
 from __future__ import annotations
 
+import random
 from hashlib import blake2b
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 RandomStream = Literal["stream", "order", "augmentation", "init", "optimizer", "evaluation", "resampling"]
 """What draws: the benchmark, the order of mini-batches, crops and flips of images, initial weights, the optimizer's
@@ -43,3 +44,61 @@ def derive_seed(seed: int, name: RandomStream, *indices: int) -> int:
         raise ValueError(f"unknown random stream {name!r}: one of {', '.join(get_args(RandomStream))}")
     text = "/".join(map(str, (seed, name, *indices)))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+class GlobalGenerators:
+    """The global generators of torch, NumPy and Python as one run has them, while others have theirs.
+
+    Inside a ``with`` block they are the run's; what it draws there goes on where its last block ended, or where they
+    stood when this was made.
+
+    Examples
+    --------
+    >>> random.seed(0)
+    >>> one, other = GlobalGenerators(), GlobalGenerators()
+    >>> with one:
+    ...     first = random.random()
+    >>> with other:
+    ...     random.random() == first
+    True
+    """
+
+    def __init__(self) -> None:
+        self._states = generator_states()
+
+    def __enter__(self) -> None:
+        set_generators(self._states)
+
+    def __exit__(self, *exception: object) -> None:
+        self._states = generator_states()
+
+
+def seed_global_generators(seed: int) -> None:
+    """Seed what an optimizer may draw from."""
+    import numpy as np
+    import torch
+
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - for optimizers that draw from NumPy's global generator
+    random.seed(seed)
+
+
+def generator_states() -> tuple[Any, ...]:
+    """Return the states of the global generators."""
+    import numpy as np
+    import torch
+
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), devices, np.random.get_state(), random.getstate()  # noqa: NPY002 - an optimizer's
+
+
+def set_generators(states: tuple[Any, ...]) -> None:
+    """Give the global generators the states that ``generator_states`` returned."""
+    import numpy as np
+    import torch
+
+    cpu, devices, numpy, python = states
+    torch.set_rng_state(cpu)
+    torch.cuda.set_rng_state_all(devices)
+    np.random.set_state(numpy)  # noqa: NPY002
+    random.setstate(python)

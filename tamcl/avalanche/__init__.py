@@ -24,6 +24,7 @@ from avalanche.evaluation.metric_results import MetricValue  # noqa: E402
 from avalanche.evaluation.metrics import accuracy_metrics, loss_metrics  # noqa: E402
 from avalanche.training.plugins import EvaluationPlugin  # noqa: E402
 from avalanche.training.templates import SupervisedTemplate  # noqa: E402
+from avalanche.training.templates.base_sgd import PeriodicEval  # noqa: E402
 
 
 def __getattr__(name: str) -> Any:
@@ -43,6 +44,7 @@ __all__ = [
     "DatasetExperience",
     "EvaluationPlugin",
     "MetricValue",
+    "PeriodicEval",
     "PluginMetric",
     "SequenceCLStream",
     "SupervisedPlugin",

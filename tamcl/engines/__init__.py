@@ -20,7 +20,17 @@ class Engine(Protocol):
     if it has a method ``kept()``, which returns a context manager, a study uses the engine that this gives. If that has
     a method ``call(name, make)``, the study is checked by it before anything is trained, and not in this process, which
     then need not import torch.
+
+    Attributes
+    ----------
+    jobs : int
+        How many tasks it trains at once, by which a study cuts its cells into tasks.
     """
+
+    @property
+    def jobs(self) -> int:
+        """How many tasks are trained at once."""
+        ...
 
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
         """Train tasks, and yield each cell with its status, "ok", "diverged" or "failed", in the order of finishing.

@@ -96,19 +96,31 @@ class _Started:
 
     workers: Workers
 
+    @property
+    def jobs(self) -> int:
+        return self.workers.jobs
+
     def call(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what a call returns in one of the processes, which may take any time; ``check_answer`` raises."""
         [(_, answer)] = self.workers.run([make], limited=False)
         return check_answer(name, answer)
 
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
+        if self.workers.timeout is not None:  # which is a run's
+            tasks = [(cell,) for task in tasks for cell in task]
         directory = directory.absolute()
+        alone: list[Task] = []
         calls = [partial(_train, task, directory, resources) for task in tasks]
         foreign = [any(names_user_code(cell.scenario, [cell.arm]) for cell in task) for task in tasks]
         apart = {place for place, is_foreign in enumerate(foreign) if is_foreign}
         warm_up = partial(_load, tasks[0][0].scenario.stream.dataset, resources) if apart else None
         for place, statuses in self.workers.run(calls, apart=apart, warm_up=warm_up):
-            yield from _ended(tasks[place], statuses, directory)
+            if isinstance(statuses, WorkerDied) and len(tasks[place]) > 1:
+                alone += [(cell,) for cell in tasks[place]]
+            else:
+                yield from _ended(tasks[place], statuses, directory)
+        if alone:  # one of them ended the process of all: which one is seen when each has its own
+            yield from self.train(alone, directory, resources)
 
 
 def _ended(task: Task, statuses: Any, directory: Path) -> Iterator[tuple[Cell, str]]:

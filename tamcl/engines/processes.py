@@ -98,7 +98,7 @@ class Workers:
     """
 
     def __init__(self, jobs: int = 1, timeout: float | None = None) -> None:
-        self._jobs, self._timeout = jobs, timeout
+        self.jobs, self.timeout = jobs, timeout
         self._workers: list[_Worker] = []
         self._started_for: tuple[bool, bytes] | None = None
 
@@ -181,8 +181,8 @@ class Workers:
     def _idle(self, wanted: int, forks: bool, warm_up: Callable[[], object] | None) -> list[_Worker]:
         """Return up to so many workers that have nothing to do, started if there are none."""
         idle = [worker for worker in self._workers if worker.place is None][:wanted]
-        while len(idle) < wanted and len(self._workers) < self._jobs:
-            self._workers.append(_Worker(forks, self._timeout, warm_up))
+        while len(idle) < wanted and len(self._workers) < self.jobs:
+            self._workers.append(_Worker(forks, self.timeout, warm_up))
             idle.append(self._workers[-1])
         return idle
 
@@ -230,7 +230,7 @@ class _Worker:
         self.gone = False
         """Whether it has ended, or was ended."""
         self._since = time.monotonic()
-        self._timeout = timeout
+        self.timeout = timeout
         self._limited = True
         self._patience = inf if timeout is None else timeout + (_LEAVE_S if forks else 0)  # one that forks looks itself
 
@@ -265,7 +265,7 @@ class _Worker:
         ended = self.process.exitcode
         _stop([self])
         if alive and late:
-            return _too_long(self._timeout)
+            return _too_long(self.timeout)
         if ended == _NO_GUARD:
             script = getattr(sys.modules["__main__"], "__file__", "the script")
             raise InputError(f"'{script}': calls tamcl when it is imported; put the call below {_GUARD}")

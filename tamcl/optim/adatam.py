@@ -167,6 +167,11 @@ class AdaTAM(BaseOptimizer):
         """The entries of the state that are about the whole optimizer."""
         return shared_numbers(self.param_groups[0])
 
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether a step is the same if all parameters are one vector: the cosine is of all, or there is none."""
+        return self.param_groups[0]["granularity"] == "global" or not self.measures()
+
     def measures(self) -> bool:
         """Whether a step depends on anything that is measured over all parameters: not if the damping is held."""
         return not is_held(self.param_groups[0])

@@ -116,6 +116,11 @@ class BaseOptimizer(Optimizer, ABC):
         """The entries of the state that are about the whole optimizer."""
         return ()
 
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether a step is the same if all parameters are one vector: nothing is about a tensor by itself."""
+        return False
+
     def measures(self) -> bool:
         """Whether a step depends on anything that is measured over all parameters."""
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -37,6 +37,11 @@ class BufferOptimizer(BaseOptimizer):
     """
 
     shared_options = ("capacity", "decay", "variant", "replacement", "seed")
+
+    parts: Sequence[slice] = ()
+    """Where the tensors are whose norms count, if several were joined in the one parameter that there is."""
+
+    can_be_joined = True
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the buffer is out of range."""
@@ -112,8 +117,9 @@ class BufferOptimizer(BaseOptimizer):
         """Return the norm of each gradient and the priority of the step, or None if there is no gradient anywhere."""
         grads, is_official = [grad for batch in batches for grad in batch.grads], self._is_official
         if ranks is None:
-            lengths = norms(grads)
-            return lengths, sum(lengths) if is_official else math.hypot(*lengths)
+            lengths = norms([grad[part] for grad in grads for part in self.parts] or grads)
+            of_parameters = [math.hypot(*lengths)] if self.parts else lengths
+            return of_parameters, sum(lengths) if is_official else math.hypot(*lengths)
         if is_official:
             ranks.check_tensors("variant='official'", "variant='paper'")
         found = ranks.add_up(squares(grads), is_known)

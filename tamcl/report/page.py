@@ -34,6 +34,7 @@ from tamcl.report.tables import (
 )
 from tamcl.results import Results, load_results
 from tamcl.scenario.schema import tested_on
+from tamcl.scenario.stacking import why_alone
 from tamcl.stats import ALPHA
 
 WELL = (
@@ -175,6 +176,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("Data", _data(study.data)),
         ("Model", _described(scenario.get("model", {}))),
         ("Strategy", f"{strategy.get('name', '')}; optimizer state is {kept} at every boundary"),
+        ("Stacked runs", _stacked(study)),
         ("Evaluation", _evaluation(study)),
         ("Reported seeds", _seeds(study.runs["seed"])),
         ("Tuning seeds", _seeds(runs.loc[runs["phase"] == "tune", "seed"])),
@@ -186,6 +188,17 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     if measured := scenario.get("diagnostics"):
         facts.insert(-4, ("Diagnostics", f"{', '.join(measured['names'])}; every {measured['every']} updates"))
     return facts
+
+
+def _stacked(study: Study) -> str:
+    """Say which runs were trained together, and why the others were not."""
+    runs, arms = study.results.runs, study.scenario.get("arms", {})
+    alone = sorted(set(runs.loc[~runs["stacked"], "arm"]), key=list(study.arms).index)
+    if not alone:
+        return "all: runs of an arm are trained together, which changes no bit of any"
+    reasons = {why_alone(study.scenario, arm) for arm in alone if arm in arms}
+    why = f": {'; '.join(sorted(reasons - {''}))}" if reasons - {""} else ""
+    return f"none{why}" if not runs["stacked"].any() else f"all but {', '.join(alone)}{why}"
 
 
 def _evaluation(study: Study) -> str:

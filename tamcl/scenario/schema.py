@@ -95,6 +95,9 @@ class Strategy(BaseModel):
 
     name: str = "naive"
     optimizer_state: OptimizerState = "keep"
+    stacked: bool | None = None
+    """Whether runs are trained stacked: where it can be if absent, never if false. If true also with an optimizer of
+    one's own, which must then keep what it knows in itself and nothing in its class or module."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from tamcl.avalanche import EvaluationPlugin, SupervisedPlugin, SupervisedTemplate
+from tamcl.avalanche import EvaluationPlugin, PeriodicEval, SupervisedPlugin, SupervisedTemplate
 from tamcl.models import Classifier
 from tamcl.optim.closures import needs_closure
 from tamcl.strategies.evaluation import Evaluation, evaluate
@@ -83,6 +83,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     dataloader: Iterable[list[Tensor]]
     experience: Any
+    plugins: list[Any]
     diverged: str = ""
 
     def __init__(
@@ -102,8 +103,10 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             train_epochs=settings.epochs,
             device=settings.device,
             plugins=list(settings.plugins),
-            evaluator=settings.evaluator or _no_metrics,
+            evaluator=settings.evaluator or no_metrics,
         )
+        # it evaluates nothing, as it was not asked to, and would be called in every step
+        self.plugins = [plugin for plugin in self.plugins if not isinstance(plugin, PeriodicEval)]
         self.settings = settings
         self.new_optimizer = make_optimizer
         self.initial = {name: value.clone() for name, value in model.state_dict().items()} if settings.restart else None
@@ -247,7 +250,7 @@ class _SquaredError(nn.Module):
         return mse_loss(output[:, 0], numbers)
 
 
-def _no_metrics() -> EvaluationPlugin:
+def no_metrics() -> EvaluationPlugin:
     """Return Avalanche's evaluation plugin without metrics: ours are computed from the collectors' rows."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No loggers specified", UserWarning)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from tamcl.scenario.schema import MOST_SEEDS, Scenario
 from tamcl.study.search import first_rates
-from tamcl.training.cell import Cell, code_of
+from tamcl.training.cell import Cell, Task, code_of
 from tamcl.user_code import Code
 
 Codes = Mapping[tuple[str, str], Code]
@@ -47,6 +48,35 @@ def report_seeds(scenario: Scenario) -> range:
 def tuning_seeds(scenario: Scenario) -> range:
     """Return the seeds that choose the learning rates; none of them is reported on."""
     return range(MOST_SEEDS, MOST_SEEDS + scenario.protocol.tune_seeds)
+
+
+MOST_CELLS = 16
+"""Of a task: cells that are trained together are finished together, so more of them are longer in coming."""
+
+
+def pack(cells: Sequence[Cell], jobs: int) -> list[Task]:
+    """Return tasks: cells of an arm that are trained stacked stand together, evenly, and the others alone.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    jobs : int
+        How many tasks are trained at once; none of them is to be without one.
+    """
+    arms: dict[str, list[Cell]] = {}
+    for cell in cells:
+        if cell.is_stacked:
+            arms.setdefault(cell.arm, []).append(cell)
+    most = min(MOST_CELLS, -(-sum(map(len, arms.values())) // jobs))
+    tasks = [tuple(part) for together in arms.values() for part in _evenly(together, most)]
+    return tasks + [(cell,) for cell in cells if not cell.is_stacked]
+
+
+def _evenly(cells: Sequence[Cell], most: int) -> list[Sequence[Cell]]:
+    """Cut cells into as few parts as can be of no more than so many, of which none has two cells more than another."""
+    parts = -(-len(cells) // most)
+    ends = [len(cells) * part // parts for part in range(parts + 1)]
+    return [cells[start:end] for start, end in pairwise(ends)]
 
 
 def codes_of(scenario: Scenario) -> Codes:

@@ -18,6 +18,7 @@ from tamcl.errors import AllFailed, Damaged
 from tamcl.metrics import measure
 from tamcl.results import OF_CELLS, OPTIONAL, TABLES, Tables, empty, read_table, take_code, write_tables
 from tamcl.study.folder import is_finished, read_cell
+from tamcl.study.plan import pack
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
 from tamcl.user_code import differing
@@ -78,7 +79,7 @@ def train_all(
     say_other_code(todo, directory)
     done = len(cells) - len(todo)
     on_progress(Progress(phase, done, len(cells), "found"))
-    for _cell, status in engine.train([(cell,) for cell in todo], directory, resources):
+    for _cell, status in engine.train(pack(todo, engine.jobs), directory, resources):
         done += 1
         on_progress(Progress(phase, done, len(cells), status))
     return gather(cells, directory)

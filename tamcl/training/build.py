@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -18,7 +17,8 @@ from tamcl.errors import InputError, reason, said, shown
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import lookup
 from tamcl.scenario.schema import Scenario
-from tamcl.seeding import derive_seed
+from tamcl.scenario.stacking import is_stacked
+from tamcl.seeding import derive_seed, seed_global_generators
 from tamcl.streams.base import Segment
 from tamcl.streams.checked import check_segments
 from tamcl.training.cell import Cell
@@ -213,6 +213,13 @@ def check_model(scenario: Scenario, data: DataSet, segments: list[Segment], mode
         raise InputError(f"model: {name} cannot be passed an image of shape {shape}: {reason(error)}") from error
 
 
+FUSED = frozenset({"sgd", "adam", "adamw", "adagrad"})
+"""torch's optimizers that can step in one kernel, and do so in a stack, where starting kernels is most of a step."""
+
+IMPLEMENTATIONS = frozenset({"fused", "foreach", "capturable", "differentiable"})
+"""Options by which a scenario chooses how torch's optimizers compute."""
+
+
 def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) -> Any:
     """Build an arm's optimizer.
 
@@ -222,7 +229,11 @@ def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) ->
         If the class is no torch optimizer or refuses its arguments.
     """
     config = scenario.arms[arm]
-    return make_optimizer(config.optimizer, parameters, {"lr": lr} | config.options, where=f"arms.{arm}")
+    options = {"lr": lr} | config.options
+    if is_stacked(scenario, arm) and config.optimizer in FUSED and not IMPLEMENTATIONS & options.keys():
+        # torch's SGD cannot begin the momentum of some parameters later than that of others
+        options["fused"] = config.optimizer != "sgd" or scenario.model.head != "multi"
+    return make_optimizer(config.optimizer, parameters, options, where=f"arms.{arm}")
 
 
 def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: str) -> Any:
@@ -259,12 +270,3 @@ def build_diagnostics(scenario: Scenario) -> list[Any]:
     from tamcl.diagnostics import DiagnosticsCollector
 
     return [DiagnosticsCollector(**dict(scenario.diagnostics))]
-
-
-def seed_global_generators(seed: int) -> None:
-    """Seed what an optimizer may draw from; only checkpoints touch global generators beside this."""
-    import torch
-
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - for optimizers that draw from NumPy's global generator
-    random.seed(seed)

@@ -21,6 +21,7 @@ from tamcl.errors import said
 from tamcl.optim import OPTIMIZERS
 from tamcl.results import OF_CELLS, empty, write_tables
 from tamcl.scenario.schema import Scenario
+from tamcl.scenario.stacking import is_stacked
 from tamcl.user_code import RECORDED, Code, module_of, user_code
 
 
@@ -60,8 +61,21 @@ class Cell:
         optimizer, code = {"name": arm.optimizer, "lr": self.lr, **arm.options}, dict(self.code)
         if arm.optimizer not in OPTIMIZERS:
             optimizer["source"] = code.pop(module_of(arm.optimizer) or "", "")
-        own = {"code": code} if code else {}
-        return parts | {"optimizer": optimizer, "seed": self.seed, "tamcl": __version__} | own
+        parts["strategy"].pop("stacked")  # what was asked for; what is done counts
+        more: dict[str, Any] = {"code": code} if code else {}
+        if self.is_stacked:
+            more["stacked"] = True
+        return parts | {"optimizer": optimizer, "seed": self.seed, "tamcl": __version__} | more
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether it is trained in a stack of runs, which may be one of it alone: rounding differs."""
+        return is_stacked(self.scenario, self.arm)
+
+    @property
+    def ground(self) -> str:
+        """What cells that are trained together have in common: all of the scenario but its arms."""
+        return json.dumps({key: part for key, part in self.config.items() if key not in ("optimizer", "seed", "code")})
 
     @property
     def id(self) -> str:
@@ -120,6 +134,7 @@ def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
         "error": "",
         "optimizer_state": cell.scenario.strategy.optimizer_state,
         "batches": cell.scenario.evaluation.batches,
+        "stacked": cell.is_stacked,
         "optimizer": json.dumps(config["optimizer"]),
         "code": json.dumps(dict(cell.code)),
         "config": json.dumps(config),

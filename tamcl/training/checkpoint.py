@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import pickle
-import random
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-import torch
 from torch.optim import Optimizer
 
 from tamcl.avalanche import CLScenario
 from tamcl.files.atomic import write_atomic
 from tamcl.files.digests import is_whole, write_after_digest, write_digest
+from tamcl.seeding import generator_states, set_generators
 from tamcl.streams.benchmark import Experience, ExperienceStream
 
 EVERY_S = 30.0
@@ -64,16 +62,22 @@ class Checkpoint:
                 if pickle.load(file) != self._mark:  # before the run, which may need what is gone
                     return None
                 run, generators = _Unpickler(file, self._benchmark).load()
-            _set_generators(*generators)
+            set_generators(generators)
         except Exception:  # there is none, or it is damaged, which may raise anything
             return None
         return run
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to write one."""
+        is_kept = self._path is not None
+        return is_kept and time.perf_counter() - self._last >= max(EVERY_S, self._took / SHARE)
+
     def save(self, run: Any) -> None:
         """Write the run, if it is time to."""
-        before = time.perf_counter()
-        if self._path is None or before - self._last < max(EVERY_S, self._took / SHARE):
+        if self._path is None or not self.is_due:
             return
+        before = time.perf_counter()
         with suppress(Exception):  # somebody's optimizer may raise anything
             write_atomic(self._path, lambda path: self._write(path, run))
         self._last = time.perf_counter()
@@ -83,7 +87,7 @@ class Checkpoint:
         with path.open("w+b") as file:
             write_after_digest(file)
             pickle.dump(self._mark, file)
-            _Pickler(file).dump((run, _generators()))
+            _Pickler(file).dump((run, generator_states()))
             write_digest(file)
 
 
@@ -123,16 +127,3 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, place: tuple[str, int | None]) -> Any:
         name, position = place
         return self._streams[name] if position is None else self._streams[name][position]
-
-
-def _generators() -> tuple[Any, ...]:
-    """Return the states of the global generators."""
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return torch.get_rng_state(), devices, np.random.get_state(), random.getstate()  # noqa: NPY002 - an optimizer's
-
-
-def _set_generators(cpu: torch.Tensor, devices: list[torch.Tensor], numpy: Any, python: Any) -> None:
-    torch.set_rng_state(cpu)
-    torch.cuda.set_rng_state_all(devices)
-    np.random.set_state(numpy)  # noqa: NPY002
-    random.setstate(python)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tamcl.avalanche import SupervisedPlugin
@@ -31,11 +32,17 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
     ----------
     batches : int
         Mini-batches that are put together in a row, for streams of very many; no row reaches over a shift.
+
+    Attributes
+    ----------
+    steps_at_once : int
+        Steps between two reads from the device.
     """
 
     def __init__(self, batches: int = 1) -> None:
         super().__init__()
         self._batches = batches
+        self.steps_at_once = _BLOCK * batches
         self._blocks: list[pd.DataFrame] = []
         self._pending: list[Tensor] = []
         self._sizes: list[int] = []
@@ -48,7 +55,7 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
         correct = labels.new_full((), torch.nan) if labels.is_floating_point() else right.sum()
         self._pending.append(torch.stack((strategy.loss.detach().double(), correct.double())))
         self._sizes.append(len(labels))
-        if len(self._pending) == _BLOCK * self._batches:
+        if len(self._pending) == self.steps_at_once:
             self._flush(strategy)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -59,6 +66,13 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
     def _flush(self, strategy: Any) -> None:
         loss, correct = torch.stack(self._pending, 1).cpu().numpy()
         n = np.array(self._sizes)
+        self._pending, self._sizes = [], []
+        self.note_steps(strategy, n, loss, correct)
+
+    def note_steps(
+        self, strategy: Any, n: NDArray[np.int64], loss: NDArray[np.float64], correct: NDArray[np.float64]
+    ) -> None:
+        """Note steps of one experience, of which a strategy that trains several runs gives many in one call."""
         if self._batches > 1:
             first = np.arange(0, len(n), self._batches)
             losses, n, correct = (np.add.reduceat(values, first) for values in (loss * n, n, correct))
@@ -67,7 +81,6 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
         steps = range(self._step, self._step + len(loss))
         rows = pd.DataFrame({"experience": position, "step": steps, "n": n, "loss": loss, "correct": correct})
         self._step += len(loss)
-        self._pending, self._sizes = [], []
         if strategy.diverged:
             return
         finite = rows["loss"].abs() < float("inf")

@@ -1,48 +1,24 @@
-"""A cell trained in this process: build its parts, train, evaluate, record."""
+"""Cells trained in this process."""
 
 from __future__ import annotations
 
-import json
-import time
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from tamcl.data import DataSet
-from tamcl.results import empty
-from tamcl.seeding import derive_seed
-from tamcl.streams.base import Segment, fingerprint
-from tamcl.training.build import build, build_diagnostics, load_data, plan
-from tamcl.training.cell import CHECKPOINT, Cell, Outcome, Task, failed, run_row, versions
-from tamcl.training.logs import Log
+from tamcl.training.cell import CHECKPOINT, Cell, Outcome, Task, failed
 from tamcl.training.resources import Resources
-from tamcl.user_code import check_code
-
-
-@dataclass
-class _Training:
-    """A run on its way: all of it that changes, as a checkpoint holds it."""
-
-    strategy: Any
-    collectors: dict[str, list[Any]]
-    """By the table that their rows are for."""
-    position: int = -1
-    """The experience that comes next; -1 for the test of the untrained model."""
-    training_s: float = 0.0
-    testing_s: float = 0.0
-    wall_s: float = 0.0
-
-    def seconds(self, table: str) -> float:
-        """Return the time that a table's collectors took."""
-        return float(sum(collector.seconds for collector in self.collectors[table]))
+from tamcl.training.running import Ground, Run, attempt, lay_ground
+from tamcl.training.stack import train_stacked
 
 
 def run_cells(task: Task, resources: Resources, directory: Path | None = None) -> list[Outcome]:
     """Train the cells of a task in this process; what goes wrong with one is its outcome and hurts no other.
+
+    Those of a scenario that are trained stacked are trained together, unless they are logged, and the others one after
+    another. No cell's tables depend on what else is in the task.
 
     Parameters
     ----------
@@ -51,14 +27,19 @@ def run_cells(task: Task, resources: Resources, directory: Path | None = None) -
     directory : Path, optional
         Where each cell has, or gets, a folder with its checkpoint; none are kept if absent.
     """
-    outcomes = []
-    for cell in task:
-        try:
-            checkpoint = None if directory is None else directory / cell.id / CHECKPOINT
-            outcomes.append(run_cell(cell, resources, checkpoint))
-        except (Exception, SystemExit) as error:  # somebody's code may raise anything, and leave Python
-            outcomes.append(failed(cell, error))
-    return outcomes
+    groups: dict[Any, list[int]] = {}
+    for place, cell in enumerate(task):
+        is_alone = resources.log or not cell.is_stacked
+        groups.setdefault(place if is_alone else cell.ground, []).append(place)
+    found: dict[int, Outcome | BaseException] = {}
+    for places in groups.values():
+        cells = [task[place] for place in places]
+        checkpoints = [None if directory is None else directory / cell.id / CHECKPOINT for cell in cells]
+        found |= zip(places, _run(cells, resources, checkpoints), strict=True)
+    return [
+        failed(cell, each) if isinstance(each := found[place], BaseException) else each
+        for place, cell in enumerate(task)
+    ]
 
 
 def run_cell(cell: Cell, resources: Resources | None = None, checkpoint: Path | None = None) -> Outcome:
@@ -88,89 +69,39 @@ def run_cell(cell: Cell, resources: Resources | None = None, checkpoint: Path | 
     InputError
         If the data, the model or the optimizer cannot be built from the description.
     """
+    (found,) = _run([cell], resources or Resources(), [checkpoint])
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _run(
+    cells: Sequence[Cell], resources: Resources, checkpoints: Sequence[Path | None]
+) -> list[Outcome | BaseException]:
+    """Train a cell, or several together, and return the tables of each, or why it has none."""
     import torch
 
-    from tamcl.streams.benchmark import build_benchmark
-    from tamcl.training.checkpoint import Checkpoint
-
-    check_code(cell.code)
-    resources = resources or Resources()
     torch.set_num_threads(resources.threads)
-    started = time.perf_counter()
-    stream, tests = cell.scenario.stream, cell.scenario.evaluation
-    data = load_data(stream.dataset, resources)
-    segments = plan(cell.scenario, data, cell.seed)
-    order = (derive_seed(cell.seed, "order"), stream.batch_size, stream.epochs)
-    digest = fingerprint(
-        segments, data.checksum, *order, normalization=stream.normalization, augmentation=stream.augmentation
-    )
-    benchmark = build_benchmark(data, segments, stream.normalization)
+    ground = cache(partial(lay_ground, cells[0].scenario, resources))
     with ExitStack() as opened:
-        log = resources.log
-        reports = opened.enter_context(_evaluator(log, cell)) if log else None
-        kept = Checkpoint(None if log else checkpoint, _mark(cell, digest), benchmark)
-        run = kept.load() or _begin(cell, data, segments, benchmark.test_stream, reports, resources.choose_device())
-        check_code(cell.code)
-        started -= run.wall_s
-        for position in range(run.position, len(segments)):
-            before = time.perf_counter()
-            if position >= 0:
-                run.strategy.train(benchmark.train_stream[position], eval_streams=[])
-            trained = time.perf_counter()
-            tested = tests.tested(position, len(segments))
-            if tested and not run.strategy.diverged:
-                run.strategy.eval(benchmark.test_stream, only=tested)
-            run.training_s += trained - before
-            run.testing_s += time.perf_counter() - trained
-            if run.strategy.diverged:
-                break
-            run.position, run.wall_s = position + 1, time.perf_counter() - started
-            kept.save(run)
-    check_code(cell.code)  # what was imported as late as in training
-    aside, within = run.seconds("diagnostics"), run.seconds("continual")
-    row = run_row(
-        cell,
-        status="diverged" if run.strategy.diverged else "ok",
-        error=run.strategy.diverged,
-        fingerprint=digest,
-        data=json.dumps(data.describe()),
-        wall_s=time.perf_counter() - started,
-        ms_per_step=1000 * (run.training_s - aside - within) / max(1, run.strategy.clock.train_iterations),
-        evaluation_s=run.testing_s + within,
-    )
-    tables = {
-        name: pd.concat([empty(name), *(collector.rows().assign(**cell.key) for collector in collectors)])
-        for name, collectors in run.collectors.items()
-    }
-    return Outcome(runs=row, **tables)
+        runs = [
+            attempt(partial(_begin, cell, ground, resources, path, opened))
+            for cell, path in zip(cells, checkpoints, strict=True)
+        ]
+        begun = [run for run in runs if isinstance(run, Run)]
+        if cells[0].is_stacked:
+            train_stacked(begun)
+        else:
+            for run in begun:
+                run.error = attempt(run.train)
+    return [attempt(run.outcome) if isinstance(run, Run) else run for run in runs]
 
 
-def _mark(cell: Cell, digest: str) -> dict[str, Any]:
-    """Return what decides a run's tables and how they are computed: a checkpoint holds for this and for no other."""
-    measured = cell.scenario.dump()["diagnostics"] if cell.phase == "report" else None
-    decides = {"phase": cell.phase, "diagnostics": measured, "fingerprint": digest, "versions": versions()}
-    return cell.config | decides
-
-
-def _begin(cell: Cell, data: DataSet, segments: list[Segment], tests: Any, reports: Any, device: str) -> _Training:
-    """Build the strategy and what collects the rows."""
-    from tamcl.training.collectors import ContinualCollector, EvaluationCollector, OnlineCollector
-
-    evaluation = cell.scenario.evaluation
-    collectors: dict[str, list[Any]] = {
-        "online": [OnlineCollector(evaluation.batches)],
-        "eval": [EvaluationCollector()],
-        "diagnostics": [],
-        "continual": [],
-    }
-    if cell.phase == "report":
-        collectors["diagnostics"] = build_diagnostics(cell.scenario)
-        if evaluation.every:
-            collectors["continual"] = [ContinualCollector(tests, evaluation.every, evaluation.tested_inside)]
-    return _Training(build(cell, data, segments, [*chain(*collectors.values())], reports, device), collectors)
-
-
-def _evaluator(log: Log, cell: Cell) -> AbstractContextManager[Any]:
-    from tamcl.training.loggers import evaluator
-
-    return evaluator(log, cell.id, cell.config, cell.scenario.stream.target)
+def _begin(
+    cell: Cell,
+    ground: Callable[[int], Ground],
+    resources: Resources,
+    checkpoint: Path | None,
+    opened: ExitStack,
+) -> Run:
+    return Run(cell, ground(cell.seed), resources, checkpoint, opened)

@@ -220,9 +220,9 @@ def stopped(tmp_path: Path, always: None) -> tuple[Cell, Path]:
 
 def starts_anew(cell: Cell, path: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
     begun = []
-    begin = sys.modules["tamcl.training.run"]._begin
+    begin = sys.modules["tamcl.training.running"].begin
     with monkeypatch.context() as patch:
-        patch.setattr("tamcl.training.run._begin", lambda *arguments: begun.append(1) or begin(*arguments))
+        patch.setattr("tamcl.training.running.begin", lambda *arguments: begun.append(1) or begin(*arguments))
         assert_same_tables(run_cell(cell, checkpoint=path), run_cell(cell))
     return len(begun) == 2  # one of them that of the run without a checkpoint
 
@@ -258,7 +258,7 @@ def test_a_file_of_another_run_or_another_version_counts_as_none(
         path.write_bytes(whole)
         assert starts_anew(other, path, monkeypatch)
     path.write_bytes(whole)
-    monkeypatch.setattr("tamcl.training.run.versions", lambda: {"torch": "0.1"})
+    monkeypatch.setattr("tamcl.training.running.versions", lambda: {"torch": "0.1"})
     assert starts_anew(cell, path, monkeypatch)
 
 

@@ -83,7 +83,7 @@ def test_only_the_current_experience_is_tested_inside_it_where_asked(tiny: Path)
 
 def test_time_of_diagnostics_and_of_tests_is_no_training_time(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = {"diagnostics": 2000.0, "continual": 1000.0}
-    monkeypatch.setattr("tamcl.training.run._Training.seconds", lambda training, table: seconds[table])
+    monkeypatch.setattr("tamcl.training.running.Training.seconds", lambda training, table: seconds[table])
     row = run(tiny).runs.iloc[0]
     trained = row["ms_per_step"] * 4 * 8 / 1000 + sum(seconds.values())
     tested = row["evaluation_s"] - seconds["continual"]
@@ -149,7 +149,7 @@ def test_without_a_shift_labels_stay(tiny: Path) -> None:
 
 def test_a_strategy_takes_its_options_from_the_scenario(tiny: Path) -> None:
     settings = ["strategy.name=replay", "strategy.memory=50"]
-    outcomes = [run(tiny, *each) for each in ([], settings)]
+    outcomes = [run(tiny, *each) for each in (["strategy.stacked=false"], settings)]
     assert len(outcomes[0].online) == len(outcomes[1].online)
     first, second = (outcome.online.query("experience > 0")["loss"].reset_index(drop=True) for outcome in outcomes)
     assert not np.allclose(first, second)

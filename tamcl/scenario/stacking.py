@@ -1,0 +1,61 @@
+"""Which runs are trained stacked: this follows from the scenario and the arm alone, as the last bits depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tamcl.models import HEADS
+from tamcl.optim import OPTIMIZERS
+from tamcl.scenario.schema import Scenario
+
+MODELS = frozenset({"mlp"})
+"""Models that are faster stacked. Convolutions are not, on CPUs: one of them keeps a core busy by itself."""
+
+STRATEGIES = frozenset({"naive"})
+"""Strategies that can be stacked: the others add to the loss, or bring back earlier examples."""
+
+ALONE = frozenset({"sam"})
+"""Optimizers that need a closure, and so forward and backward passes of their own."""
+
+
+def is_stacked(scenario: Scenario, arm: str) -> bool:
+    """Whether an arm's runs are trained stacked."""
+    values = scenario.model_dump(mode="json", include={"model", "strategy"}, serialize_as_any=True)
+    return not why_alone(values | {"arms": {arm: scenario.arms[arm].model_dump(mode="json")}}, arm)
+
+
+def why_alone(scenario: Mapping[str, Any], arm: str) -> str:
+    """Return, in a phrase, why an arm's runs are trained one by one; nothing if they are stacked.
+
+    Parameters
+    ----------
+    scenario : dict
+        As ``Scenario.dump`` gives it: nothing that it names is imported.
+    arm : str
+    """
+    model, strategy, options = scenario["model"], scenario["strategy"], scenario["arms"][arm]
+    optimizer, stacked = options["optimizer"], strategy.get("stacked")
+    if stacked is False:
+        return "strategy.stacked is false"
+    if strategy["name"] not in STRATEGIES:
+        return f"the strategy {strategy['name']} cannot be stacked"
+    if model["name"] not in MODELS:
+        return f"the model {model['name']} is not faster stacked"
+    if model.get("head", "single") not in HEADS:
+        return f"the head {model['head']} is not one of tamcl's"
+    if ALONE & _names(options):
+        return f"the optimizer {optimizer} needs a closure"
+    if not is_known(options) and not stacked:
+        return f"the optimizer {optimizer} is not one of tamcl's, and strategy.stacked = true was not set"
+    return ""
+
+
+def is_known(arm: Mapping[str, Any]) -> bool:
+    """Whether all optimizers of an arm, those that others wrap included, are of the table."""
+    return arm["optimizer"] in OPTIMIZERS and not any(":" in name for name in _names(arm))
+
+
+def _names(arm: Mapping[str, Any]) -> set[str]:
+    """Return the words that name an arm's optimizers, and perhaps others."""
+    return {value for value in arm.values() if isinstance(value, str)}
