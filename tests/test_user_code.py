@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +190,9 @@ def test_ids_of_what_names_no_user_code_or_one_optimizers_file_are_those_of_befo
         config = {part: values[part] for part in ("stream", "model", "strategy", "evaluation")}
         options = {key: v for key, v in values["arms"][cell.arm].items() if key not in ("optimizer", "lr", "null_of")}
         optimizer = {"name": values["arms"][cell.arm]["optimizer"], "lr": cell.lr, **options, **more}
+        config["strategy"].pop("stacked")
         config |= {"optimizer": optimizer, "seed": cell.seed, "tamcl": cell.config["tamcl"]}
+        config |= {} if more else {"stacked": True}
         digest = blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=4).hexdigest()
         return f"{cell.arm}-lr{cell.lr:g}-seed{cell.seed}-{digest}"
 
@@ -297,7 +300,7 @@ def test_a_module_that_changes_and_is_first_imported_in_training_is_noticed(tiny
     cell = Cell(study_of_a_net(tiny, 2), "tam", 0.1, 0, "report")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tamcl.training.run.check_code", editing_on(2, project / "late_layers.py"))
+        patch.setattr("tamcl.training.running.check_code", editing_on(2, project / "late_layers.py"))
         with pytest.raises(InputError, match="the code of 'late_layers' changed"):
             run_cell(cell)
 
@@ -376,8 +379,10 @@ def test_a_study_all_of_whose_runs_failed_is_no_result(
     failing: list[str] = ["sgdm", "tam"]
 
     class Failing:
+        jobs = 1
+
         def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
-            for (cell,) in tasks:
+            for cell in chain.from_iterable(tasks):
                 bad = cell.arm in failing
                 write_cell(directory, cell, failed(cell, ValueError("no good")) if bad else run_cell(cell))
                 yield cell, "failed" if bad else "ok"

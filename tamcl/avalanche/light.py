@@ -124,6 +124,8 @@ class _Finder:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name.partition(".")[0] != "avalanche":
             return None
+        if not _starting:
+            _run_all()  # in their own order: a module of one that was not run may be in need of another
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:
             spec.loader = _Loader(name, spec.loader.path)
@@ -133,7 +135,16 @@ class _Finder:
 class _Loader(SourceFileLoader):
     """Runs a module quietly, and the packages of ``LEAVES`` when they are asked for more than those names."""
 
+    _is_there: ModuleType | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Return the module that is there, if running the packages has imported it while it was being found."""
+        self._is_there = sys.modules.get(spec.name)
+        return self._is_there
+
     def exec_module(self, module: ModuleType) -> None:
+        if self._is_there is not None:
+            return
         if module.__name__ in LEAVES:
             module.__class__ = _Package
         else:
@@ -163,16 +174,23 @@ class _Package(ModuleType):
 
 
 _lock = RLock()
-_running = False
+_running = _all_run = False
 _starting = True
 
 
 def _run(package: ModuleType) -> None:
     """Run the ``__init__`` of every package as ``import avalanche`` does; of this one if they are just being run."""
-    global _running
     with _lock:
         if _running:
             _run_one(package)
+        else:
+            _run_all()
+
+
+def _run_all() -> None:
+    global _running, _all_run
+    with _lock:
+        if _running or _all_run:
             return
         _running = True
         try:
@@ -180,6 +198,7 @@ def _run(package: ModuleType) -> None:
                 _run_one(importlib.import_module(name))
             for name in LEAVES:
                 _run_one(importlib.import_module(name))
+            _all_run = True
         finally:
             _running = False
 

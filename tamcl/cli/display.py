@@ -21,10 +21,13 @@ from tamcl.study.state import Arm, State
 from tamcl.study.watch import Watcher
 
 if TYPE_CHECKING:
+    from tamcl.study.estimate import ArmPlan, Plan, Span
     from tamcl.study.train import Progress
 
 EVERY, LOOK = 10.0, 0.5
 """Seconds between two plain lines at least, where there is no terminal, and between two looks at the files."""
+
+STACKS = "stacks (tasks x cells)"
 
 PHASES = {"tune": "tuning", "report": "reporting"}
 
@@ -122,6 +125,62 @@ def picture(state: State) -> RenderableType:
     if len(state.failures) > 5:
         failures.append(Text(f"and {len(state.failures) - 5} more that failed"))
     return Group(Text(summary(state) + _speed(state)), bars, table, *failures)
+
+
+def show_plan(plan: Plan, directory: Path | None = None) -> None:
+    """Print what a study will take, and how much of it is finished in its folder, if that is there."""
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("arm", "cells", STACKS, "steps", "ms a step", "CPU time"):
+        table.add_column(title, justify="left" if title in ("arm", STACKS) else "right", no_wrap=title == "arm")
+    for name, arm in plan.arms.items():
+        table.add_row(name, *_planned(arm, plan.steps))
+    console.print(table)
+    for line in _below(plan):
+        print(line, file=console.file)
+    if directory is not None and directory.is_dir():
+        of = _between(plan.cells, "{:.0f}".format)
+        rest = ", and not in the times" if plan.finished else ""
+        print(f"{plan.finished} of {of} cells are finished already in {directory}{rest}", file=console.file)
+
+
+def _planned(arm: ArmPlan, steps: int) -> Iterator[str]:
+    yield f"{_between(arm.tune, '{:.0f}'.format)} + {arm.report}"
+    sizes = Counter(arm.tasks)
+    stacks = ", ".join(f"{number} x {size}" for size, number in sorted(sizes.items(), reverse=True))
+    yield "one by one" if arm.why_alone else stacks or "-"
+    yield str(steps)
+    yield "-" if isnan(ms := arm.ms_per_step) else f"{ms:.2f}" if ms < 10 else f"{ms:.0f}"
+    yield "not measured" if arm.why_unknown else _between(arm.seconds, duration)
+
+
+def _below(plan: Plan) -> Iterator[str]:
+    """Yield what is said of several arms, and of the whole study."""
+    alone: dict[str, list[str]] = {}
+    for name, arm in plan.arms.items():
+        if arm.why_alone:
+            alone.setdefault(arm.why_alone, []).append(name)
+        if arm.why_unknown:
+            yield f"{name}: not measured, and left out of the time: {arm.why_unknown}"
+    for why, names in alone.items():
+        yield f"one by one: {', '.join(names)}: {why}"
+    tune, report = plan.tune, sum(arm.report for arm in plan.arms.values())
+    whole = "{:.0f}".format
+    yield f"{_between(plan.cells, whole)} cells: {_between(tune, whole)} to choose learning rates, {report} reported"
+    jobs = f"{plan.jobs} processes" if plan.jobs > 1 else "1 process"
+    yield f"about {_between(plan.wall_s, duration)} with {jobs} on an idle machine, start included, then the report"
+    if not any(map(isnan, plan.bytes)):
+        yield f"about {_between(plan.bytes, _megabytes)} of disk"
+
+
+def _between(span: Span, say: Callable[[float], str]) -> str:
+    """Return a number, or what it is at least and at most."""
+    least, most = map(say, span)
+    return least if least == most else f"{least} to {most}"
+
+
+def _megabytes(number: float) -> str:
+    return f"{number / 1e6:.0f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"
 
 
 def summary(state: State) -> str:

@@ -19,8 +19,8 @@ from tamcl.scenario.plain import unprintable
 WRONG_CALL = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 """The class of all wrong calls, which is click's, and typer's own where it has click inside."""
 
-COMMANDS: list[Callable[..., int]] = [studies.compare, studies.confirm, studies.regret, studies.run, studies.watch]
-COMMANDS += [studies.report, studies.ranks, objects.check, objects.toys, objects.doctor]
+COMMANDS: list[Callable[..., int]] = [studies.compare, studies.plan, studies.confirm, studies.regret, studies.run]
+COMMANDS += [studies.watch, studies.report, studies.ranks, objects.check, objects.toys, objects.doctor]
 for command in COMMANDS:
     app.command()(command)
 app.command(name="list")(objects.list_)

@@ -16,24 +16,36 @@ from tamcl.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
     from tamcl.results import Results
+    from tamcl.scenario.schema import Scenario
     from tamcl.training.resources import Resources
+
+
+Arms = Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms of the scenario.")]
+MoreArms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--arm", metavar="[LABEL=]NAME[,KEY=VALUE...]", help="One more arm, as my.module:MyOpt,lr=[0.1,0.01]."
+    ),
+]
+Seeds = Annotated[int | None, typer.Option(help="Number of reported seeds.")]
+TuneSeeds = Annotated[int | None, typer.Option(help="Number of tuning seeds.")]
+Extend = Annotated[
+    bool, typer.Option("--extend", help="Widen the grids while an arm's best learning rate is an end of its grid.")
+]
+Search = Annotated[str | None, typer.Option(metavar="KIND", help="Learning rates: grid, random or tpe.")]
+Trials = Annotated[int | None, typer.Option(help="Learning rates an arm, for random and tpe.")]
 
 
 def compare(
     context: typer.Context,
     scenario: ScenarioName,
-    arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms of the scenario.")] = None,
-    arm: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[LABEL=]NAME[,KEY=VALUE...]", help="One more arm, as my.module:MyOpt,lr=[0.1,0.01]."),
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of reported seeds.")] = None,
-    tune_seeds: Annotated[int | None, typer.Option(help="Number of tuning seeds.")] = None,
-    extend: Annotated[
-        bool, typer.Option("--extend", help="Widen the grids while an arm's best learning rate is an end of its grid.")
-    ] = False,
-    search: Annotated[str | None, typer.Option(metavar="KIND", help="Learning rates: grid, random or tpe.")] = None,
-    trials: Annotated[int | None, typer.Option(help="Learning rates an arm, for random and tpe.")] = None,
+    arms: Arms = None,
+    arm: MoreArms = None,
+    seeds: Seeds = None,
+    tune_seeds: TuneSeeds = None,
+    extend: Extend = False,
+    search: Search = None,
+    trials: Trials = None,
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
@@ -41,24 +53,16 @@ def compare(
     jobs: Jobs = 1,
     timeout: Timeout = None,
     log: LoggerName = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train nothing: say how long it would take, as tamcl plan does.")
+    ] = False,
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
-    from tamcl.scenario.load import add_arm, load_scenario
-    from tamcl.scenario.schema import EXTENSIONS
-
-    numbers: dict[str, int | str | None] = {"seeds": seeds, "tune_seeds": tune_seeds, "search": search}
-    numbers |= {"trials": trials, "extend": EXTENSIONS if extend else None}
-    given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
-    only = None if arms is None else [part.strip() for part in arms.split(",")]
-    chosen = load_scenario(scenario, [*(settings or []), *given], only)
-    labels = []
-    for text in arm or []:
-        chosen, label = add_arm(chosen, text)
-        if label in labels:
-            raise InputError(f"--arm {text}: arm '{label}' is given twice")
-        labels.append(label)
+    chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, settings)
     directory = out or Path("out") / chosen.name
     resources = _resources(data_dir, allow_subset, log, directory)
+    if dry_run:
+        return _plan(chosen, resources, jobs, timeout, directory)
     from tamcl.cli.display import Display
     from tamcl.engines.local import Local
     from tamcl.study import compare  # after the scenario was found to be right: its imports take a while
@@ -73,6 +77,25 @@ def compare(
             on_progress=display.update,
         )
     return _finish(directory, results)
+
+
+def plan(
+    scenario: ScenarioName,
+    arms: Arms = None,
+    arm: MoreArms = None,
+    seeds: Seeds = None,
+    tune_seeds: TuneSeeds = None,
+    extend: Extend = False,
+    search: Search = None,
+    trials: Trials = None,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    jobs: Jobs = 1,
+) -> int:
+    """Say what compare would take, before anything is trained: cells, stacks, time and disk, measured in seconds."""
+    chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, settings)
+    return _plan(chosen, _resources(data_dir, allow_subset), jobs)
 
 
 def confirm(
@@ -201,6 +224,47 @@ def ranks(
         f" (Nemenyi, 5 %); Friedman's test that no arm differs: p = {first['p_value']:.2g}"
     )
     print(f"picture: {write_ranks(table, out, load_results(directories[0]).arms)}")
+    return 0
+
+
+def _choose(
+    scenario: str,
+    arms: str | None,
+    arm: list[str] | None,
+    seeds: int | None,
+    tune_seeds: int | None,
+    extend: bool,
+    search: str | None,
+    trials: int | None,
+    settings: list[str] | None,
+) -> Scenario:
+    """Return the scenario that the options of a study ask for."""
+    from tamcl.scenario.load import add_arm, load_scenario
+    from tamcl.scenario.schema import EXTENSIONS
+
+    numbers: dict[str, int | str | None] = {"seeds": seeds, "tune_seeds": tune_seeds, "search": search}
+    numbers |= {"trials": trials, "extend": EXTENSIONS if extend else None}
+    given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
+    only = None if arms is None else [part.strip() for part in arms.split(",")]
+    chosen = load_scenario(scenario, [*(settings or []), *given], only)
+    labels = []
+    for text in arm or []:
+        chosen, label = add_arm(chosen, text)
+        if label in labels:
+            raise InputError(f"--arm {text}: arm '{label}' is given twice")
+        labels.append(label)
+    return chosen
+
+
+def _plan(
+    scenario: Scenario, resources: Resources, jobs: int, timeout: float | None = None, directory: Path | None = None
+) -> int:
+    """Say what a study would take."""
+    from tamcl.cli.display import show_plan
+    from tamcl.engines.local import Local
+    from tamcl.study import estimate  # as in compare
+
+    show_plan(estimate(scenario, resources=resources, engine=Local(jobs, timeout), directory=directory), directory)
     return 0
 
 

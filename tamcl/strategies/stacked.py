@@ -153,6 +153,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             self._join(run)
 
         self._each(begin)
+        self._steps = _Steps(self.runs)
         super()._before_training_exp(**kwargs)
 
     def train_dataset_adaptation(self, **kwargs: Any) -> None:
@@ -175,6 +176,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
     def _after_training_exp(self, **kwargs: Any) -> None:
         for joined in self._joined.values():
             joined.show()
+        self._each(self._steps.hand_out)
         self._each(lambda run: run._after_training_exp(**kwargs))
         super()._after_training_exp(**kwargs)
 
@@ -185,19 +187,18 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
 
     def training_epoch(self, **kwargs: Any) -> None:
         """Run one pass of all runs, step by step."""
-        hooks, steps = _Hooks(self.runs), _Steps(self.runs)
+        hooks = _Hooks(self.runs)
         dtype = next(self.model.parameters()).dtype
         for batch in _batches(self.runs, self.rows, dtype):
             on = [run for run, n in zip(self.runs, batch.sizes, strict=True) if n and self._takes_steps(run)]
             if not on:
                 break
-            self._iterate(batch, on, hooks, steps)
-        self._each(steps.hand_out)
+            self._iterate(batch, on, hooks)
 
     def _takes_steps(self, run: Naive) -> bool:
         return self.is_on(run) and not run._stop_training
 
-    def _iterate(self, batch: _Batch, on: list[Naive], hooks: _Hooks, steps: _Steps) -> None:
+    def _iterate(self, batch: _Batch, on: list[Naive], hooks: _Hooks) -> None:
         """Do one step of the runs that are on; the others' part of what is computed is not used."""
         if hooks.look:
             for run, x, y, n in zip(self.runs, batch.x, batch.y, batch.sizes, strict=True):
@@ -210,8 +211,8 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             for run, logits, each, n in zip(self.runs, output, loss, batch.sizes, strict=True):
                 run.mb_output, run.loss = logits[:n], each
         self._call(hooks, on, "after_forward", "before_backward")
-        for run in steps.note(torch.stack((loss.double(), correct.double())), batch.sizes, on):
-            self._try(run, steps.hand_out)
+        for run in self._steps.note(torch.stack((loss.double(), correct.double())), batch.sizes, on):
+            self._try(run, self._steps.hand_out)
         on = [run for run in on if self.is_on(run)]
         with torch.no_grad():
             self.stack.backward(gradient)
@@ -277,7 +278,7 @@ def _notes_steps(plugin: Any) -> bool:
 
 
 class _Steps:
-    """What was measured in the steps of a pass: on the device, until enough have come together to be read."""
+    """What was measured in the steps of an experience: on the device, until enough have come together to be read."""
 
     def __init__(self, runs: Sequence[Naive]) -> None:
         self._plugins = {run: [plugin for plugin in run.plugins if _notes_steps(plugin)] for run in runs}

@@ -54,6 +54,8 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
         ours = scenario["protocol"]
         protocol = {"extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
         protocol |= {number: max(protocol.get(number, 0), ours[number]) for number in ("seeds", "extend")}
+        strategy = held.get("strategy", {})
+        held["strategy"] = {key: strategy.get(key) for key in {**scenario["strategy"], **strategy}}
         held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
         if difference := _difference(held, scenario):
             raise InputError(f"--out {directory}: holds another study: {difference}; name another folder")

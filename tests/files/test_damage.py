@@ -46,6 +46,8 @@ def small(name: str) -> pd.DataFrame:
         columns[column] = [texts.get(column, "word")] * 40 if dtype == "str" else [value / 3 for value in values]
         if dtype == "int64":
             columns[column] = values
+        if dtype == "bool":
+            columns[column] = [value % 2 == 0 for value in values]
         if column == "arm_b":  # the last word of the key of comparisons, which has no numbers
             columns[column] = [f"arm{row:02}" for row in range(40)]
     return pd.DataFrame(columns)

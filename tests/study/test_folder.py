@@ -9,7 +9,7 @@ import pytest
 
 from tamcl.errors import InputError
 from tamcl.scenario.load import load_scenario
-from tamcl.study.folder import LOCK, check_folder, locked
+from tamcl.study.folder import LOCK, check_folder, locked, write_study
 from tamcl.training.cell import Cell, failed, write_cell
 
 STUDY = {"command": "", "scenario": {"name": "flips"}, "data": {"checksum": "0f", "train": 1, "test": 1}}
@@ -138,3 +138,13 @@ def test_a_cell_that_cannot_be_written_names_its_place_and_leaves_nothing(
         write_cell(tmp_path, cell, failed(cell, ValueError("no")))
     assert caught.value.filename == str(tmp_path / cell.id)
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_study_of_before_stacks_goes_on(tmp_path: Path) -> None:
+    scenario = load_scenario("label_flip_digits").dump()
+    before = scenario | {"strategy": {"name": "naive", "optimizer_state": "keep"}}
+    write_study(tmp_path, {"command": "", "scenario": before, "data": {}})
+    check_folder(tmp_path, scenario)
+    scenario["strategy"]["stacked"] = False
+    with pytest.raises(InputError, match="holds another study: strategy.stacked"):
+        check_folder(tmp_path, scenario)

@@ -97,6 +97,7 @@ SETTINGS = {
     "restarted oracle": ["stream.oracle=restart"],
     "tests inside experiences": ["evaluation.every=20", "evaluation.on=seen"],
     "rows of several mini-batches": ["evaluation.batches=7", "stream.batch_size=4"],
+    "rows over the end of a pass": ["stream.epochs=2", "evaluation.batches=7"],
     "augmented": ["stream.augmentation=crop_flip"],
 }
 
