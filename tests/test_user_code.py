@@ -379,8 +379,6 @@ def test_a_study_all_of_whose_runs_failed_is_no_result(
     failing: list[str] = ["sgdm", "tam"]
 
     class Failing:
-        jobs = 1
-
         def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
             for cell in chain.from_iterable(tasks):
                 bad = cell.arm in failing

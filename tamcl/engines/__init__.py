@@ -19,18 +19,9 @@ class Engine(Protocol):
     A study calls ``train`` several times. An engine that has to start something may keep it from one call to the next:
     if it has a method ``kept()``, which returns a context manager, a study uses the engine that this gives. If that has
     a method ``call(name, make)``, the study is checked by it before anything is trained, and not in this process, which
-    then need not import torch.
-
-    Attributes
-    ----------
-    jobs : int
-        How many tasks it trains at once, by which a study cuts its cells into tasks.
+    then need not import torch. One that trains several tasks at once says by ``jobs`` how many, for a study to cut its
+    cells into so many at least.
     """
-
-    @property
-    def jobs(self) -> int:
-        """How many tasks are trained at once."""
-        ...
 
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
         """Train tasks, and yield each cell with its status, "ok", "diverged" or "failed", in the order of finishing.
@@ -57,6 +48,11 @@ def kept(engine: Engine) -> AbstractContextManager[Engine]:
     return found
 
 
+def jobs_of(engine: Engine) -> int:
+    """Return how many tasks an engine trains at once; 1 if it does not say."""
+    return int(getattr(engine, "jobs", 1))
+
+
 ENGINES = Table(
     "engine",
     {
@@ -67,4 +63,4 @@ ENGINES = Table(
 )
 """Engines by name: ``local``, processes of this machine, is the one that commands use."""
 
-__all__ = ["ENGINES", "Engine", "kept"]
+__all__ = ["ENGINES", "Engine", "jobs_of", "kept"]

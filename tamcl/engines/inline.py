@@ -18,8 +18,6 @@ class Inline:
     Nothing protects a run here from what somebody's code in another changes, ends or keeps waiting: ``Local`` does.
     """
 
-    jobs = 1
-
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
         """Train tasks, as ``Engine.train`` says."""
         for task in tasks:

@@ -76,7 +76,8 @@ def sentences(found: OracleComparison) -> list[str]:
 def _comparison(study: Study, oracle: Results, kind: str) -> OracleComparison:
     runs = study.runs.merge(oracle.runs, on=[*CELL, "optimizer"], suffixes=("", "_there"))
     ok = (runs["status"] == "ok") & (runs["status_there"] == "ok")
-    strange = ok & (runs["fingerprint"] != runs["fingerprint_there"]) & (kind == "restart")
+    is_same = runs["fingerprint"] == runs["fingerprint_there"]
+    strange = ok & (is_same if kind == "no_shift" else ~is_same)
     ended = runs.loc[ok & ~strange, list(CELL)]
     cautions = list(_cautions(study, oracle, kind, trained=len(runs), strange=int(strange.sum())))
     try:
@@ -114,7 +115,11 @@ def _cautions(study: Study, oracle: Results, kind: str, *, trained: int, strange
             " seeds, or other learning rates or optimizers, by now: see tamcl regret."
         )
     if strange:
-        yield f"{strange} of {total} runs of the {name} saw another stream than the study's and are left out."
+        saw = {
+            "restart": "another stream than the study's",
+            "no_shift": "the study's own stream, which has no shifts or takes no notice of oracle = 'no_shift',",
+        }
+        yield f"{strange} of {total} runs of the {name} saw {saw[kind]} and are left out."
     there = Study(oracle).versions
     for package, versions in study.versions.items():
         if versions != there.get(package, versions):

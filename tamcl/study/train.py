@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from tamcl import stats
-from tamcl.engines import Engine
+from tamcl.engines import Engine, jobs_of
 from tamcl.errors import AllFailed, Damaged
 from tamcl.metrics import measure
 from tamcl.results import OF_CELLS, OPTIONAL, TABLES, Tables, empty, read_table, take_code, write_tables
@@ -79,7 +79,7 @@ def train_all(
     say_other_code(todo, directory)
     done = len(cells) - len(todo)
     on_progress(Progress(phase, done, len(cells), "found"))
-    for _cell, status in engine.train(pack(todo, engine.jobs), directory, resources):
+    for _cell, status in engine.train(pack(todo, jobs_of(engine)), directory, resources):
         done += 1
         on_progress(Progress(phase, done, len(cells), status))
     return gather(cells, directory)

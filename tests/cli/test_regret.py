@@ -12,8 +12,8 @@ import pytest
 
 from tamcl.cli.main import main
 from tamcl.scenario.load import load_scenario
+from tamcl.training import running
 from tamcl.training.cell import Cell
-from tamcl.training.run import run_cell
 from tests.helpers import in_this_process, refusal
 from tests.oracles import said
 
@@ -51,13 +51,14 @@ def test_the_command_trains_both_and_says_what_it_found(study: Path, capsys: pyt
 def test_an_oracle_that_failed_is_named_and_the_status_is_3(
     study: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def train(cell: Cell, *rest: Any) -> Any:
+    def begin(cell: Cell, *rest: Any) -> Any:
         if cell.arm == "tam":
             raise RuntimeError("no memory")
-        return run_cell(cell, *rest)
+        return present(cell, *rest)
 
+    present = running.begin
     monkeypatch.setattr("tamcl.engines.local.Local", in_this_process)
-    monkeypatch.setattr("tamcl.training.run.run_cell", train)
+    monkeypatch.setattr(running, "begin", begin)
     assert main(["regret", str(study), "--oracles", "restart"]) == 3
     output, errors = capsys.readouterr()
     assert "failed: tam lr 0.04 seed 1: RuntimeError: no memory" in errors

@@ -115,3 +115,15 @@ def test_what_cannot_be_paired_is_left_out_and_said(changed: Callable[..., Path]
         assert any(re.search(pattern, sentence) for sentence in sentences), sentences
     assert all(sentence in page.text for sentence in sentences)
     assert "nan" not in page.text
+
+
+def test_an_oracle_without_shifts_that_has_those_of_the_study_is_no_oracle(with_oracles: Path, tmp_path: Path) -> None:
+    """As of a stream of one's own that takes no notice of the oracle."""
+    folder = shutil.copytree(with_oracles, tmp_path / "same")
+    path = folder / "oracles" / "no_shift" / "runs.parquet"
+    here, there = pd.read_parquet(folder / "runs.parquet"), pd.read_parquet(path)
+    stream = here.groupby("seed")["fingerprint"].first()
+    there.assign(fingerprint=there["seed"].map(stream)).to_parquet(path)
+    said = oracle_verdicts(load_results(folder))
+    assert any("4 of 4 runs of the no-shift oracle saw the study's own stream" in sentence for sentence in said), said
+    assert not any("its no-shift oracle on" in sentence for sentence in said)
