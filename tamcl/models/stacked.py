@@ -117,7 +117,8 @@ class StackedMLP:
         self._output.backward(gradient)
         for layer, after in reversed([*pairwise([*self._layers, self._output])]):
             # the inputs of what comes after are the outputs of this layer's ReLU
-            gradient = torch.bmm(gradient, after.weight.stacked).masked_fill_(after.inputs <= 0, 0)
+            gradient = torch.bmm(gradient, after.weight.stacked)
+            gradient = torch.ops.aten.threshold_backward(gradient, after.inputs, 0)  # as autograd does
             layer.backward(gradient)
 
     def take_back(self) -> None:
