@@ -139,6 +139,7 @@ def measure(name: str, batch_size: int, steps: int, counts: list[int], rounds: i
 def memory(counts: list[int]) -> None:
     """Print what a run more takes of memory, with SGD with momentum."""
     held = []
+    stacked("sgd", 10, 1000, 1)()  # what a process needs once
     for count in counts:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         train = stacked("sgd", 10, 1000, count)
