@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
 import tamcl.avalanche  # noqa: F401 - before any test imports avalanche, whose own import warns
 from tamcl.engines.inline import Inline
+from tamcl.streams.benchmark import Images
 from tamcl.study.compare import compare
 from tamcl.study.regret import train_oracle
+from tests.helpers import in_this_process
 from tests.oracles import KINDS, scenario_of
 
 TINY = """
@@ -65,3 +69,36 @@ def with_oracles(without_oracles: Path, tmp_path_factory: pytest.TempPathFactory
     for kind in KINDS:
         train_oracle(folder, kind, engine=Inline())
     return folder
+
+
+@pytest.fixture(scope="module")
+def oracles_in_this_process() -> Iterator[None]:
+    """Train in this process, and draw no figures but those of the part on oracles."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tamcl.engines.local.Local", in_this_process)
+        patch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
+        patch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
+        yield
+
+
+@pytest.fixture
+def with_changed_oracle(with_oracles: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Copy the study with its oracles after a change of one table of the restart oracle."""
+
+    def write(name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+        folder = shutil.copytree(with_oracles, tmp_path / "changed")
+        path = folder / "oracles" / "restart" / f"{name}.parquet"
+        change(pd.read_parquet(path)).to_parquet(path)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Weights and images in double precision, where rounding cannot tell two ways to compute apart."""
+    batch = Images.batch
+    monkeypatch.setattr(Images, "batch", lambda *arguments: batch(*arguments).double())
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

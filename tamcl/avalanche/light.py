@@ -69,6 +69,8 @@ LEAVES: dict[str, dict[str, str]] = {
 }
 """By package, the module below it that a name comes from: the names that tamcl, and what it imports, asks for."""
 
+_LEAF_MODULES = {f"{package}.{leaf}" for package, leaves in LEAVES.items() for leaf in leaves.values()}
+
 WANTED = [
     "avalanche.benchmarks.scenarios.generic_scenario",
     "avalanche.benchmarks.utils.data_attribute",
@@ -124,7 +126,7 @@ class _Finder:
     def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name.partition(".")[0] != "avalanche":
             return None
-        if not _starting:
+        if not _starting and name not in _LEAF_MODULES:
             _run_all()  # in their own order: a module of one that was not run may be in need of another
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and type(spec.loader) is SourceFileLoader:

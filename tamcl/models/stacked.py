@@ -78,14 +78,6 @@ class StackedMLP:
         """Whether every pass gives all parameters a gradient: not if tasks have heads of their own."""
         return not isinstance(self._models[0].head, MultiHead)
 
-    def rows(self, batch_size: int) -> int:
-        """Return the rows that a mini-batch must have, at least its size, for all matrices to be aligned."""
-        layers = [*self._layers, *self._heads.values()]
-        widths = {width for layer in layers for width in layer.weight.stacked.shape[1:]}
-        size = self.values.element_size()
-        step = lcm(*(ROW_ALIGNMENT // size // gcd(ROW_ALIGNMENT // size, width) for width in widths))
-        return -(-batch_size // step) * step
-
     def _layer(self, name: str) -> _StackedLinear:
         return _StackedLinear(self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"])
 
@@ -130,6 +122,14 @@ class StackedMLP:
         """Give every model weights of its own again."""
         for parameter in self._parameters.values():
             parameter.take_apart()
+
+
+def rows_for(model: Classifier, batch_size: int) -> int:
+    """Return the rows that a mini-batch must have, at least its size, for all matrices to be aligned."""
+    weights = [module.weight for module in model.modules() if isinstance(module, nn.Linear)]
+    widths, size = {width for weight in weights for width in weight.shape}, weights[0].element_size()
+    step = lcm(*(ROW_ALIGNMENT // size // gcd(ROW_ALIGNMENT // size, width) for width in widths))
+    return -(-batch_size // step) * step
 
 
 def is_same_alone(model: Classifier, images: Tensor, task: int) -> bool:

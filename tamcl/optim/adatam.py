@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
@@ -10,7 +9,6 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.base import (
-    BaseOptimizer,
     Batch,
     at_least_float32,
     check_betas,
@@ -26,7 +24,7 @@ from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.kernels import fused_adam, group_by_device_and_dtype
 from tamcl.optim.sharing import Ranks
-from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, is_held, shared_numbers, torque
+from tamcl.optim.torque import Granularity, TorqueOptimizer, check_torque, torque
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -37,7 +35,7 @@ TINY = 1e-300
 """Added to a divisor that is 0 if nothing has entered the momentum yet."""
 
 
-class AdaTAM(BaseOptimizer):
+class AdaTAM(TorqueOptimizer):
     r"""Adam with torque-aware momentum in place of the average of gradients.
 
     Use it where Adam is used and gradients may turn suddenly. Its momentum is no average: for a steady gradient it
@@ -118,7 +116,6 @@ class AdaTAM(BaseOptimizer):
     True
     """
 
-    shared_options = TORQUE_OPTIONS
     device_numbers = frozenset({"step", "weight", "cosine", "smoothed_cosine", "damping"})
     moment = "exp_avg"
 
@@ -161,20 +158,6 @@ class AdaTAM(BaseOptimizer):
             "capturable": capturable,
         }
         super().__init__(params, defaults, process_group)
-
-    @property
-    def shared_numbers(self) -> Collection[str]:
-        """The entries of the state that are about the whole optimizer."""
-        return shared_numbers(self.param_groups[0])
-
-    @property
-    def can_be_joined(self) -> bool:
-        """Whether a step is the same if all parameters are one vector: the cosine is of all, or there is none."""
-        return self.param_groups[0]["granularity"] == "global" or not self.measures()
-
-    def measures(self) -> bool:
-        """Whether a step depends on anything that is measured over all parameters: not if the damping is held."""
-        return not is_held(self.param_groups[0])
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import BaseOptimizer, Batch, at_least_float32, check_number, column, is_fast, learning_rate
+from tamcl.optim.base import Batch, at_least_float32, check_number, column, is_fast, learning_rate
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.kernels import fused_sgd, group_by_device_and_dtype
 from tamcl.optim.sharing import Ranks
-from tamcl.optim.torque import TORQUE_OPTIONS, Granularity, check_torque, is_held, shared_numbers, torque
+from tamcl.optim.torque import Granularity, TorqueOptimizer, check_torque, torque
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
 
-class TAM(BaseOptimizer):
+class TAM(TorqueOptimizer):
     r"""Torque-aware momentum: SGD whose momentum takes in less of a gradient that points against it.
 
     Use it in place of SGD with momentum where gradients may turn suddenly. Away from such turns the damping stays near
@@ -108,7 +107,6 @@ class TAM(BaseOptimizer):
     True
     """
 
-    shared_options = TORQUE_OPTIONS
     device_numbers = frozenset({"cosine", "smoothed_cosine", "damping"})
 
     def __init__(
@@ -146,20 +144,6 @@ class TAM(BaseOptimizer):
             "capturable": capturable,
         }
         super().__init__(params, defaults, process_group)
-
-    @property
-    def shared_numbers(self) -> Collection[str]:
-        """The entries of the state that are about the whole optimizer."""
-        return shared_numbers(self.param_groups[0])
-
-    @property
-    def can_be_joined(self) -> bool:
-        """Whether a step is the same if all parameters are one vector: the cosine is of all, or there is none."""
-        return self.param_groups[0]["granularity"] == "global" or not self.measures()
-
-    def measures(self) -> bool:
-        """Whether a step depends on anything that is measured over all parameters: not if the damping is held."""
-        return not is_held(self.param_groups[0])
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from itertools import islice
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -12,6 +13,7 @@ from torch._utils import _flatten_dense_tensors as joined
 
 from tamcl.optim.base import (
     SAFE,
+    BaseOptimizer,
     Batch,
     check_choice,
     check_number,
@@ -66,10 +68,25 @@ def is_held(group: dict[str, Any]) -> bool:
     return isinstance(group["damping"], (int, float))
 
 
-def shared_numbers(group: dict[str, Any]) -> tuple[str, ...]:
-    """Return which numbers of the state are about the whole optimizer."""
-    is_of_all = group["granularity"] == "global" and not is_held(group)
-    return ("cosine", "smoothed_cosine", "damping", *DAMPING_NUMBERS) if is_of_all else ()
+class TorqueOptimizer(BaseOptimizer):
+    """An optimizer that damps by a cosine: what follows from the options of the cosine and the damping."""
+
+    shared_options = TORQUE_OPTIONS
+
+    @property
+    def shared_numbers(self) -> Collection[str]:
+        """The entries of the state that are about the whole optimizer."""
+        is_of_all = self.param_groups[0]["granularity"] == "global" and self.measures()
+        return ("cosine", "smoothed_cosine", "damping", *DAMPING_NUMBERS) if is_of_all else ()
+
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether a step is the same if all parameters are one vector: the cosine is of all, or there is none."""
+        return self.param_groups[0]["granularity"] == "global" or not self.measures()
+
+    def measures(self) -> bool:
+        """Whether a step depends on anything that is measured over all parameters: not if the damping is held."""
+        return not is_held(self.param_groups[0])
 
 
 def torque(

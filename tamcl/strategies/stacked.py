@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tamcl.avalanche import SupervisedTemplate
 from tamcl.errors import InputError
-from tamcl.models.stacked import StackedMLP
+from tamcl.models.stacked import StackedMLP, rows_for
 from tamcl.optim.closures import needs_closure
 from tamcl.optim.joined import Joined, can_be_joined
 from tamcl.seeding import GlobalGenerators
@@ -93,11 +93,6 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
         self._generators = dict(zip(runs, generators, strict=True)) if generators else {}
         self._step_generators = self._generators if draws_in_steps else {}
         self._measure = _cross_entropy if self.settings.target == "class" else _squared_error
-
-    @property
-    def rows(self) -> int:
-        """The rows of a mini-batch."""
-        return self.stack.rows(self.settings.batch_size)
 
     def is_on(self, run: Naive) -> bool:
         """Whether a run is to go on."""
@@ -189,7 +184,8 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
         """Run one pass of all runs, step by step."""
         hooks = _Hooks(self.runs)
         dtype = next(self.model.parameters()).dtype
-        for batch in _batches(self.runs, self.rows, dtype):
+        rows = rows_for(self.runs[0].model, self.settings.batch_size)
+        for batch in _batches(self.runs, rows, dtype):
             on = [run for run, n in zip(self.runs, batch.sizes, strict=True) if n and self._takes_steps(run)]
             if not on:
                 break

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 
 from tamcl.training.cell import CHECKPOINT, Cell, Outcome, Task, failed
 from tamcl.training.resources import Resources
-from tamcl.training.running import Ground, Run, attempt, lay_ground
+from tamcl.training.running import Run, attempt, lay_ground
 from tamcl.training.stack import train_stacked
 
 
@@ -84,10 +84,11 @@ def _run(
     torch.set_num_threads(resources.threads)
     ground = cache(partial(lay_ground, cells[0].scenario, resources))
     with ExitStack() as opened:
-        runs = [
-            attempt(partial(_begin, cell, ground, resources, path, opened))
-            for cell, path in zip(cells, checkpoints, strict=True)
-        ]
+
+        def begin(cell: Cell, path: Path | None) -> Run:
+            return Run(cell, ground(cell.seed), resources, path, opened)
+
+        runs = [attempt(partial(begin, *each)) for each in zip(cells, checkpoints, strict=True)]
         begun = [run for run in runs if isinstance(run, Run)]
         if cells[0].is_stacked:
             train_stacked(begun)
@@ -95,13 +96,3 @@ def _run(
             for run in begun:
                 run.error = attempt(run.train)
     return [attempt(run.outcome) if isinstance(run, Run) else run for run in runs]
-
-
-def _begin(
-    cell: Cell,
-    ground: Callable[[int], Ground],
-    resources: Resources,
-    checkpoint: Path | None,
-    opened: ExitStack,
-) -> Run:
-    return Run(cell, ground(cell.seed), resources, checkpoint, opened)

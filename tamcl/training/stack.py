@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from copy import deepcopy
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -36,30 +35,29 @@ def train_stacked(runs: Sequence[Run]) -> None:
 
 def _most(run: Run) -> int:
     """Return how many runs a stack takes; no more than one where a run's last bits would depend on the others."""
-    from tamcl.models.stacked import StackedMLP
-
-    strategy, data = run.training.strategy, run.ground.data
+    strategy = run.training.strategy
     numbers = sum(param.numel() for param in strategy.model.parameters())
     fit = max(1, min(MOST_RUNS, CACHE_BYTES // (PARAMETER_BYTES * numbers)))
-    rows = StackedMLP([deepcopy(strategy.model)]).rows(strategy.settings.batch_size)
-    kind = rows, data.train_x.shape[1:], str(strategy.device), *run.shapes
-    if fit > 1 and kind not in _SAME_ALONE:
-        _SAME_ALONE[kind] = _is_same_alone(run, rows)
-    return fit if fit == 1 or _SAME_ALONE[kind] else 1
+    if fit == 1:
+        return 1
+    kind = strategy.settings.batch_size, run.ground.data.train_x.shape[1:], str(strategy.device), *run.shapes
+    if kind not in _SAME_ALONE:
+        _SAME_ALONE[kind] = _is_same_alone(run)
+    return fit if _SAME_ALONE[kind] else 1
 
 
 _SAME_ALONE: dict[Any, bool] = {}
 """What was found in this process."""
 
 
-def _is_same_alone(run: Run, rows: int) -> bool:
+def _is_same_alone(run: Run) -> bool:
     """Whether a model of these shapes gets the same bits in any stack, which is said if not."""
     import torch
 
-    from tamcl.models.stacked import is_same_alone
+    from tamcl.models.stacked import is_same_alone, rows_for
 
     strategy = run.training.strategy
-    shape = rows, *run.ground.data.train_x.shape[1:]
+    shape = rows_for(strategy.model, strategy.settings.batch_size), *run.ground.data.train_x.shape[1:]
     param = next(strategy.model.parameters())
     images = torch.arange(prod(shape), device=param.device).reshape(shape).to(param.dtype).sin()
     is_same = is_same_alone(strategy.model, images, run.shapes[0])

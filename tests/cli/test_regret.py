@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,7 @@ from tamcl.training.cell import Cell
 from tests.helpers import in_this_process, refusal
 from tests.oracles import said
 
-
-@pytest.fixture(scope="module", autouse=True)
-def here() -> Iterator[None]:
-    """Train in this process, and draw no figures but those of the part on oracles."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tamcl.engines.local.Local", in_this_process)
-        patch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
-        patch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
-        yield
+pytestmark = pytest.mark.usefixtures("oracles_in_this_process")
 
 
 @pytest.fixture

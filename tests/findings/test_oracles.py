@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,32 +14,10 @@ from scipy import stats
 
 from tamcl.report import oracle_verdicts, write_report
 from tamcl.results import load_results
-from tests.helpers import in_this_process
 from tests.oracles import ARMS, KINDS, by_hand, said
 from tests.report.helpers import Page
 
-
-@pytest.fixture(scope="module", autouse=True)
-def here() -> Iterator[None]:
-    """Train in this process, and draw no figures but those of the part on oracles."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tamcl.engines.local.Local", in_this_process)
-        patch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
-        patch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
-        yield
-
-
-@pytest.fixture
-def changed(with_oracles: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Copy the study with its oracles after a change of one table of the restart oracle."""
-
-    def write(name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
-        folder = shutil.copytree(with_oracles, tmp_path / "changed")
-        path = folder / "oracles" / "restart" / f"{name}.parquet"
-        change(pd.read_parquet(path)).to_parquet(path)
-        return folder
-
-    return write
+pytestmark = pytest.mark.usefixtures("oracles_in_this_process")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -106,9 +84,9 @@ CHANGES: dict[str, tuple[str, Callable[[pd.DataFrame], pd.DataFrame], list[str]]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_cannot_be_paired_is_left_out_and_said(changed: Callable[..., Path], change: str) -> None:
+def test_what_cannot_be_paired_is_left_out_and_said(with_changed_oracle: Callable[..., Path], change: str) -> None:
     table, edit, words = CHANGES[change]
-    folder = changed(table, edit)
+    folder = with_changed_oracle(table, edit)
     sentences = oracle_verdicts(load_results(folder))
     page = Page(write_report(folder).read_text(encoding="utf-8"))
     for pattern in words:

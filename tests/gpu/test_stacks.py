@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pandas as pd
 import pytest
 import torch
 
 from tamcl.scenario.load import load_scenario
-from tamcl.streams.benchmark import Images
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
 from tamcl.training.run import run_cells
@@ -27,15 +25,6 @@ def cells_of(arm: str, count: int, *settings: str) -> list[Cell]:
     scenario = load_scenario("label_flip_digits", ["evaluation.samples=100", *settings])
     lr = scenario.arms[arm].lr[2]
     return [Cell(scenario, arm, lr * (1 + seed % 2), seed // 2, "tune") for seed in range(count)]
-
-
-@pytest.fixture
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    batch = Images.batch
-    monkeypatch.setattr(Images, "batch", lambda *arguments: batch(*arguments).double())
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("arm", ARMS)

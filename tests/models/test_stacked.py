@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tamcl.models.classifier import Classifier, build_classifier
-from tamcl.models.stacked import StackedMLP
+from tamcl.models.stacked import StackedMLP, rows_for
 
 TASKS = {"single": {0: tuple(range(10))}, "masked": {0: (0, 1, 5), 1: (2, 3, 4, 6)}}
 TASKS["multi"] = TASKS["masked"]
@@ -54,7 +54,7 @@ def test_gradients_are_those_of_autograd(head: str) -> None:
 def test_every_grouping_gives_the_same_bits(hidden: tuple[int, ...], size: int, batch: int) -> None:
     """60 steps of plain descent with 1 to 16 models; the one that is followed stands first, last and in the middle."""
     generator = torch.Generator().manual_seed(0)
-    rows = StackedMLP(build([0], hidden=hidden, size=size)).rows(batch)
+    rows = rows_for(build([0], hidden=hidden, size=size)[0], batch)
     images = torch.randn(60, 17, rows, 1, size, size, generator=generator)
     labels = torch.randint(10, (60, 17, rows), generator=generator)
 

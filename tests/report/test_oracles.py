@@ -4,43 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
 from tamcl.report import oracle_verdicts, write_report
 from tamcl.results import load_results
-from tests.helpers import in_this_process
 from tests.oracles import ARMS, KINDS, by_hand, said, tables
 from tests.report.helpers import Page
 
-
-@pytest.fixture(scope="module", autouse=True)
-def here() -> Iterator[None]:
-    """Train in this process, and draw no figures but those of the part on oracles."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tamcl.engines.local.Local", in_this_process)
-        patch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
-        patch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
-        yield
-
-
-@pytest.fixture
-def changed(with_oracles: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Copy the study with its oracles after a change of one table of the restart oracle."""
-
-    def write(name: str, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
-        folder = shutil.copytree(with_oracles, tmp_path / "changed")
-        path = folder / "oracles" / "restart" / f"{name}.parquet"
-        change(pd.read_parquet(path)).to_parquet(path)
-        return folder
-
-    return write
+pytestmark = pytest.mark.usefixtures("oracles_in_this_process")
 
 
 def test_the_report_has_a_table_and_a_figure_of_what_pandas_computes(with_oracles: Path) -> None:
@@ -76,10 +52,10 @@ def test_the_report_has_a_table_and_a_figure_of_what_pandas_computes(with_oracle
     ("setting", "harder"), [("task_incremental", True), ("class_incremental", True), ("domain_incremental", False)]
 )
 def test_where_a_shift_brings_other_classes_the_oracle_without_has_another_question(
-    changed: Callable[..., Path], setting: str, harder: bool, monkeypatch: pytest.MonkeyPatch
+    with_changed_oracle: Callable[..., Path], setting: str, harder: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tamcl.report.page.draw_oracle_pictures", lambda study, found: [])
-    folder = changed("runs", lambda runs: runs)
+    folder = with_changed_oracle("runs", lambda runs: runs)
     study = json.loads((folder / "study.json").read_text())
     study["scenario"]["stream"] |= {"name": "task_shift", "setting": setting}
     (folder / "study.json").write_text(json.dumps(study))

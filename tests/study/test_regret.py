@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +16,11 @@ from tamcl.report import oracle_verdicts, write_report
 from tamcl.results import load_results
 from tamcl.study.compare import compare
 from tamcl.study.regret import train_oracle
-from tests.helpers import in_this_process, interrupted
+from tests.helpers import interrupted
 from tests.oracles import ARMS, KINDS, RATES, scenario_of, tables
 from tests.report.helpers import Page
 
-
-@pytest.fixture(scope="module", autouse=True)
-def here() -> Iterator[None]:
-    """Train in this process, and draw no figures but those of the part on oracles."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tamcl.engines.local.Local", in_this_process)
-        patch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
-        patch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
-        yield
+pytestmark = pytest.mark.usefixtures("oracles_in_this_process")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from tamcl.errors import InputError
 from tamcl.scenario.load import load_scenario, parse
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import why_alone
-from tamcl.streams.benchmark import Images
 from tamcl.training import checkpoint, running
 from tamcl.training.cell import Cell, Outcome
 from tamcl.training.checkpoint import Checkpoint
@@ -44,16 +42,6 @@ def alone(scenario: Scenario) -> Scenario:
 
 def run_all(cells: list[Cell]) -> list[Outcome]:
     return run_cells(tuple(cells), Resources())
-
-
-@pytest.fixture
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Weights and images in double precision, where rounding cannot tell two ways to compute apart."""
-    batch = Images.batch
-    monkeypatch.setattr(Images, "batch", lambda *arguments: batch(*arguments).double())
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def assert_equal(one: Outcome, other: Outcome) -> None:
