@@ -155,6 +155,17 @@ def module_of(text: str) -> str | None:
     return module if is_path else None
 
 
+def named_modules(values: Any) -> set[str]:
+    """Return the modules of every ``package.module:Class`` in nested values.
+
+    Examples
+    --------
+    >>> named_modules({"name": "my.nets:Net", "layers": ["mlp"]})
+    {'my.nets'}
+    """
+    return {module for module in map(module_of, _texts(values)) if module}
+
+
 def find_module(name: str) -> ModuleSpec | None:
     """Find a module as an import would, the folder the command was called from included, without importing anything.
 

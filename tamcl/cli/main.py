@@ -20,7 +20,8 @@ WRONG_CALL = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 """The class of all wrong calls, which is click's, and typer's own where it has click inside."""
 
 COMMANDS: list[Callable[..., int]] = [studies.compare, studies.plan, studies.confirm, studies.regret, studies.run]
-COMMANDS += [studies.watch, studies.report, studies.ranks, objects.check, objects.toys, objects.doctor]
+COMMANDS += [studies.watch, studies.report, studies.merge, studies.verify, studies.ranks]
+COMMANDS += [objects.check, objects.toys, objects.doctor]
 for command in COMMANDS:
     app.command()(command)
 app.command(name="list")(objects.list_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,7 +28,9 @@ MoreArms = Annotated[
         "--arm", metavar="[LABEL=]NAME[,KEY=VALUE...]", help="One more arm, as my.module:MyOpt,lr=[0.1,0.01]."
     ),
 ]
-Seeds = Annotated[int | None, typer.Option(help="Number of reported seeds.")]
+Seeds = Annotated[
+    str | None, typer.Option(metavar="N|A-B", help="Number of reported seeds; or the first and the last, as 5-9.")
+]
 TuneSeeds = Annotated[int | None, typer.Option(help="Number of tuning seeds.")]
 Extend = Annotated[
     bool, typer.Option("--extend", help="Widen the grids while an arm's best learning rate is an end of its grid.")
@@ -194,6 +197,53 @@ def watch(
     return 0
 
 
+def merge(
+    context: typer.Context,
+    directories: Annotated[
+        list[Path], typer.Argument(**PATH | {"metavar": "DIR DIR..."}, help="Folders of one study.")
+    ],
+    out: Annotated[Path, typer.Option(**PATH, help="A new folder for the joined study.")],
+) -> int:
+    """Join folders of one study that were trained on several machines: other seeds, arms or learning rates."""
+    from tamcl.study.merge import merge
+
+    merged = merge(directories, out, command=command_line(context))
+    print(f"{len(directories)} folders, {len(merged.results.runs)} runs, {_agreement(merged.differences)}")
+    return _finish(out, merged.results)
+
+
+def verify(
+    directory: StudyFolder,
+    cells: Annotated[int, typer.Option(help="How many runs to train anew.")] = 5,
+    code: Annotated[
+        list[str] | None, typer.Option(metavar="MODULE", help="A module that arms name and that may be imported.")
+    ] = None,
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    jobs: Jobs = 1,
+    timeout: Timeout = None,
+) -> int:
+    """Train some of a study's runs anew, and say whether the numbers are the same here."""
+    from tamcl.results import load_results
+
+    load_results(directory)
+    from tamcl.engines.local import Local  # as in confirm
+    from tamcl.study.verify import verify
+
+    engine = Local(jobs, timeout)
+    found = verify(directory, cells=cells, code=code or (), resources=_resources(data_dir, allow_subset), engine=engine)
+    for check in found.checks:
+        apart = f" {check.agreement} the same" if check.agreement != "bit by bit" else " the same, bit by bit"
+        most = f", at most {check.difference:.2g} apart" if 0 < check.difference < float("inf") else ""
+        why = f" ({check.why})" if check.why else ""
+        print(f"{check.arm} lr {check.lr:g} seed {check.seed}:{apart}{most}{why}")
+    for name, (there, here) in found.versions.items():
+        print(f"{name}: {there} there, {here} here")
+    for why in found.left_out.values():
+        print(f"left out: {why}")
+    return 3 if any(check.agreement == "not" for check in found.checks) else 0
+
+
 def report(directory: StudyFolder) -> int:
     """Make figures and report again from what is stored."""
     from tamcl.results import load_results
@@ -231,7 +281,7 @@ def _choose(
     scenario: str,
     arms: str | None,
     arm: list[str] | None,
-    seeds: int | None,
+    seeds: str | None,
     tune_seeds: int | None,
     extend: bool,
     search: str | None,
@@ -242,7 +292,7 @@ def _choose(
     from tamcl.scenario.load import add_arm, load_scenario
     from tamcl.scenario.schema import EXTENSIONS
 
-    numbers: dict[str, int | str | None] = {"seeds": seeds, "tune_seeds": tune_seeds, "search": search}
+    numbers: dict[str, int | str | None] = {**_seeds(seeds), "tune_seeds": tune_seeds, "search": search}
     numbers |= {"trials": trials, "extend": EXTENSIONS if extend else None}
     given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
     only = None if arms is None else [part.strip() for part in arms.split(",")]
@@ -254,6 +304,17 @@ def _choose(
             raise InputError(f"--arm {text}: arm '{label}' is given twice")
         labels.append(label)
     return chosen
+
+
+def _seeds(text: str | None) -> dict[str, int | str]:
+    """Return what ``--seeds`` sets in the protocol: a number of seeds, or those from one to another."""
+    if text is None:
+        return {}
+    found = re.fullmatch(r"(\d{1,9})(-\d{1,9})?", text, re.ASCII)
+    count = int(found[1]) if found else 0
+    if found is None or (found[2] and count + int(found[2]) > 0):
+        raise InputError(f"--seeds {text}: must be a number of seeds, or the first and the last, as 5-9")
+    return {"first_seed": count, "seeds": 1 - int(found[2]) - count} if found[2] else {"seeds": count}
 
 
 def _plan(
@@ -311,6 +372,16 @@ def _again(
         print(sentence)
     print(f"report: {write_report(directory)}")
     return status
+
+
+def _agreement(differences: list[float]) -> str:
+    """Say how far folders agree on the runs that several of them have."""
+    differing = [each for each in differences if each]
+    twice = f"{len(differences)} of them in several folders"
+    if not differing:
+        return f"{twice}, bit by bit the same"
+    most = f"in the mean over the stream by at most {max(differing):.2g}"
+    return f"{twice}: {len(differing)} differ, {most}; those of the first folder are used"
 
 
 def _failures(results: Results) -> int:

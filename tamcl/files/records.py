@@ -33,6 +33,7 @@ class _Arm(_Record):
 
 class _Protocol(_Record):
     seeds: Count = 0
+    first_seed: Count = 0
     tune_seeds: Count = 0
     tune_by: str = ""
     extend: Count = 0

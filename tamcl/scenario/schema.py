@@ -174,6 +174,8 @@ class Protocol(_Strict):
     """Seeds, tuning, and the comparisons that the verdict speaks about."""
 
     seeds: Seeds = 5
+    first_seed: Annotated[int, Field(strict=True, ge=0, lt=MOST_SEEDS)] = 0
+    """The first reported seed, where several machines share them: ``tamcl merge`` joins what they trained."""
     tune_seeds: Seeds = 3
     tune_by: str = "online_accuracy"
     extend: Annotated[int, Field(strict=True, ge=0, le=20)] = 0
@@ -189,6 +191,8 @@ class Protocol(_Strict):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
+        if self.first_seed + self.seeds > MOST_SEEDS:
+            raise unfit("seeds", f"{self.seeds} from {self.first_seed} on go beyond {MOST_SEEDS - 1}")
         if self.tune_by not in METRICS:
             raise unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
         if METRICS[self.tune_by].on == "matrix_and_lowest":

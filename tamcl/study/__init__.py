@@ -3,6 +3,8 @@
 from tamcl.study.compare import compare, run_one
 from tamcl.study.confirm import confirm
 from tamcl.study.estimate import estimate
+from tamcl.study.merge import merge
 from tamcl.study.regret import train_oracle
+from tamcl.study.verify import verify
 
-__all__ = ["compare", "confirm", "estimate", "run_one", "train_oracle"]
+__all__ = ["compare", "confirm", "estimate", "merge", "run_one", "train_oracle", "verify"]

@@ -52,27 +52,27 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
             raise Damaged(f"--out {directory}: {error}") from error
         held |= {words: scenario[words] for words in ("title", "source", "notes", "cost")}
         ours = scenario["protocol"]
-        protocol = {"extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
+        protocol = {"first_seed": 0, "extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
         protocol |= {number: max(protocol.get(number, 0), ours[number]) for number in ("seeds", "extend")}
         strategy = held.get("strategy", {})
         held["strategy"] = {key: strategy.get(key) for key in {**scenario["strategy"], **strategy}}
         held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
-        if difference := _difference(held, scenario):
-            raise InputError(f"--out {directory}: holds another study: {difference}; name another folder")
+        if found := difference(held, scenario):
+            raise InputError(f"--out {directory}: holds another study: {found}; name another folder")
     elif directory.is_dir() and any(path.name != LOCK for path in directory.iterdir()):
         raise InputError(f"--out {directory}: is not empty and holds no study; name another folder")
     elif directory.exists() and not directory.is_dir():
         raise InputError(f"--out {directory}: is a file; name a folder")
 
 
-def _difference(held: Any, ours: Any, path: str = "") -> str:
+def difference(held: Any, ours: Any, path: str = "") -> str:
     """Return ``path is X there and Y here`` for the first place where two nested tables differ, or nothing."""
     if not (isinstance(held, dict) and isinstance(ours, dict)):
         return "" if held == ours else f"{path} is {json.dumps(held)} there and {json.dumps(ours)} here"
     if list(held) != list(ours) and set(held) == set(ours):
         return f"{path} has another order"
     for key in [*held, *(key for key in ours if key not in held)]:
-        if found := _difference(held.get(key), ours.get(key), f"{path}.{key}" if path else key):
+        if found := difference(held.get(key), ours.get(key), f"{path}.{key}" if path else key):
             return found
     return ""
 

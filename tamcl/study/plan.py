@@ -42,7 +42,8 @@ def size_of(study: Mapping[str, Any]) -> Size:
 
 def report_seeds(scenario: Scenario) -> range:
     """Return the seeds that the comparison is made on."""
-    return range(scenario.protocol.seeds)
+    first = scenario.protocol.first_seed
+    return range(first, first + scenario.protocol.seeds)
 
 
 def tuning_seeds(scenario: Scenario) -> range:

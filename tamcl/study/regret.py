@@ -11,6 +11,7 @@ from tamcl.metrics.oracles import ORACLES
 from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
+from tamcl.study.plan import report_seeds
 from tamcl.study.repeat import TrainOptions, at_rates, repeat
 
 
@@ -44,8 +45,8 @@ def train_oracle(directory: str | Path, kind: str, **options: Unpack[TrainOption
         raise unknown_name("oracle", kind, ORACLES)
     study = Study(load_results(directory))
     scenario = _oracle(study, kind)
-    folder, seeds = study.results.directory / "oracles" / kind, range(scenario.protocol.seeds)
-    return repeat(study, scenario, seeds, folder, phase=f"{kind} oracle", **options)
+    folder = study.results.directory / "oracles" / kind
+    return repeat(study, scenario, report_seeds(scenario), folder, phase=f"{kind} oracle", **options)
 
 
 def _oracle(study: Study, kind: str) -> Scenario:

@@ -55,9 +55,9 @@ def write_results(directory: Path, tables: Tables, pairs: Iterable[tuple[str, st
     write_tables(directory, tables | {"metrics": metrics, "comparisons": comparisons}, of)
 
 
-def gather(cells: Sequence[Cell], directory: Path) -> Tables:
-    """Put the cells' tables together."""
-    found = [read_cell(directory / cell.id, dispensable=OPTIONAL) for cell in cells]
+def gather(cells: Iterable[Path]) -> Tables:
+    """Put the tables of cells together, by their folders."""
+    found = [read_cell(cell, dispensable=OPTIONAL) for cell in cells]
     return {name: pd.concat([empty(name), *(tables[name] for tables in found)], ignore_index=True) for name in OF_CELLS}
 
 
@@ -82,7 +82,7 @@ def train_all(
     for _cell, status in engine.train(pack(todo, jobs_of(engine)), directory, resources):
         done += 1
         on_progress(Progress(phase, done, len(cells), status))
-    return gather(cells, directory)
+    return gather(directory / cell.id for cell in cells)
 
 
 def say_other_code(cells: Sequence[Cell], directory: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
 from functools import cache
@@ -79,19 +80,29 @@ class Cell:
 
     @property
     def id(self) -> str:
-        """Folder name: readable, and another one if anything that decides the result is different.
-
-        File systems may ignore case, so the label counts where the scenario has another that differs in case alone.
-        """
-        same = sum(arm.lower() == self.arm.lower() for arm in self.scenario.arms)
-        decides = self.config | ({"arm": self.arm} if same > 1 else {})
-        digest = blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=4).hexdigest()
-        return f"{self.prefix}{digest}"
+        """Folder name: readable, and another one if anything that decides the result is different."""
+        return folder_of(self.arm, self.lr, self.seed, self.config, self.scenario.arms)
 
     @property
     def prefix(self) -> str:
         """What the folder's name has before the digest."""
-        return f"{self.arm}-lr{self.lr:g}-seed{self.seed}-"
+        return prefix_of(self.arm, self.lr, self.seed)
+
+
+def folder_of(arm: str, lr: float, seed: int, config: Mapping[str, Any], arms: Iterable[str]) -> str:
+    """Return the name of a cell's folder by what its row of ``runs`` says, and by all arms of its scenario.
+
+    File systems may ignore case, so the label counts where the scenario has another that differs in case alone.
+    """
+    same = sum(other.lower() == arm.lower() for other in arms)
+    decides = {**config, "arm": arm} if same > 1 else config
+    digest = blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return f"{prefix_of(arm, lr, seed)}{digest}"
+
+
+def prefix_of(arm: str, lr: float, seed: int) -> str:
+    """Return what is before the digest in the name of a cell's folder."""
+    return f"{arm}-lr{lr:g}-seed{seed}-"
 
 
 Task = tuple[Cell, ...]

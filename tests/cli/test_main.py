@@ -30,7 +30,15 @@ HEAVY = ("torch", "torchvision", "avalanche", "sklearn", "matplotlib")
         (["compare", "label_flip_digits", "--arm", "tamm,lr=1"], "unknown optimizer 'tamm': did you mean 'tam'?"),
         (["compare", "label_flip_digits", "--arm", "tam,lr=0"], "arms.tam.lr.0 = 0: must be greater than 0"),
         (["compare", "label_flip_digits", "--seeds", "0"], "protocol.seeds = 0: must be greater than or equal to 1"),
-        (["compare", "label_flip_digits", "--seeds", "x"], "Invalid value for '--seeds'"),
+        (
+            ["compare", "label_flip_digits", "--seeds", "x"],
+            "--seeds x: must be a number of seeds, or the first and the last, as 5-9",
+        ),
+        (
+            ["compare", "label_flip_digits", "--seeds", "7-5"],
+            "--seeds 7-5: must be a number of seeds, or the first and",
+        ),
+        (["compare", "label_flip_digits", "--seeds", "998-1000"], "protocol.seeds: 3 from 998 on go beyond 999"),
         (["compare", "label_flip_digits", "--seeds", "1001"], "protocol.seeds = 1001: must be less than or equal to"),
         (["compare", "label_flip_digits", "--tune-seeds", "0"], "protocol.tune_seeds = 0: must be greater than or"),
         (["compare", "label_flip_digits", "--search", "bayes"], "protocol.search = 'bayes': must be 'grid', 'random'"),

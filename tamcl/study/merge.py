@@ -1,0 +1,257 @@
+"""Folders of one study, trained on several machines, joined to one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
+from pathlib import Path
+from sys import float_info
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from tamcl.errors import InputError
+from tamcl.files.paths import user_path
+from tamcl.files.records import read_study
+from tamcl.findings.study import records
+from tamcl.results import Results, Tables, load_results, read_table
+from tamcl.scenario.load import parse
+from tamcl.scenario.schema import Scenario
+from tamcl.study.checks import check_new
+from tamcl.study.compare import choose
+from tamcl.study.folder import difference, locked, read_cell, write_study
+from tamcl.study.plan import report_seeds, tuning_seeds
+from tamcl.study.search import Rates
+from tamcl.study.train import gather, write_results
+from tamcl.training.cell import folder_of
+
+WORDS = ("title", "source", "notes", "cost")
+"""What says nothing of how a study was trained: that of the first folder is kept."""
+
+APART = ("optimizer", "seed", "code")
+"""What the cells of a study may differ in."""
+
+
+class Part(NamedTuple):
+    """One of the folders."""
+
+    directory: Path
+    study: dict[str, Any]
+    runs: pd.DataFrame
+
+    @property
+    def scenario(self) -> dict[str, Any]:
+        """The resolved scenario."""
+        return dict(self.study["scenario"])
+
+
+class Merged(NamedTuple):
+    """A study that was joined, and how far its parts agree where they have the same."""
+
+    results: Results
+    differences: list[float]
+    """By how much the mean online accuracy, or loss where numbers are learnt, of each cell that several folders have
+    differs; 0 if all its numbers are the same, bit by bit."""
+
+
+def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = "") -> Merged:
+    """Join finished folders of one study that were trained on several machines: other seeds, arms or learning rates.
+
+    Nothing is trained, and no class that a study names is imported. A cell that several folders have is taken from the
+    first of them. Learning rates are chosen anew among all that were tried.
+
+    Parameters
+    ----------
+    directories : sequence of path
+        Two or more.
+    out : path
+        A new folder, which gets the cells, the tables and a ``study.json``.
+    command : str
+        What repeats it, kept for the report.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no finished study; if they differ in more than arms, learning rates, seeds and wording, naming
+        the first difference; if the joined study lacks cells, naming the first; or if ``out`` is not empty.
+    """
+    parts = [_read(user_path(directory)) for directory in directories]
+    if len({part.directory.resolve() for part in parts}) < max(2, len(parts)):
+        raise InputError("merge: needs two folders or more, and none of them twice")
+    out = user_path(out)
+    scenario = _joined(parts)
+    tried = _tried(scenario, parts)
+    _check_fit(parts)
+    tuning, reported = (_places(parts, phase, scenario.arms) for phase in ("tune", "report"))
+    tune_keys = [(arm, lr, seed) for seed in tuning_seeds(scenario) for arm in tried for lr in tried[arm]]
+    _check_complete(tune_keys, tuning, "tuning")
+    tuned = _gathered(tune_keys, tuning)
+    rates = choose(scenario, tuned)
+    report_keys = [(arm, lr, seed) for seed in report_seeds(scenario) for arm, lr in rates.items()]
+    _check_complete(report_keys, reported, "reported")
+    tables = _gathered(report_keys, reported)
+    check_new(out)
+    record = {"command": command, "scenario": scenario.dump(), "data": parts[0].study.get("data")}
+    with locked(out, record):
+        for places in (*(tuning[key] for key in tune_keys), *(reported[key] for key in report_keys)):
+            shutil.copytree(places[0].path, out / "cells" / places[0].name, dirs_exist_ok=True)
+        both = {name: pd.concat([tuned[name], tables[name]], ignore_index=True) for name in tuned}
+        write_results(out, both, scenario.protocol.pairs)
+        write_study(out, record | {"tried": tried})
+    differences = _compared(tuning | reported, scenario.stream.target)
+    return Merged(load_results(out), differences)
+
+
+Key = tuple[str, float, int]
+"""Arm, learning rate and seed."""
+
+
+class Place(NamedTuple):
+    """Where a cell is."""
+
+    directory: Path
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The cell's folder."""
+        return self.directory / "cells" / self.name
+
+
+Places = dict[Key, list[Place]]
+"""All places of each cell, in the order of the folders."""
+
+
+def _read(directory: Path) -> Part:
+    load_results(directory)
+    return Part(directory, read_study(directory / "study.json"), read_table(directory, "runs"))
+
+
+def _joined(parts: Sequence[Part]) -> Scenario:
+    """Return the scenario of all parts: their arms, learning rates and seeds together."""
+    first = parts[0].scenario
+    arms: dict[str, Any] = {}
+    for part in parts:
+        _check_same(part, parts[0], _common(part.scenario), _common(first))
+        for label, arm in part.scenario["arms"].items():
+            held = arms.setdefault(label, dict(arm))
+            _check_same(part, parts[0], _options(arm), _options(held), f"arms.{label}")
+            if held["lr"] != arm["lr"] and first["protocol"]["search"] != "grid":
+                _check_same(part, parts[0], arm["lr"], held["lr"], f"arms.{label}.lr")
+            held["lr"] = held["lr"] + [lr for lr in arm["lr"] if lr not in held["lr"]]
+            held["null_of"] = held.get("null_of") or arm.get("null_of")
+    protocols = [part.scenario["protocol"] for part in parts]
+    begin = min(each.get("first_seed", 0) for each in protocols)
+    end = max(each.get("first_seed", 0) + each["seeds"] for each in protocols)
+    pairs = {frozenset(pair): pair for each in reversed(protocols) for pair in each["pairs"]}
+    ordered = [pair for each in protocols for pair in each["pairs"] if pairs.pop(frozenset(pair), None)]
+    extend = max(each.get("extend", 0) for each in protocols)
+    protocol = protocols[0] | {"first_seed": begin, "seeds": end - begin, "pairs": ordered, "extend": extend}
+    return parse(first | {"arms": arms, "protocol": protocol})
+
+
+def _common(scenario: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be the same in all parts."""
+    apart = ("first_seed", "seeds", "pairs", "extend")
+    protocol = {key: value for key, value in scenario["protocol"].items() if key not in apart}
+    return {key: value for key, value in scenario.items() if key not in ("arms", *WORDS)} | {"protocol": protocol}
+
+
+def _options(arm: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in arm.items() if key not in ("lr", "null_of")}
+
+
+def _check_same(part: Part, first: Part, ours: Any, theirs: Any, path: str = "") -> None:
+    if found := difference(theirs, ours, path):
+        raise InputError(f"'{part.directory}': is not of the study in '{first.directory}': {found}")
+
+
+def _tried(scenario: Scenario, parts: Sequence[Part]) -> Rates:
+    """Return the learning rates of each arm that is tuned: of its grid, and whatever else was tried."""
+    is_grid = scenario.protocol.search == "grid"
+    tried = {arm: list(config.lr) if is_grid else [] for arm, config in scenario.arms.items() if len(config.lr) > 1}
+    for part in parts:
+        for arm, lr in part.runs.loc[part.runs["phase"] == "tune", ["arm", "lr"]].itertuples(index=False):
+            tried[arm] += [] if lr in tried[arm] else [lr]
+    return tried
+
+
+def _places(parts: Sequence[Part], phase: str, arms: Iterable[str]) -> Places:
+    """Return where the cells of a phase are."""
+    places: Places = {}
+    for part in parts:
+        for row in records(part.runs[part.runs["phase"] == phase]):
+            key = row["arm"], row["lr"], row["seed"]
+            name, there = (folder_of(*key, json.loads(row["config"]), each) for each in (arms, part.scenario["arms"]))
+            if name != there:
+                raise InputError(
+                    f"merge: arm '{row['arm']}' has the name of another but for its case; rename one of them"
+                )
+            places.setdefault(key, []).append(Place(part.directory, name))
+    return places
+
+
+def _check_fit(parts: Sequence[Part]) -> None:
+    """Check that the cells of all parts were trained in the same way, on the same data and streams."""
+    data, streams = parts[0].study.get("data"), dict[int, str]()
+    ways = dict[tuple[str, str], Any]()
+    for part in parts:
+        _check_same(part, parts[0], part.study.get("data"), data, "data")
+        for row in records(part.runs):
+            config = json.loads(row["config"])
+            stacked = config.pop("stacked", False)
+            optimizer = {key: value for key, value in config.pop("optimizer").items() if key != "lr"}
+            way = {key: value for key, value in config.items() if key not in APART}
+            own = {"optimizer": optimizer, "code": json.loads(row["code"]), "stacked": stacked}
+            _check_same(part, parts[0], way, ways.setdefault(("", ""), way))
+            _check_same(part, parts[0], own, ways.setdefault((row["arm"], row["phase"]), own), f"arms.{row['arm']}")
+            if row["fingerprint"]:
+                held = streams.setdefault(row["seed"], row["fingerprint"])
+                _check_same(part, parts[0], row["fingerprint"], held, f"the stream of seed {row['seed']}")
+
+
+def _check_complete(keys: Iterable[Key], places: Places, phase: str) -> None:
+    missing = [key for key in keys if key not in places]
+    if missing:
+        arm, lr, seed = missing[0]
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"merge: no folder has the {phase} run of {arm} at lr {lr:g} and seed {seed}{more}")
+
+
+def _gathered(keys: Sequence[Key], places: Places) -> Tables:
+    """Return the tables of cells, from the first folders that have them."""
+    for key in keys:
+        _tables(places[key][0])
+    return gather(places[key][0].path for key in keys)
+
+
+def _tables(place: Place) -> Tables:
+    try:
+        return read_cell(place.path)
+    except FileNotFoundError as error:
+        raise InputError(f"'{place.directory}': has no cell {place.name}, which its tables speak of") from error
+
+
+def _compared(places: Places, target: str) -> list[float]:
+    """Return for each cell that several folders have by how much its mean online accuracy or loss differs, at most.
+
+    The smallest number above 0 where only other numbers differ.
+    """
+    found = []
+    for several in (each for each in places.values() if len(each) > 1):
+        first, *others = (_tables(place) for place in several)
+        found.append(max(_differ(first, other, "loss" if target == "number" else "correct") for other in others))
+    return found
+
+
+def _differ(one: Tables, other: Tables, column: str) -> float:
+    if all(one[name].equals(other[name]) for name in ("online", "eval", "continual")):
+        return 0.0
+    if len(one["online"]) != len(other["online"]):
+        return inf
+    n = one["online"]["n"].sum()
+    weights = one["online"]["n"] if column == "loss" else 1
+    difference = ((one["online"][column] - other["online"][column]) * weights).sum() / max(1, n)
+    return max(abs(float(difference)), float_info.min)

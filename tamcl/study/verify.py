@@ -1,0 +1,200 @@
+"""A sample of a study's runs trained anew: whether this machine, with what is installed here, gets the same numbers."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from math import inf, isnan
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from tamcl.engines import Engine, jobs_of, local
+from tamcl.errors import InputError
+from tamcl.findings.study import records
+from tamcl.results import CELL, Results, Tables, load_results
+from tamcl.scenario.load import parse
+from tamcl.scenario.schema import Scenario
+from tamcl.seeding import derive_seed
+from tamcl.study.checks import check
+from tamcl.study.folder import difference, read_cell
+from tamcl.study.plan import pack
+from tamcl.training.cell import Cell
+from tamcl.training.resources import Resources
+from tamcl.user_code import differing, named_modules
+
+CLOSE = 0.01
+"""Two runs agree closely if their mean online accuracy and all test accuracies differ by no more, or by no larger part
+of themselves, where numbers are learnt, their mean losses. Assumption: rounding that another machine does otherwise may
+move a run of some hundred steps by that, and a mistake mostly by more."""
+
+DIGESTS = {
+    "fingerprint": "stream",
+    "order": "order of the examples",
+    "initial_weights": "initial weights",
+    "final_weights": "final weights",
+}
+"""Columns of ``runs`` that hold a digest, and of what, in the order in which a run makes it."""
+
+Agreement = Literal["bit by bit", "closely", "not"]
+
+
+class Check(NamedTuple):
+    """A run that was trained anew."""
+
+    arm: str
+    lr: float
+    seed: int
+    phase: str
+    agreement: Agreement
+    difference: float
+    """The largest difference of the means that ``CLOSE`` is about."""
+    why: str
+    """What is the first to differ, or what ended the run."""
+
+
+class Verification(NamedTuple):
+    """What was found."""
+
+    checks: list[Check]
+    versions: dict[str, tuple[str, str]]
+    """Versions that are others there and here."""
+    left_out: dict[str, str]
+    """Arms none of whose runs were looked at, and why."""
+
+
+def verify(
+    directory: str | Path,
+    *,
+    cells: int = 5,
+    code: Collection[str] = (),
+    resources: Resources | None = None,
+    engine: Engine | None = None,
+) -> Verification:
+    """Train a sample of a study's runs anew and compare their tables with those in its folder, which stays as it is.
+
+    Parameters
+    ----------
+    directory : path
+        A finished study's folder.
+    cells : int
+        How many runs, drawn from all arms in turn; always the same ones of the same study.
+    code : collection of str
+        Modules of somebody's own that may be imported; arms that need others are left out, since a folder may name
+        anything.
+    resources : Resources, optional
+    engine : Engine, optional
+        Both as of ``tamcl.study.compare``.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished study, its data are others here, or no run is left to be trained.
+    """
+    if cells < 1:
+        raise InputError(f"--cells {cells}: must be at least 1")
+    resources, engine = resources or Resources(), engine or local.Local()
+    results = load_results(directory)
+    scenario = parse(results.study["scenario"])
+    left_out = _needs_code(scenario, code)
+    runs = results.runs[~results.runs["arm"].isin(left_out) & results.runs["status"].isin(["ok", "diverged"])]
+    if runs.empty:
+        raise InputError(f"'{results.directory}': {next(iter(left_out.values()), 'no run ended well')}")
+    sample = _sample(runs, cells)
+    scenario = scenario.only(dict.fromkeys(row["arm"] for row in sample))
+    _check_data(results, check(scenario, resources, seeds=sorted({row["seed"] for row in sample})))
+    again = [Cell(scenario, row["arm"], row["lr"], row["seed"], row["phase"]) for row in sample]
+    with tempfile.TemporaryDirectory() as folder:
+        for _ended in engine.train(pack(again, jobs_of(engine)), Path(folder), resources):
+            pass
+        tables = [read_cell(Path(folder) / cell.id) for cell in again]
+    found = zip(sample, tables, again, strict=True)
+    checks = [_check(_tables(results, row), new, cell) for row, new, cell in found]
+    return Verification(checks, _versions(sample, json.loads(tables[0]["runs"]["versions"].item())), left_out)
+
+
+def _needs_code(scenario: Scenario, allowed: Collection[str]) -> dict[str, str]:
+    """Return the arms that name a class outside the tables which was not allowed, and why they are left out."""
+    found: dict[str, str] = {}
+    for arm, config in scenario.arms.items():
+        parts = [scenario.stream, scenario.model, scenario.strategy, scenario.diagnostics, config]
+        values = [part.model_dump(mode="json", serialize_as_any=True) for part in parts if part is not None]
+        if others := sorted(named_modules(values).difference(allowed)):
+            options = " ".join(f"--code {module}" for module in others)
+            found[arm] = f"arms.{arm} names {', '.join(others)}, which is not imported unless you say so: {options}"
+    return found
+
+
+def _sample(runs: pd.DataFrame, count: int) -> list[dict[str, Any]]:
+    """Return some runs, of one arm after another."""
+    rows = runs.sample(frac=1, random_state=derive_seed(0, "resampling") % 2**32)
+    turn = rows.groupby("arm").cumcount().rename("turn")
+    return records(rows.assign(turn=turn).sort_values(["turn", "arm"], kind="stable").head(count))
+
+
+def _check_data(results: Results, data: dict[str, Any]) -> None:
+    held = results.study.get("data") or data
+    if held["checksum"] != data["checksum"]:
+        there, here = (found["checksum"][:8] for found in (held, data))
+        raise InputError(f"'{results.directory}': was trained on other data: {there} there, {here} here")
+
+
+def _tables(results: Results, row: dict[str, Any]) -> Tables:
+    """Return the tables of a run as the study has them."""
+    key = pd.DataFrame([row])[list(CELL)]
+    tables = {name: getattr(results, name) for name in ("online", "eval", "continual", "runs")}
+    return {name: table.merge(key, on=list(CELL)) for name, table in tables.items()}
+
+
+def _check(there: Tables, here: Tables, cell: Cell) -> Check:
+    """Compare a run with the same one trained anew."""
+    found = there["runs"], here["runs"]
+    (status, error), (old_status, _) = ((runs["status"].item(), runs["error"].item()) for runs in reversed(found))
+    key = cell.arm, cell.lr, cell.seed, cell.phase
+    if status != old_status:
+        return Check(*key, "not", inf, f"it is {old_status} there and {status} here{error and ': ' + error}")
+    digests = [name for name in DIGESTS if len({_digest(runs, name) for runs in found} - {""}) > 1]
+    if not digests and all(there[name].equals(here[name]) for name in ("online", "eval", "continual")):
+        return Check(*key, "bit by bit", 0.0, "")
+    config, new_config = ({**json.loads(runs["config"].item()), "tamcl": ""} for runs in found)
+    codes = [json.loads(runs["code"].item() or "{}") for runs in found]
+    changed = [f"the code of {', '.join(modules)}" for modules in [differing(*codes)] if modules]
+    changed += [difference(config, new_config)] if not changed else []
+    why = "; ".join(filter(None, [*changed, f"first to differ: {DIGESTS[digests[0]]}" if digests else ""]))
+    largest = max(_differences(there, here, cell.scenario.stream.target))
+    close = largest <= CLOSE and "fingerprint" not in digests
+    return Check(*key, "closely" if close else "not", largest, why)
+
+
+def _digest(runs: pd.DataFrame, name: str) -> str:
+    return str(runs[name].item()) if name in runs else ""
+
+
+def _differences(there: Tables, here: Tables, target: str) -> Iterator[float]:
+    """Yield by how much means of two runs differ."""
+    column, rows = ("loss", "loss") if target == "number" else ("correct", "accuracy")
+    if any(len(there[name]) != len(here[name]) for name in ("online", "eval")):
+        yield inf
+        return
+    for one, other in zip(*(_means(tables, column, rows) for tables in (there, here)), strict=True):
+        same = one == other or (isnan(one) and isnan(other))
+        yield 0.0 if same else abs(one - other) / (max(abs(one), abs(other)) if target == "number" else 1)
+
+
+def _means(tables: Tables, column: str, rows: str) -> list[float]:
+    """Return the mean over the stream, and that of every test."""
+    online = tables["online"]
+    total = (online[column] * (online["n"] if column == "loss" else 1)).sum()
+    return [float(total / online["n"].sum()), *tables["eval"][rows].astype(float)]
+
+
+def _versions(sample: Sequence[dict[str, Any]], here: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Return the versions that are not the same there and here."""
+    there: dict[str, set[str]] = {}
+    for row in sample:
+        for name, version in json.loads(row["versions"]).items():
+            there.setdefault(name, set()).add(version)
+    differing = {name: " and ".join(sorted(found)) for name, found in there.items() if found != {here.get(name)}}
+    return {name: (version, here.get(name, "none")) for name, version in differing.items()}

@@ -1,0 +1,106 @@
+"""Some of a study's runs are trained anew, and it is said how far they agree with its tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tamcl.cli.main import main
+from tamcl.engines.inline import Inline
+from tamcl.errors import InputError
+from tamcl.files.records import read_study, write_record
+from tamcl.results import TABLES, load_results, write_tables
+from tamcl.scenario.load import add_arm, load_scenario
+from tamcl.study.compare import compare
+from tamcl.study.verify import verify
+from tests.helpers import in_this_process
+
+
+@pytest.fixture
+def study(without_oracles: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(without_oracles, tmp_path / "study")
+
+
+def change(study: Path, name: str, edit: Callable[[pd.DataFrame], object]) -> None:
+    """Edit a table of a study, and write all as if it were theirs."""
+    results = load_results(study)
+    tables = {table: getattr(results, table) for table in TABLES}
+    edit(tables[name])
+    write_tables(study, tables, of="x")
+
+
+def test_a_study_is_the_same_on_the_machine_that_made_it(study: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in study.rglob("*")}
+    found = verify(study, cells=5, engine=Inline())
+    assert [check.agreement for check in found.checks] == ["bit by bit"] * 5
+    assert {check.arm for check in found.checks} == set(load_results(study).arms)
+    assert found.versions == found.left_out == {}
+    assert [check[:4] for check in verify(study, cells=2, engine=Inline()).checks] == [c[:4] for c in found.checks[:2]]
+    assert {path: path.stat().st_mtime_ns for path in study.rglob("*")} == before
+
+
+def test_what_differs_is_said(study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tamcl.engines.local.Local", in_this_process)
+    n = len(load_results(study).runs)
+    online = load_results(study).online
+    arms = load_results(study).arms
+    asked = online.groupby(["arm", "lr", "seed"])["n"].sum().iloc[0]
+
+    def one_answer_more(table: pd.DataFrame) -> None:
+        """In a run of the first arm; in all of the second every tenth is otherwise."""
+        table.loc[(table["arm"] == arms[0]) & (table["experience"] == 0) & (table["step"] == 0), "correct"] += 1
+        table.loc[table["arm"] == arms[1], "correct"] += 0.1 * table["n"]
+
+    change(study, "online", one_answer_more)
+    change(study, "runs", lambda runs: runs.__setitem__("versions", json.dumps({"torch": "1.0", "tamcl": "0"})))
+    assert main(["verify", str(study), "--cells", str(n)]) == 3
+    lines = capsys.readouterr().out.splitlines()
+    for line in lines[:n]:
+        ours = line.startswith(arms[0])
+        assert f" {'closely' if ours else 'not'} the same, at most {1 / asked if ours else 0.1:.2g} apart" in line
+    assert any(line.startswith("torch: 1.0 there, ") for line in lines[n:])
+
+
+def test_a_run_of_another_stream_is_not_the_same_however_close(study: Path) -> None:
+    change(study, "runs", lambda runs: runs.__setitem__("fingerprint", "other"))
+    (found,) = verify(study, cells=1, engine=Inline()).checks
+    assert (found.agreement, found.difference) == ("not", 0.0)
+    assert found.why == "first to differ: stream"
+
+
+def test_code_that_a_folder_names_is_imported_only_if_it_is_named_again(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_of_verify.py").write_text(
+        "from pathlib import Path\nimport torch\nPath(__file__).with_name('imported').touch()\n"
+        "class Own(torch.optim.SGD): pass\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    scenario = load_scenario(str(tiny), ["protocol.seeds=1", "protocol.tune_seeds=1"], ["sgdm"])
+    compare(add_arm(scenario, "own=own_of_verify:Own,lr=[0.1,0.2]")[0], tmp_path / "study", engine=Inline())
+    (tmp_path / "imported").unlink()
+    monkeypatch.delitem(__import__("sys").modules, "own_of_verify")
+
+    found = verify(tmp_path / "study", cells=9, engine=Inline())
+    assert {check.arm for check in found.checks} == {"sgdm"}
+    assert list(found.left_out) == ["own"]
+    assert found.left_out["own"].endswith("--code own_of_verify")
+    assert not (tmp_path / "imported").exists()
+
+    found = verify(tmp_path / "study", cells=9, code=["own_of_verify"], engine=Inline())
+    assert {(check.arm, check.agreement) for check in found.checks} == {("sgdm", "bit by bit"), ("own", "bit by bit")}
+    assert (tmp_path / "imported").exists()
+
+
+def test_what_cannot_be_verified_is_refused(study: Path) -> None:
+    held = read_study(study / "study.json")
+    write_record(study / "study.json", held | {"data": held["data"] | {"checksum": "0123456789"}})
+    with pytest.raises(InputError, match="was trained on other data: 01234567 there"):
+        verify(study, engine=Inline())
+    with pytest.raises(InputError, match="--cells 0: must be at least 1"):
+        verify(study, cells=0, engine=Inline())
