@@ -136,15 +136,23 @@ class BaseOptimizer(Optimizer, ABC):
             with torch.enable_grad():
                 loss = closure()
         ranks = ranks_of(self, self.process_group, self.has_whole_tensors) if self.measures() else None
+        self.apply(self.gather(), ranks)
+        return loss
+
+    def gather(self) -> list[Batch]:
+        """Return what the groups that have gradients bring to a step."""
         batches = [batch for group in self.param_groups if (batch := self._gather(group)).params]
         if batches:
             self._place_numbers(batches[0])
+        return batches
+
+    def apply(self, batches: list[Batch], ranks: Ranks | None) -> None:
+        """Do a step with what was gathered for it; autograd must not look on."""
         for group, params, *_ in batches:
             if group["weight_decay"] and group["decoupled_weight_decay"]:
                 torch._foreach_mul_(params, 1 - learning_rate(group) * group["weight_decay"])
         if batches or ranks is not None:
             self.update(batches, ranks)
-        return loss
 
     @property
     def shared_state(self) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class BufferOptimizer(BaseOptimizer):
 
     shared_options = ("capacity", "decay", "variant", "replacement", "seed")
 
-    parts: Sequence[slice] = ()
-    """Where the tensors are whose norms count, if several were joined in the one parameter that there is."""
+    parts: Sequence[Tensor] = ()
+    """The gradients whose norms count, if several were joined in that of the one parameter that there is."""
 
     can_be_joined = True
 
@@ -90,7 +90,8 @@ class BufferOptimizer(BaseOptimizer):
         if priority is None:
             return
         self._start_table(table, CPU)
-        priorities, ages = table["priorities"].tolist(), table["ages"].tolist()
+        in_table = table["priorities"].numpy(), table["ages"].numpy()  # of one memory, and written much faster
+        priorities, ages = (numbers.tolist() for numbers in in_table)
         filled = sum(age > 0 for age in ages)
         slot = self._slot(priority, priorities[:filled], ages[:filled], table)
         for batch in batches:
@@ -102,8 +103,8 @@ class BufferOptimizer(BaseOptimizer):
             filled = max(filled, slot + 1)
             priorities[slot], ages[slot] = priority, 0
         self.note_lengths(batches, lengths, slot, table)
-        table["priorities"].copy_(torch.tensor([group["decay"] * value for value in priorities], dtype=torch.float64))
-        table["ages"][:filled].copy_(torch.tensor([age + 1 for age in ages[:filled]], dtype=torch.int64))
+        in_table[0][:] = [group["decay"] * value for value in priorities]
+        in_table[1][:filled] = [age + 1 for age in ages[:filled]]
 
     def _start_table(self, table: dict[str, Any], device: torch.device) -> None:
         """Make the table of all slots, of which those of age 0 are empty: it is of one size from the first step on."""
@@ -117,7 +118,7 @@ class BufferOptimizer(BaseOptimizer):
         """Return the norm of each gradient and the priority of the step, or None if there is no gradient anywhere."""
         grads, is_official = [grad for batch in batches for grad in batch.grads], self._is_official
         if ranks is None:
-            lengths = norms([grad[part] for grad in grads for part in self.parts] or grads)
+            lengths = norms([*self.parts] or grads)
             of_parameters = [math.hypot(*lengths)] if self.parts else lengths
             return of_parameters, sum(lengths) if is_official else math.hypot(*lengths)
         if is_official:

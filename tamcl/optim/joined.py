@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
-from tamcl.optim.base import TABLES, BaseOptimizer
+from tamcl.optim.base import HALF_PRECISION, TABLES, BaseOptimizer, Batch
 from tamcl.optim.buffer import BufferOptimizer
 
 ELEMENTWISE = (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, RAdam)
@@ -29,6 +29,8 @@ def can_be_joined(optimizer: Optimizer) -> bool:
     """
     if len(optimizer.param_groups) > 1:
         return False
+    if any(param.dtype in HALF_PRECISION for param in optimizer.param_groups[0]["params"]):
+        return False  # whose gradients are made wider in each step
     if isinstance(optimizer, BaseOptimizer):
         return type(optimizer).__module__.startswith("tamcl.optim.") and optimizer.can_be_joined
     return type(optimizer) in ELEMENTWISE
@@ -54,22 +56,29 @@ class Joined:
         self.optimizer = optimizer
         self._slices = slices
         self._group = optimizer.param_groups[0]
-        self._row = nn.Parameter(values)
+        self._row = nn.Parameter(values, requires_grad=False)
         self._row.grad = gradients
         options = inspect.signature(type(optimizer)).parameters
         chosen = {key: self._group[key] for key in optimizer.defaults if key in options}
         self._inner = type(optimizer)([self._row], **chosen)
         if isinstance(self._inner, BufferOptimizer):
-            self._inner.parts = slices
+            self._inner.parts = [gradients[part] for part in slices]
         step = type(self._inner).step
         self._step = getattr(step, "__wrapped__", step)  # without the hooks and the profiling that torch wraps it in
+        self._batches: list[Batch] = []
         self._shown: dict[str, Tensor] = {}
         self._take_over()
 
     def step(self) -> None:
         """Do one step."""
         self._inner.param_groups[0]["lr"] = self._group["lr"]
-        self._step(self._inner)
+        if not isinstance(self._inner, BaseOptimizer):
+            self._step(self._inner)
+            return
+        batches = self._batches or self._inner.gather()
+        self._inner.apply(batches, None)
+        if batches[0].grads[0] is self._row.grad:  # nothing was computed from it, so that it serves the next step too
+            self._batches = batches
 
     def show(self) -> None:
         """Let the optimizer's state say what it would after the same steps."""

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,7 +66,7 @@ def note_sizes(states: list[dict[str, Any]], slot: int, sizes: list[float]) -> l
     table = torch.stack([state["sizes"] for state in states]).tolist()
     for row, size in zip(table, sizes, strict=True):
         row[slot] = size
-    for state, row in zip(states, torch.tensor(table, dtype=torch.float64).unbind(), strict=True):
+    for state, row in zip(states, torch.from_numpy(np.array(table)).unbind(), strict=True):
         state["sizes"] = row
     return [state for state, row in zip(states, table, strict=True) if has_shrunk(state, sum(row))]
 

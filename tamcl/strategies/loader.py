@@ -69,13 +69,13 @@ class BatchLoader:
         self.passes += 1
         bytes_per_batch = 4 * self.batch_size * experience.images.pixels[0].numel()
         block = self.batch_size * max(1, _BLOCK_BYTES // bytes_per_batch)
-        tasks = torch.full((self.batch_size,), experience.task, device=self.device)
+        tasks = torch.full((block,), experience.task, device=self.device)
         for start, rows in zip(range(0, len(order), block), order.split(block), strict=True):
             augment = None if crops is None else Crops(crops[start : start + block])
             images = experience.batch(rows, augment).to(self.device)
             labels = experience.labels[rows].to(self.device)
-            for x, y in zip(images.split(self.batch_size), labels.split(self.batch_size), strict=True):
-                yield [x, y, tasks[: len(y)]]
+            columns = (column.split(self.batch_size) for column in (images, labels, tasks[: len(rows)]))
+            yield from map(list, zip(*columns, strict=True))
 
     def _crops(self, epoch: int) -> Tensor:
         """Draw the crops and flips of a whole pass, so that they do not depend on the size of a mini-batch."""

@@ -213,7 +213,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
         with torch.no_grad():
             self.stack.backward(gradient)
         self._call(hooks, on, "after_backward", "before_update")
-        for run in on:
+        for run in reversed(on):  # the gradients of the last ones are still in the cache
             self._try(run, self._step)
         if len(self._joined) < len(self.runs):
             self.stack.take_back()
@@ -331,7 +331,8 @@ def _batches(runs: Sequence[Naive], rows: int, dtype: torch.dtype) -> Iterator[_
     for parts in zip_longest(*shared.values()):
         like = next(part for part in parts if part is not None)
         x, y = ([_padded(None if part is None else part[i], rows, like[i]) for part in parts] for i in (0, 1))
-        present = [0 if parts[i] is None else len(parts[i][1]) for i in of]
+        lengths = [0 if part is None else part[1].shape[0] for part in parts]
+        present = [lengths[i] for i in of]
         if present != sizes:
             sizes = present
             weights = _weights(sizes, rows, dtype, like[0].device)
@@ -342,9 +343,8 @@ def _padded(values: Tensor | None, rows: int, like: Tensor) -> Tensor:
     """Return rows of values, as many as asked for: those that there are, and zeros."""
     if values is None:
         return like.new_zeros(rows, *like.shape[1:])
-    return (
-        values if len(values) == rows else torch.cat([values, values.new_zeros(rows - len(values), *values.shape[1:])])
-    )
+    missing = rows - values.shape[0]
+    return torch.cat([values, values.new_zeros(missing, *values.shape[1:])]) if missing else values
 
 
 def _weights(sizes: Sequence[int], rows: int, dtype: torch.dtype, device: torch.device) -> Tensor:

@@ -83,8 +83,8 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
         self._step += len(loss)
         if strategy.diverged:
             return
-        finite = rows["loss"].abs() < float("inf")
-        self._blocks.append(rows[finite.cummin()])
+        finite = np.isfinite(loss)
+        self._blocks.append(rows if finite.all() else rows[: finite.argmin()])
         if not finite.all():
             bad = rows[~finite].iloc[0]
             strategy.diverged = f"the loss was {bad['loss']} at step {bad['step']:.0f}"

@@ -29,12 +29,13 @@ MAKERS: dict[str, Callable[[Sequence[Tensor]], Optimizer]] = {
     "tam, held": lambda params: TAM(params, lr=0.1, damping=0.5, granularity="tensor"),
     "tam, shuffled": lambda params: TAM(params, lr=0.1, damping="shuffled", seed=3),
     "adatam": lambda params: AdaTAM(params, lr=0.01),
-    "adatamw": lambda params: AdaTAMW(params, lr=0.01),
+    "tam, up": lambda params: TAM(params, lr=0.1, maximize=True),
+    "adatamw": lambda params: AdaTAMW(params, lr=0.01, weight_decay=0.1),
     "adam_cm": lambda params: AdamCM(params, lr=0.01),
     "adam_cm, paper": lambda params: AdamCM(params, lr=0.01, variant="paper", capacity=3, amsgrad=True),
     "adam_cm, none": lambda params: AdamCM(params, lr=0.01, capacity=0),
     "adamw_cm, random": lambda params: AdamWCM(params, lr=0.01, replacement="random", seed=1, capacity=2),
-    "sgd_cm": lambda params: SGDCM(params, lr=0.01),
+    "sgd_cm": lambda params: SGDCM(params, lr=0.01, weight_decay=0.1, maximize=True),
     "sgd_cg": lambda params: SGDCG(params, lr=0.01, capacity=5),
 }
 
@@ -126,6 +127,7 @@ def test_what_is_about_a_tensor_by_itself_is_not_joined() -> None:
     groups = [{"params": params[:1]}, {"params": params[1:], "lr": 0.2}]
     for optimizer in (
         TAM(params, granularity="tensor"),
+        TAM([nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))]),
         SAM(params, base=SGD, lr=0.1),
         Mine(params, lr=0.1),
         SGD(groups, lr=0.1),

@@ -217,6 +217,7 @@ def own(optimizer: type, *settings: str, **options: Any) -> Scenario:
 
 
 def test_an_optimizer_of_ones_own_draws_what_it_draws_alone(float64: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In 60 runs, which make several stacks."""
     drawn: list[dict[float, list[float]]] = []
     begin = running.begin
     monkeypatch.setattr(running, "begin", lambda *arguments: begun(begin(*arguments)))
@@ -226,14 +227,15 @@ def test_an_optimizer_of_ones_own_draws_what_it_draws_alone(float64: None, monke
         optimizers.append(training.strategy.optimizer)
         return training
 
-    scenario = own(Noisy)
-    cells = [Cell(scenario, "own", lr, seed, "report") for seed in range(3) for lr in (0.01, 0.02)]
+    scenario = own(Noisy, "stream.samples=60", "model.hidden=[8]")
+    cells = [Cell(scenario, "own", lr, seed, "report") for seed in range(20) for lr in (0.01, 0.02, 0.03)]
     stacked = run_all(cells)
     drawn = [optimizer.drawn for optimizer in optimizers]
     optimizers.clear()
     single = [run_cell(Cell(alone(scenario), "own", cell.lr, cell.seed, "report")) for cell in cells]
     assert [optimizer.drawn for optimizer in optimizers] == drawn
-    assert len({draws[0] for draws in drawn}) == 3, "one for each seed"
+    assert [len(draws) for draws in drawn] == [3 * 60 / 10] * 60, "one in each step"
+    assert len({draws[0] for draws in drawn}) == 20, "one for each seed"
     for one, other in zip(stacked, single, strict=True):
         assert_close(one, other)
 
