@@ -85,6 +85,7 @@ bench: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s -q tests/benchmarks/test_training_overhead.py
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_optimizers
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_stacks
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_studies
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -79,6 +79,8 @@ class Signature(NamedTuple):
     parameters: dict[str, bool] | None
     """Keyword arguments of ``__init__`` and whether each is required, without those that it takes together as
     ``**common: Unpack[Common]``; None if any keyword may be given."""
+    types: dict[str, str]
+    """Their annotations, as far as they have any."""
 
 
 def lookup(table: Table, name: str) -> Any:
@@ -149,13 +151,17 @@ def _signature(source: bytes, name: str) -> Signature:
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):  # importing it will say more
-        return Signature("", None)
+        return Signature("", None, {})
     found = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
     if found is None:
-        return Signature("", None)
+        return Signature("", None, {})
     init = next((node for node in found.body if isinstance(node, ast.FunctionDef) and node.name == "__init__"), None)
     summary = (ast.get_docstring(found) or "").split("\n")[0].replace("``", "")
-    return Signature(summary, None if init is None or _takes_any(init.args) else _keywords(init.args))
+    if init is None or _takes_any(init.args):
+        return Signature(summary, None, {})
+    arguments = (*init.args.args, *init.args.kwonlyargs)
+    types = {each.arg: ast.unparse(each.annotation) for each in arguments if each.annotation}
+    return Signature(summary, _keywords(init.args), types)
 
 
 def _takes_any(arguments: ast.arguments) -> bool:

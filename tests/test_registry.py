@@ -26,9 +26,9 @@ def test_signature_read_from_source_is_the_real_one(name: str) -> None:
 
 def test_signature_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "explodes.py").write_text('raise SystemExit\nclass A:\n    """Say so.\n\n    More."""\n'
-                                          "    def __init__(self, a, b=1, *, c): ...\n")  # fmt: skip
+                                          "    def __init__(self, a, b: int = 1, *, c): ...\n")  # fmt: skip
     monkeypatch.syspath_prepend(tmp_path)
-    assert signature("explodes:A") == ("Say so.", {"a": True, "b": False, "c": True})
+    assert signature("explodes:A") == ("Say so.", {"a": True, "b": False, "c": True}, {"b": "int"})
     assert "explodes" not in sys.modules
 
 

@@ -9,7 +9,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
-from scipy.optimize import isotonic_regression
 
 from tamcl.plots.labels import short_names
 from tamcl.plots.style import ArmStyle, rule
@@ -123,7 +122,7 @@ def label_ends(ax: Axes, drawn: dict[str, ArmStyle]) -> None:
     size = ax.get_window_extent().height / ax.figure.dpi  # inches, before the layout is known
     step = min(0.18 / size, 0.97 / max(1, len(ends) - 1))
     apart = step * np.arange(len(ends))
-    places = np.clip(isotonic_regression(heights[order] - apart).x, 0, 0.97 - apart[-1]) + apart
+    places = np.clip(_rising(heights[order] - apart), 0, 0.97 - apart[-1]) + apart
     letters = min(FontProperties(size="small").get_size_in_points(), 0.8 * 72 * step * size)
     for index, place in zip(order, places, strict=True):
         line, end = ends[index]
@@ -140,6 +139,15 @@ def label_ends(ax: Axes, drawn: dict[str, ArmStyle]) -> None:
         )
 
 
+def _rising(values: np.ndarray) -> np.ndarray:
+    """Return the nearest values of which none is below the one before: isotonic regression, by its min-max formula."""
+    sums = np.append(0, values.cumsum())
+    first, last = np.indices((len(values), len(values)))
+    means = np.where(first <= last, (sums[last + 1] - sums[first]) / np.maximum(last + 1 - first, 1), np.inf)
+    lowest = np.minimum.accumulate(means[:, ::-1], axis=1)[:, ::-1]  # over ends from here on
+    return np.diagonal(np.maximum.accumulate(lowest, axis=0)).copy()  # over starts up to here
+
+
 def legend_beside(ax: Axes) -> None:
     """Name the arms to the right of the axes."""
     handles, arms = ax.get_legend_handles_labels()
@@ -153,4 +161,6 @@ def finish(ax: Axes, title: str) -> None:
     """Set the title, and take away what a picture does not need."""
     ax.set_title(title, loc="left", size="small")
     ax.spines[["top", "right"]].set_visible(False)
+    for spine in ax.spines.values():
+        spine.set_in_layout(False)  # they take no room, and are slow to say so
     ax.set_axisbelow(True)

@@ -34,18 +34,19 @@ def summary(metrics: pd.DataFrame, *, metric: str, arms: Sequence[str] | None = 
     drawn = checked_styles(rows, arms, f"summary of '{metric}'")
     label, unit, factor = metric_axis(metric)
     rows = rows.assign(value=factor * rows["value"])
-    means = _within(mean_interval(rows, ["arm"], "value"), metric).set_index("arm")
+    means = _within(mean_interval(rows, ["arm"], "value"), metric)
+    found = {arm: numbers for arm, *numbers in means[["arm", "mean", "low", "high"]].itertuples(index=False)}
+    points = {arm: each.to_numpy() for arm, each in rows.groupby("arm")["value"]}
     ax = ax or new_axes(4.6, 0.9 + 0.4 * len(drawn))
     for place, (arm, style) in enumerate(drawn.items()):
-        if arm not in means.index:
+        if arm not in found:
             continue
-        values = rows.loc[rows["arm"] == arm, "value"]
+        values, (mean, low, high) = points[arm], found[arm]
         ax.plot(
             values, np.full(len(values), place + 0.2), "o", color=style.color, alpha=0.5, ms=4, mew=0, clip_on=False
         )
-        ax.plot(means.loc[arm, ["low", "high"]], [place - 0.12] * 2, color=style.color, lw=2, solid_capstyle="butt")
-        mean = means.loc[arm, ["mean"]]
-        ax.plot(mean, [place - 0.12], style.marker, color=style.color, ms=7, mec=paper(), label=arm, clip_on=False)
+        ax.plot([low, high], [place - 0.12] * 2, color=style.color, lw=2, solid_capstyle="butt")
+        ax.plot([mean], [place - 0.12], style.marker, color=style.color, ms=7, mec=paper(), label=arm, clip_on=False)
     keep_within(ax, x=bounds(metric))
     ax.set_yticks(range(len(drawn)), list(short_names(drawn).values()))
     ax.set_ylim(len(drawn) - 0.5, -0.5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 
 def mean_interval(table: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
@@ -33,7 +33,7 @@ def mean_interval(table: pd.DataFrame, by: list[str], column: str) -> pd.DataFra
     1   tam   2.0 -10.71  14.71      2
     """
     rows = table.groupby(by)[column].agg(["mean", "sem", "count"]).reset_index()
-    half = rows["sem"] * student.ppf(0.975, np.maximum(rows["count"] - 1, 1))
+    half = rows["sem"] * stdtrit(np.maximum(rows["count"] - 1, 1), 0.975)
     return rows.assign(low=rows["mean"] - half, high=rows["mean"] + half)[[*by, "mean", "low", "high", "count"]]
 
 

@@ -84,7 +84,8 @@ def theme(dark: bool = False) -> dict[str, Any]:
     ink, paper, grid = ("#E4E7EB", "#15191F", "#363D47") if dark else ("#1F2430", "#FFFFFF", "#DDE1E6")
     ground = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), paper)
     lines = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink)
-    return defaults | {"font.size": 9.0, "axes.linewidth": 0.8, "grid.color": grid} | ground | lines
+    ours = {"font.size": 9.0, "axes.linewidth": 0.8, "grid.color": grid, "axes.titley": 1.0}  # else looked for anew
+    return defaults | ours | ground | lines
 
 
 def ink() -> str:

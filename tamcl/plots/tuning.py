@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from tamcl.errors import InputError
 from tamcl.plots.axes import WIDE, finish, label_ends, legend_beside, new_axes
@@ -54,10 +54,11 @@ def lr_sensitivity(
     label, unit, factor = metric_axis(score)
     ax = ax or new_axes(*WIDE)
     _scale(ax, tuning["lr"])
+    tried = dict(iter(tuning.sort_values("lr", kind="stable").groupby("arm")))
     for arm, style in drawn.items():
-        rows = tuning[tuning["arm"] == arm].sort_values("lr")
-        if rows.empty:
+        if arm not in tried:
             continue
+        rows = tried[arm]
         good = rows[(rows["n_diverged"] == 0) & rows["score"].notna()]
         ax.plot(good["lr"], factor * good["score"], style.marker, ls=style.line, color=style.color, ms=5, label=arm)
         chosen = rows[rows["chosen"]]
@@ -105,12 +106,12 @@ def _scale(ax: Axes, rates: pd.Series) -> None:
     ax.set_xscale("log")
     ax.set_xticks(places[:: -(-len(places) // 5)] if len(places) > 1 else np.unique([low, high]))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _point_beyond(ax: Axes, chosen: pd.DataFrame, grid: pd.Series, color: str) -> None:
     """Draw an arrow out of the grid at each chosen learning rate that is its end."""
-    if "on_edge" not in chosen:
+    if "on_edge" not in chosen or not chosen["on_edge"].any():
         return
     for lr, score in chosen.loc[chosen["on_edge"], ["lr", "score"]].to_numpy(dtype=np.float64):
         side = 1 if lr == grid.max() else -1

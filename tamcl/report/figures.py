@@ -19,13 +19,13 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
-from scipy.spatial import KDTree
 
 from tamcl import plots
 from tamcl.files.atomic import write_atomic
 from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study
 from tamcl.metrics import by_experience, stability_curves
+from tamcl.report.layout import Layout
 from tamcl.report.themes import Pixels, darkened, draw_light_and_dark
 from tamcl.stats import ALPHA, tuning
 
@@ -224,7 +224,7 @@ def oracle_drawings(study: Study, found: list[OracleComparison]) -> Iterator[Dra
 
 
 def _picture(study: Study, drawing: Drawing) -> Picture:
-    sources, folder = {}, study.results.directory / "figures"
+    sources, sizes = {}, {}
     dpi = DPI * min(share for arms, share in {0: 1.0, **SMALLER}.items() if len(study.arms) > arms)
     for layout in WIDTHS:
         with mpl.rc_context(plots.theme()):  # type: ignore[arg-type]
@@ -232,13 +232,12 @@ def _picture(study: Study, drawing: Drawing) -> Picture:
             light, dark = draw_light_and_dark(figure, dpi)
         lines = {to_rgb(line.get_color()) for ax in figure.axes for line in ax.lines}
         for name, pixels, kept in ((layout, light, lines), (f"{layout} dark", dark, set(map(darkened, lines)))):
-            packed = base64.b64encode(_png(_packed(pixels, sorted(kept)), dpi)).decode()
-            sources[name] = f"data:image/png;base64,{packed}"
-        if layout == "wide":
-            image = Image.fromarray(light).convert("RGB")
-            png, (width, height) = _png(image, dpi), image.size
-            write_atomic(folder / f"{drawing.name}.png", lambda path, png=png: path.write_bytes(png))  # type: ignore[misc]
-    return Picture(drawing.name, drawing.title, drawing.caption, sources, width, height)
+            image = _packed(pixels, sorted(kept))
+            sources[name], sizes[name] = _png(image, dpi), image.size
+    path = study.results.directory / "figures" / f"{drawing.name}.png"
+    write_atomic(path, lambda temporary: temporary.write_bytes(sources["wide"]))
+    uris = {name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in sources.items()}
+    return Picture(drawing.name, drawing.title, drawing.caption, uris, *sizes["wide"])
 
 
 def _png(image: Image.Image, dpi: float) -> bytes:
@@ -253,22 +252,33 @@ def _packed(pixels: Pixels, colors: list[tuple[float, float, float]]) -> Image.I
     The colours that lines have and the most frequent ones are kept as they are, so that no arm is drawn in the colour
     of another; those between, as at the edges of lines, become the nearest one of what is left.
     """
-    places, four_bytes = pd.factorize(pixels.view(np.uint32).ravel())  # a table is faster than sorting a million
-    found = four_bytes[:, None].view(np.uint8)[:, :3] @ np.array([1 << 16, 1 << 8, 1])
-    counts = np.bincount(places)
+    four_bytes = pixels.view(np.uint32).ravel()
+    drawn = four_bytes != four_bytes[0]  # the corner has the colour of most of a picture
+    places, others = pd.factorize(four_bytes[drawn])  # a table is faster than sorting a million
+    found = np.append(four_bytes[0], others)[:, None].view(np.uint8)[:, :3] @ np.array([1 << 16, 1 << 8, 1])
+    counts = np.append(len(drawn) - len(places), np.bincount(places, minlength=len(others)))
     kept = np.rint(255 * np.array(colors)).astype(np.int64).reshape(-1, 3) @ np.array([1 << 16, 1 << 8, 1])
     frequent = found[np.lexsort((found, -counts))]
     kept = np.array(list(dict.fromkeys([*kept.tolist(), *frequent.tolist()]))[:128])
-    others = np.setdiff1d(found, kept)
+    between = np.setdiff1d(found, kept)
     palette = _channels(kept)
-    if len(others):
-        between = Image.fromarray(_channels(others)[None].astype(np.uint8))
-        cut = between.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    if len(between):
+        line = Image.fromarray(_channels(between)[None].astype(np.uint8))
+        cut = line.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         palette = np.concatenate([palette, np.array(cut.getpalette()).reshape(-1, 3)])
-    nearest = KDTree(palette).query(_channels(found))[1].astype(np.uint8)
-    packed = Image.fromarray(nearest[places].reshape(pixels.shape[:2]), mode="P")
+    nearest = _nearest(_channels(found), palette)
+    indices = np.full(len(drawn), nearest[0])
+    indices[drawn] = nearest[1:][places]
+    packed = Image.fromarray(indices.reshape(pixels.shape[:2]), mode="P")
     packed.putpalette(palette.astype(np.uint8).tobytes())
     return packed
+
+
+def _nearest(colors: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """Return the place in a palette of what is nearest to each colour."""
+    colors, palette = colors.astype(np.float32), palette.astype(np.float32)  # exact: squares are below 2**24
+    distances = (palette**2).sum(axis=1) - 2 * colors @ palette.T  # and the square of the colour
+    return np.asarray(distances.argmin(axis=1), dtype=np.uint8)
 
 
 def _channels(colors: np.ndarray) -> np.ndarray:
@@ -277,7 +287,7 @@ def _channels(colors: np.ndarray) -> np.ndarray:
 
 
 def _figure(layout: str, height: float) -> Figure:
-    return Figure(figsize=(WIDTHS[layout], height), dpi=DPI, layout="constrained")
+    return Figure(figsize=(WIDTHS[layout], height), dpi=DPI, layout=Layout())
 
 
 def _single(

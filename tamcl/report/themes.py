@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,16 +26,17 @@ _WHITE = to_rgb("white")
 def draw_light_and_dark(figure: Figure, dpi: float) -> tuple[Pixels, Pixels]:
     """Draw a figure that was made in the light theme, and what it would be in the dark one."""
     figure.set_dpi(dpi)
-    renderer = _Twice(*FigureCanvasAgg(figure).get_width_height(), dpi)
-    figure.draw(renderer)
-    return np.asarray(renderer.buffer_rgba()), np.asarray(renderer.dark.buffer_rgba())  # type: ignore[no-untyped-call]
+    canvas = _Canvas(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    both = canvas.get_renderer()._renderer
+    return np.asarray(both.light), np.asarray(both.dark)
 
 
 def darkened(value: Any) -> Any:
     """Return a colour, or an array of colours, as on a dark page, and anything else as it is."""
     if isinstance(value, tuple) and len(value) in (3, 4):
         return (*_CHANGES.get(value[:3], value[:3]), *value[3:])
-    if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[1] == 4:
+    if isinstance(value, np.ndarray) and value.dtype == np.float64 and value.ndim == 2 and value.shape[1] == 4:
         changed = value.copy()
         for old, new in _CHANGES.items():
             changed[(value[:, :3] == old).all(1), :3] = new
@@ -42,27 +44,47 @@ def darkened(value: Any) -> Any:
     return value
 
 
-class _Twice(RendererAgg):
-    """Draws everything on two canvases, on the second one in the colours of a dark page.
+class _Canvas(FigureCanvasAgg):
+    """A canvas that measures text with the renderer that draws it, so that each is measured once."""
 
-    Their methods are replaced in the instance, as those of ``RendererAgg`` are.
-    """
+    _drawing: _Renderer | None = None
+
+    def get_renderer(self) -> _Renderer:
+        if self._drawing is None:
+            self._drawing = _Renderer(*self.get_width_height(), self.figure.dpi)
+        return self._drawing
+
+
+class _Renderer(RendererAgg):
+    """Lays everything out once, and puts it on two bitmaps."""
 
     def __init__(self, width: int, height: int, dpi: float) -> None:
         super().__init__(width, height, dpi)  # type: ignore[no-untyped-call]
-        self.dark = RendererAgg(width, height, dpi)  # type: ignore[no-untyped-call]
-        for name in ("path", "markers", "path_collection", "quad_mesh", "gouraud_triangles", "image", "text"):
-            self._draw_twice(f"draw_{name}")
+        dark = RendererAgg(width, height, dpi)._renderer  # type: ignore[no-untyped-call]
+        self._renderer = _Both(self._renderer, dark)
+        self._update_methods()  # type: ignore[no-untyped-call]
 
-    def _draw_twice(self, name: str) -> None:
-        light, dark = getattr(self, name), getattr(self.dark, name)
 
-        def draw(gc: GraphicsContextBase, *arguments: Any, **options: Any) -> None:
-            light(gc, *arguments, **options)
-            context = self.dark.new_gc()
-            context.copy_properties(gc)
-            if name != "draw_text" or gc.get_rgb()[:3] != _WHITE:  # white text stands on a field, not on the page
-                context.set_foreground(darkened(gc.get_rgb()), isRGBA=True)
-            dark(context, *map(darkened, arguments), **{key: darkened(value) for key, value in options.items()})
+class _Both:
+    """Two bitmaps: what is drawn on the first one is drawn on the second in the colours of a dark page."""
+
+    def __init__(self, light: Any, dark: Any) -> None:
+        self.light, self.dark = light, dark
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        light, dark = getattr(self.light, name), getattr(self.dark, name)
+
+        def draw(*arguments: Any) -> None:
+            light(*arguments)
+            context = next((each for each in arguments if isinstance(each, GraphicsContextBase)), None)
+            if context is None:
+                dark(*arguments)
+                return
+            color = context.get_rgb()
+            if name != "draw_text_image" or color[:3] != _WHITE:  # white text stands on a field, not on the page
+                context.set_foreground(darkened(color), isRGBA=True)
+            dark(*map(darkened, arguments))
+            context.set_foreground(color, isRGBA=True)
 
         setattr(self, name, draw)
+        return draw

@@ -181,6 +181,8 @@ def _line(details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]
             return f"{path}: is missing"
         case "unfit":
             return f"{path}: {details['msg']}"
+        case "bool_type":
+            return f"{path} = {shown(details['input'])}: must be true or false"
     return f"{path} = {shown(details['input'])}: must be {details['msg'].removeprefix('Input should be ')}"
 
 

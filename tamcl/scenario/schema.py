@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from tamcl.data import DATASETS
 from tamcl.diagnostics import DIAGNOSTICS
@@ -95,7 +95,7 @@ class Strategy(BaseModel):
 
     name: str = "naive"
     optimizer_state: OptimizerState = "keep"
-    stacked: bool | None = None
+    stacked: StrictBool | None = None
     """Whether runs are trained stacked: where it can be if absent, never if false. If true also with an optimizer of
     one's own, which must then keep what it knows in itself and nothing in its class or module."""
 
@@ -315,16 +315,26 @@ def _check_name(table: Table, name: str, path: str) -> None:
 
 def _check_options(class_path: str, options: Mapping[str, Any], given: set[str]) -> None:
     """Compare options with the class's signature, read from its source; a class that cannot be read takes any."""
-    parameters = signature(class_path).parameters
+    _, parameters, types = signature(class_path)
     if parameters is None:
         return
     allowed = {name: required for name, required in parameters.items() if name not in given}
     for key in options:
         if key not in allowed:
             raise unfit(key, unknown_name("key", key, allowed))
+        _check_flag(key, options[key], types.get(key, ""))
     for key, required in allowed.items():
         if required and key not in options:
             raise unfit(key, "is missing")
+
+
+def _check_flag(key: str, value: object, annotation: str) -> None:
+    """Refuse a text where only true and false are meant, which Python takes for true, and true for a number."""
+    types = set(re.findall(r"\w+", annotation)) - {"None", "Optional"}
+    if types == {"bool"} and not isinstance(value, bool):
+        raise unfit(key, f"must be true or false, got {shown(value)}")
+    if types and types <= {"int", "float"} and isinstance(value, bool):
+        raise unfit(key, f"must be a number, got {str(value).lower()}")
 
 
 def tested_on(evaluation: dict[str, Any]) -> str:

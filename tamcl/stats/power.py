@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from tamcl.errors import InputError
 from tamcl.stats.p_values import fewest_seeds
@@ -50,7 +50,7 @@ def seeds_needed(differences: ArrayLike, *, power: float = 0.8, alpha: float = 0
     if spread <= 1e-12 * mean:
         return float(least)
     effect = float(mean / spread)
-    rough = ((stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power)) / effect) ** 2
+    rough = ((special.ndtri(1 - alpha / 2) + special.ndtri(power)) / effect) ** 2
     if rough > 1e5:
         return float(np.ceil(rough))
     n = max(least, int(rough))  # a little below the answer, or above it where the tail on the other side counts
@@ -60,8 +60,8 @@ def seeds_needed(differences: ArrayLike, *, power: float = 0.8, alpha: float = 0
 
 
 def _power(effect: float, n: int, alpha: float) -> float:
-    edge = stats.t.ppf(1 - alpha / 2, n - 1)
-    tails = stats.nct.sf(edge, n - 1, effect * np.sqrt(n)), stats.nct.cdf(-edge, n - 1, effect * np.sqrt(n))
+    edge, away = special.stdtrit(n - 1, 1 - alpha / 2), effect * np.sqrt(n)
+    tails = 1 - special.nctdtr(n - 1, away, edge), special.nctdtr(n - 1, away, -edge)
     return float(np.nansum(tails))  # scipy gives nan for the far tail of a large effect, which is as good as 0
 
 

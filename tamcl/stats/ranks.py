@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from tamcl.errors import InputError
 from tamcl.metrics import find
@@ -78,7 +77,9 @@ def average_ranks(
         raise InputError(f"arm '{arm}' has no value of '{metric}' {where}: ranks need every arm in every scenario")
     ranks = (-known.sign * means.round(12)).rank(axis=1).to_numpy()
     n, k = ranks.shape
-    q = stats.studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)
+    from scipy.stats import studentized_range  # half a second, and for ranks alone
+
+    q = studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)
     table = pd.DataFrame({"arm": means.columns, "rank": ranks.mean(axis=0), "n_scenarios": n})
     table = table.assign(critical_difference=q * np.sqrt(k * (k + 1) / (6 * n)), p_value=_friedman_p(ranks))
     return table.sort_values("rank", ignore_index=True, kind="stable")

@@ -55,8 +55,17 @@ MOST_CELLS = 16
 """Of a task: cells that are trained together are finished together, so more of them are longer in coming."""
 
 
+COSTS = {"sgd": 1.0, "adam": 1.4, "adamw": 1.4, "rmsprop": 1.4, "tam": 1.6, "adatam": 2.0, "adatamw": 2.0}
+"""Of a run in a stack, by that of SGD, about."""
+
+COSTLY = 3.0
+"""With any other optimizer: those with buffers, and one's own, whose steps are not shared."""
+
+
 def pack(cells: Sequence[Cell], jobs: int) -> list[Task]:
     """Return tasks: cells of an arm that are trained stacked stand together, evenly, and the others alone.
+
+    What is expected to take longest comes first, so that those who train are done at about the same time.
 
     Parameters
     ----------
@@ -70,7 +79,12 @@ def pack(cells: Sequence[Cell], jobs: int) -> list[Task]:
             arms.setdefault(cell.arm, []).append(cell)
     most = min(MOST_CELLS, -(-sum(map(len, arms.values())) // jobs))
     tasks = [tuple(part) for together in arms.values() for part in _evenly(together, most)]
-    return tasks + [(cell,) for cell in cells if not cell.is_stacked]
+    tasks += [(cell,) for cell in cells if not cell.is_stacked]
+    return sorted(tasks, key=_cost, reverse=True)
+
+
+def _cost(task: Task) -> float:
+    return len(task) * COSTS.get(task[0].scenario.arms[task[0].arm].optimizer, COSTLY)
 
 
 def _evenly(cells: Sequence[Cell], most: int) -> list[Sequence[Cell]]:

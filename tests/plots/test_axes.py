@@ -9,9 +9,11 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
+from scipy.optimize import isotonic_regression
 
 from tamcl import plots
 from tamcl.metrics import by_experience
+from tamcl.plots import axes
 from tamcl.results import Results
 from tests.plots.helpers import line
 from tests.synthetic_study import ARMS
@@ -26,6 +28,13 @@ def test_names_beside_the_lines_do_not_overlap(study: Results) -> None:
     assert {text.get_text() for text in ax.texts} == set(ARMS)
     assert all(upper.y0 >= lower.y1 - 1 for lower, upper in pairwise(boxes))
     assert all(box.x1 <= figure.bbox.x1 + 1 for box in boxes)
+
+
+def test_names_are_moved_as_isotonic_regression_says() -> None:
+    rng = np.random.default_rng(0)
+    for count in range(1, 30):
+        values = rng.normal(size=count)
+        assert axes._rising(values) == pytest.approx(isotonic_regression(values).x, abs=1e-12)
 
 
 def test_bands_are_seen_and_let_what_is_behind_them_be_seen(study: Results) -> None:

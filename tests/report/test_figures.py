@@ -138,6 +138,22 @@ def test_both_pictures_are_those_that_matplotlib_draws_in_their_theme(tmp_path: 
                 assert np.array_equal(found, np.asarray(canvas.buffer_rgba())), (each.name, layout, dark)
 
 
+def test_axes_stand_where_the_layout_of_matplotlib_puts_them(tmp_path: Path) -> None:
+    """That measures twice: a label that then has another width may move them by a few points."""
+    folder = write_study(tmp_path, arms=named(6), seeds=3, tune_seeds=2, experiences=12, steps=6)
+    study = Study(load_results(folder))
+    for each in [*drawings(study), *tuning_drawings(study)]:
+        for layout in figures.WIDTHS:
+            with mpl.rc_context(plots.theme()):
+                ours, theirs = each.draw(layout), each.draw(layout)
+                theirs.set_layout_engine("constrained")
+                figures.draw_light_and_dark(ours, 80)
+                figures.draw_light_and_dark(theirs, 80)
+            places = [[ax.get_position().extents for ax in figure.axes] for figure in (ours, theirs)]
+            apart = np.abs(np.subtract(*places)) * np.tile(ours.get_size_inches(), 2)
+            assert apart.max() < 0.1, (each.name, layout, apart)
+
+
 def test_a_packed_picture_has_at_most_256_colours_and_is_the_same_to_the_eye() -> None:
     rng = np.random.default_rng(0)
     pixels = np.full((60, 50, 4), 255, dtype=np.uint8)

@@ -93,6 +93,11 @@ def test_a_scenario_file_reads_as_written(tmp_path: Path) -> None:
         ),
         ("pairs =", "tune_by = 'onlin', pairs =", "protocol.tune_by: unknown metric 'onlin'"),
         ('["tam", "sgdm"]', '["tam", "sgd"]', "protocol.pairs: unknown arm 'sgd': did you mean 'sgdm'?"),
+        ("title =", "strategy = { stacked = 'yes' }\ntitle =", "strategy.stacked = 'yes': must be true or false"),
+        ("title =", "strategy = { stacked = 1 }\ntitle =", "strategy.stacked = 1: must be true or false"),
+        ("momentum = 0.9", "nesterov = 'no'", "arms.sgdm.nesterov: must be true or false, got 'no'"),
+        ("momentum = 0.9", "foreach = 0", "arms.sgdm.foreach: must be true or false, got 0"),
+        ("momentum = 0.9", "momentum = true", "arms.sgdm.momentum: must be a number, got true"),
         ("title =", "titel =", "titel: unknown key: did you mean 'title'?"),
         ("title =", "name = 'x'\ntitle =", "name: is the file's name and cannot be set"),
         ("title =", "title", "Expected '='"),
@@ -125,6 +130,8 @@ def test_missing_scenario_file(tmp_path: Path) -> None:
 
 
 def test_settings_change_one_value_and_are_checked() -> None:
+    with pytest.raises(InputError, match="strategy.stacked = 'yes': must be true or false"):
+        load_scenario("label_flip_digits", ["strategy.stacked=yes"])
     scenario = load_scenario("label_flip_digits", ["stream.samples=50", "arms.tam.gamma=0.5", "title=Mine"])
     assert scenario.stream.samples == 50
     assert scenario.arms["tam"].options == {"gamma": 0.5}

@@ -20,6 +20,16 @@ from tamcl.stats.resampling import rng as stats_rng
 from tests.stats.helpers import coverage, enumerated_p, metrics_of
 
 
+@pytest.mark.parametrize("n", [6, 7, 10, 20])
+def test_the_bootstrap_is_that_of_scipy_bit_by_bit(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for d in (rng.normal(0.3, 1, n), rng.exponential(1e-4, n), rng.integers(-2, 5, n) / 4):
+        level = 1 - 2 * scipy_stats.norm.sf(scipy_stats.t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)))
+        options = {"confidence_level": level, "n_resamples": RESAMPLES, "method": "BCa", "rng": stats_rng()}
+        reference = scipy_stats.bootstrap((d,), np.mean, **options).confidence_interval
+        assert interval(d) == (reference.low, reference.high)
+
+
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_few_differences_get_students_interval(n):
     d = np.random.default_rng(n).normal(size=n)

@@ -280,7 +280,7 @@ def test_one_class_has_nothing_to_flip_to() -> None:
         (["stream.kind=recurring", "stream.fraction=[0.5, 1]"], "stream.fraction: must be one number for a recurring"),
         (["stream.width=2", "stream.epochs=2"], "stream.width: 2 needs epochs = 1"),
         (["stream.width=-1"], "stream.width = -1: must be greater than or equal to 0"),
-        (["stream.cumulative=1"], "stream.cumulative = 1: must be a valid boolean"),
+        (["stream.cumulative=1"], "stream.cumulative = 1: must be true or false"),
         (["stream.normalization=images"], "stream.normalization = 'images': must be 'channel', 'task' or 'none'"),
     ],
 )

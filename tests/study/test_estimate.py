@@ -75,8 +75,8 @@ def test_time_by_hand(tiny: Path, measured: list[Task], monkeypatch: pytest.Monk
         assert arm.ms_per_step == pytest.approx(1000 * STEP_S[name])
         assert arm.seconds == pytest.approx((7 * a_run[name],) * 2)
     assert one.wall_s == pytest.approx((START_S + 7 * sum(a_run.values()),) * 2)
-    # two workers: sgdm beside tam, then tam_frozen where sgdm was, in both phases
-    longest = a_run["sgdm"] + a_run["tam_frozen"]
+    # two workers: tam beside tam_frozen, then sgdm, which is the quickest, where tam was, in both phases
+    longest = a_run["tam"] + a_run["sgdm"]
     assert plan_of(tiny, jobs=2).wall_s[0] == pytest.approx(START_S + 7 * longest)
     monkeypatch.setattr(MODULE.os, "cpu_count", lambda: 1)
     assert plan_of(tiny, jobs=2).wall_s == pytest.approx(one.wall_s)
