@@ -86,6 +86,7 @@ bench: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_optimizers
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_stacks
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_studies
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.bench_scale
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

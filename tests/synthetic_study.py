@@ -12,6 +12,10 @@ import numpy as np
 import pandas as pd
 
 from tamcl.results import TABLES, empty
+from tamcl.scenario.load import load_scenario
+from tamcl.scenario.schema import Scenario
+from tamcl.study.plan import report_cells, tuning_cells
+from tamcl.training.cell import Cell, Outcome, run_row, write_cell
 
 SCENARIO = "label_flip_digits"
 ARMS = {  # best lr, accuracy reached, mini-batches to learn, accuracy lost for each factor of 3 in lr
@@ -216,3 +220,39 @@ def write_study(
         table.astype(TABLES[name].columns).to_parquet(directory / f"{name}.parquet", index=False)
     (directory / "study.json").write_text(json.dumps(study, indent=2), encoding="utf-8")
     return directory
+
+
+def scenario_of(cells: int) -> Scenario:
+    """A scenario of five arms that has so many cells, a multiple of 125: 24 of 25 choose learning rates."""
+    arms = ["sgdm", "tam", "tam_frozen", "adam", "adatam"]
+    if cells % 125:
+        raise ValueError(f"{cells} cells are no multiple of 125")
+    seeds = cells // 125  # an arm has 8 rates on three times as many tuning seeds
+    rates = [f"arms.{arm}.lr={[float(f'{0.1 / 2**power:.3g}') for power in range(8)]}" for arm in arms]
+    return load_scenario(SCENARIO, [f"protocol.seeds={seeds}", f"protocol.tune_seeds={3 * seeds}", *rates], arms)
+
+
+def plan_of(scenario: Scenario) -> list[Cell]:
+    """All cells of a scenario, as if the third rate of each arm had been chosen."""
+    return tuning_cells(scenario) + report_cells(scenario, {name: arm.lr[2] for name, arm in scenario.arms.items()})
+
+
+def write_cells(directory: Path, cells: Sequence[Cell], *, rows: int = 10, experiences: int = 2) -> None:
+    """Write cells as they are when they were trained, each with so many rows of `online`; none is trained."""
+    for each in cells:
+        rng = np.random.default_rng([each.seed, int(each.lr * 1e9), zlib.crc32(each.arm.encode())])
+        right = rng.binomial(10, 0.2 + 0.6 * np.arange(rows) / rows + 0.1 * rng.random())
+        online = {"experience": np.arange(rows) * experiences // rows, "step": np.arange(rows), "n": 10}
+        online |= {"loss": rng.random(rows), "correct": right}
+        trained_on, evaluated_on = np.indices((experiences + 1, experiences)).reshape(2, -1)
+        accuracy = rng.integers(0, 361, len(trained_on)) / 360
+        tested = {"trained_on": trained_on - 1, "evaluated_on": evaluated_on, "n": 360}
+        tested |= {"accuracy": accuracy, "loss": 2 * (1 - accuracy)}
+        outcome = Outcome(
+            online=pd.DataFrame(each.key | online),
+            eval=pd.DataFrame(each.key | tested),
+            runs=run_row(each, status="ok", fingerprint=f"{each.seed:016x}", data='{"name": "digits"}', wall_s=1.0),
+            diagnostics=empty("diagnostics"),
+            continual=empty("continual"),
+        )
+        write_cell(directory, each, outcome)

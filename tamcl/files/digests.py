@@ -84,3 +84,19 @@ def digest_of(content: bytes, at: int) -> bytes:
     for part in (view[:at], ZEROS, view[at + len(ZEROS) :]):
         digest.update(part)
     return digest.hexdigest().encode()
+
+
+_BLOCK = 1 << 20
+
+
+def digest_in(file: IO[bytes], at: int) -> bytes:
+    """Return what ``digest_of`` does of an open file, little of which is in memory at a time."""
+    digest = blake2b(digest_size=_SIZE)
+    file.seek(0)
+    while part := file.read(min(_BLOCK, at - file.tell())):
+        digest.update(part)
+    digest.update(ZEROS)
+    file.seek(at + len(ZEROS))
+    while part := file.read(_BLOCK):
+        digest.update(part)
+    return digest.hexdigest().encode()

@@ -68,30 +68,30 @@ class Study:
     @cached_property
     def online(self) -> pd.DataFrame:
         """Online rows of the reported runs that ended well; what is left of the others is no result."""
-        return self._reported(self.results.online)
+        return self._reported("online")
 
     @cached_property
     def evaluated(self) -> pd.DataFrame:
         """Evaluations of the reported runs that ended well."""
-        return self._reported(self.results.eval)
+        return self._reported("eval")
 
     @cached_property
     def diagnostics(self) -> pd.DataFrame:
         """Diagnostics of the reported runs that ended well."""
-        return self._reported(self.results.diagnostics)
+        return self._reported("diagnostics")
 
     @cached_property
     def continual(self) -> pd.DataFrame:
         """Tests inside experiences of the reported runs that ended well."""
-        return self._reported(self.results.continual)
+        return self._reported("continual")
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Metrics of the reported runs that ended well."""
-        return self._reported(self.results.metrics)
+        return self._reported("metrics")
 
-    def _reported(self, table: pd.DataFrame) -> pd.DataFrame:
-        return table.merge(self.runs.loc[self.runs["status"] == "ok", list(CELL)])
+    def _reported(self, name: str) -> pd.DataFrame:
+        return self.results.rows_of(name, self.runs.loc[self.runs["status"] == "ok", list(CELL)])
 
     @property
     def shown_metrics(self) -> list[str]:

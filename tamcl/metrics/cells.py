@@ -16,6 +16,9 @@ Array = NDArray[np.float64]
 Cell = tuple[str, str, float, int]
 Arrays = tuple[Array, ...]
 
+MOST_EXPERIENCES = 10_000
+"""Of a matrix: its memory grows with the square."""
+
 
 def accuracy_matrix(eval: pd.DataFrame, experiences: int | None = None) -> Array:
     """Return the accuracy matrix R of one cell, nan where nothing was measured.
@@ -50,52 +53,88 @@ def accuracy_matrix(eval: pd.DataFrame, experiences: int | None = None) -> Array
     return R
 
 
-def untrained_accuracies(eval: pd.DataFrame, experiences: int) -> Array:
-    """Return the accuracy of the untrained model (``trained_on = -1``) on each experience, nan where not measured."""
-    rows = eval[eval["trained_on"] == -1]
-    start = np.full(experiences, np.nan)
-    start[rows["evaluated_on"].to_numpy(dtype=int)] = rows["accuracy"].to_numpy(dtype=np.float64)
-    return start
-
-
-def online_cells(
-    online: pd.DataFrame, what: str = "correct", *, complete: bool = False
-) -> Iterator[tuple[Cell, Arrays]]:
-    """Yield each cell's ``(correct, n, experience)`` in the order of the stream; no step may be missing.
-
-    ``complete`` asks for as many steps as the longest cell of the scenario and seed has; with another seed an
-    experience may bring other classes, and so another number of images.
-    """
+def online_cells(online: pd.DataFrame, what: str = "correct") -> Iterator[tuple[Cell, Arrays]]:
+    """Yield each cell's ``(correct, n, experience)`` in the order of the stream; no step may be missing."""
     columns = [online[name].to_numpy() for name in ("step", what, "n", "experience")]
-    longest = (online.groupby(["scenario", "seed"])["step"].max() + 1).to_dict()
     for cell, where in cells(online):
         step, values, n, experience = (column[where] for column in columns)
-        times = np.bincount(step, minlength=longest[cell[0], cell[3]] if complete else 0)
-        if (times != 1).any():
-            t = np.flatnonzero(times != 1)[0]
-            raise InputError(f"online rows of {describe(cell)}: step {t} stands there {times[t]} times, not once")
         order = np.argsort(step)
+        places = np.flatnonzero(step[order] != np.arange(len(step)))
+        if len(places):
+            t = min(places[0], step[order][places[0]])
+            times = (step == t).sum()
+            raise InputError(f"online rows of {describe(cell)}: step {t} stands there {times} times, not once")
         yield cell, (values[order], n[order], experience[order])
+
+
+def own_matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
+    """Yield each cell's ``(R, start)`` as far as its own rows go."""
+    columns = [eval[name].to_numpy() for name in ("trained_on", "evaluated_on", "accuracy")]
+    for cell, where in cells(eval):
+        i, j, accuracy = (column[where] for column in columns)
+        size = int(max(i.max(), j.max())) + 1
+        if min(i.min() + 1, j.min()) < 0 or size > MOST_EXPERIENCES:
+            raise InputError(f"eval rows of {describe(cell)}: experiences from {min(i.min(), j.min())} to {size - 1}")
+        _, first, times = np.unique((i + 1) * size + j, return_index=True, return_counts=True)
+        for place in first[times > 1][:1]:
+            raise InputError(f"eval rows of {describe(cell)}: R[{i[place]}, {j[place]}] stands there several times")
+        table = np.full((size + 1, size), np.nan)
+        table[i, j] = accuracy  # the last row is that of trained_on = -1
+        yield cell, (table[:-1], table[-1])
 
 
 def matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
     """Yield each cell's ``(R, start)``; what one cell of a scenario has, the others must have too."""
-    sizes = eval.groupby("scenario")[["trained_on", "evaluated_on"]].max().max(axis=1) + 1
-    rows = [(cell, eval.iloc[where], sizes[cell[0]]) for cell, where in cells(eval)]
-    found = [
-        (cell, np.vstack([accuracy_matrix(table, size), untrained_accuracies(table, size)]))
-        for cell, table, size in rows
-    ]
-    planned: dict[str, NDArray[np.bool_]] = {}
-    for cell, R in found:
-        planned[cell[0]] = planned.get(cell[0], False) | ~np.isnan(R)
-    for cell, R in found:
-        missing = np.argwhere(planned[cell[0]] & np.isnan(R))
-        if len(missing):
-            i, j = missing[0]
-            entry = f"R[{i}, {j}]" if i < len(R) - 1 else f"the accuracy of the untrained model on experience {j}"
-            raise InputError(f"eval rows of {describe(cell)}: {entry} is missing, which other cells have")
-        yield cell, (R[:-1], R[-1])
+    complete, found = Complete(), list(own_matrices(eval))
+    for cell, arrays in found:
+        complete.add_tests(cell, *arrays)
+    complete.check()
+    yield from found
+
+
+class Complete:
+    """Whether cells have all the rows that others of their scenario have; they may come a few at a time."""
+
+    def __init__(self) -> None:
+        self._steps: dict[tuple[str, int], dict[int, Cell]] = {}
+        self._tests: dict[str, dict[tuple[bytes, int], Cell]] = {}  # the first cell that has these, and no other tests
+
+    def add_steps(self, cell: Cell, number: int) -> None:
+        """Take note of how many steps a cell has.
+
+        Cells of other seeds may have another number: an experience may bring other classes there, and so more images.
+        """
+        self._steps.setdefault((cell[0], cell[3]), {}).setdefault(number, cell)
+
+    def add_tests(self, cell: Cell, R: Array, start: Array) -> None:
+        """Take note of which accuracies a cell has."""
+        tested = ~np.isnan(np.vstack([start, R]))
+        self._tests.setdefault(cell[0], {}).setdefault((tested.tobytes(), len(start)), cell)
+
+    def check(self) -> None:
+        """Raise an ``InputError`` that names a cell and the first row that it lacks, if there is one."""
+        for lengths in self._steps.values():
+            fewest = min(lengths)
+            if fewest < max(lengths):
+                lacking = describe(lengths[fewest])
+                raise InputError(f"online rows of {lacking}: step {fewest} stands there 0 times, not once")
+        for kinds in self._tests.values():
+            size = max(size for _, size in kinds)
+            padded = {cell: _unpacked(tested, own, size) for (tested, own), cell in kinds.items()}
+            planned = np.logical_or.reduce(list(padded.values()))
+            for cell, tested in padded.items():
+                missing = np.argwhere(np.roll(planned & ~tested, -1, axis=0))  # the untrained model last
+                if len(missing):
+                    i, j = missing[0]
+                    entry = f"R[{i}, {j}]" if i < size else f"the accuracy of the untrained model on experience {j}"
+                    raise InputError(f"eval rows of {describe(cell)}: {entry} is missing, which other cells have")
+
+
+def _unpacked(tested: bytes, own: int, size: int) -> NDArray[np.bool_]:
+    """Return which accuracies a cell of ``own`` experiences has, of as many as the cell that has most."""
+    table = np.zeros((size + 1, size), dtype=bool)
+    table[: own + 1, :own] = np.frombuffer(tested, dtype=bool).reshape(own + 1, own)
+    return table
 
 
 def lowest_inside(eval: pd.DataFrame, continual: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
@@ -105,7 +144,7 @@ def lowest_inside(eval: pd.DataFrame, continual: pd.DataFrame) -> Iterator[tuple
     where it was not tested at both.
     """
     inside = dict(cells(continual))
-    for cell, (R, _) in matrices(eval):
+    for cell, (R, _) in own_matrices(eval) if inside else ():
         if cell not in inside:
             continue
         rows = continual.iloc[inside[cell]]

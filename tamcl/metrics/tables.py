@@ -23,7 +23,16 @@ from tamcl.metrics.adaptation import (
     smoothed,
     split,
 )
-from tamcl.metrics.cells import Arrays, Cell, as_table, cells, describe, lowest_inside, matrices, online_cells
+from tamcl.metrics.cells import (
+    Arrays,
+    Cell,
+    Complete,
+    as_table,
+    describe,
+    lowest_inside,
+    online_cells,
+    own_matrices,
+)
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.plasticity import end_accuracies
 from tamcl.metrics.retention import Missing
@@ -81,25 +90,83 @@ def measure(
     online_accuracy     0.7
     Name: value, dtype: float64
     """
-    in_blocks = set() if runs is None else _cells_in_blocks(runs)
-    if runs is not None:
-        finished = runs.loc[runs["status"] == "ok", list(CELL)]
-        online, eval = online.merge(finished, on=list(CELL)), eval.merge(finished, on=list(CELL))
-    _same_cells(online, eval)
-    inputs: dict[str, list[tuple[Cell, Arrays]]] = {
-        "online": list(online_cells(online, complete=True)),
-        "loss": list(online_cells(online, "loss", complete=True)),
-        "matrix_and_start": list(matrices(eval)),
-    }
-    within = empty("continual") if continual is None else continual
-    inputs["matrix_and_lowest"] = list(lowest_inside(eval, within))
-    inputs["matrix"] = [(cell, (R,)) for cell, (R, _) in inputs["matrix_and_start"]]
-    values = [
-        (*cell, metric.name, np.nan if metric.per_batch and cell in in_blocks else _value(metric, cell, arrays))
-        for metric in (METRICS.values() if metrics is None else metrics)
-        for cell, arrays in inputs[metric.on]
-    ]
-    return conform("metrics", as_table(values, CELL | {"metric": "str", "value": "float64"}))
+    measuring = Measuring(metrics)
+    measuring.add(online, eval, runs, continual=continual)
+    return measuring.table()
+
+
+class Measuring:
+    """Metrics of cells that come a few at a time, so that the rows of all need not be in memory at once.
+
+    Parameters
+    ----------
+    metrics : iterable of Metric, optional
+        All of ``METRICS`` if absent.
+    """
+
+    def __init__(self, metrics: Iterable[Metric] | None = None) -> None:
+        self._metrics = list(METRICS.values() if metrics is None else metrics)
+        self._values: list[tuple[Any, ...]] = []
+        self._cells: dict[str, set[Cell]] = {"online": set(), "eval": set()}
+        self._complete = Complete()
+        self._errors: list[InputError] = []
+
+    def add(
+        self,
+        online: pd.DataFrame,
+        eval: pd.DataFrame,
+        runs: pd.DataFrame | None = None,
+        *,
+        continual: pd.DataFrame | None = None,
+    ) -> None:
+        """Measure cells, all rows of which are given; the tables are as of ``measure``.
+
+        Raises
+        ------
+        InputError
+            If rows of a cell are missing between others.
+        """
+        in_blocks = set() if runs is None else _cells_in_blocks(runs)
+        if runs is not None:
+            finished = runs.loc[runs["status"] == "ok", list(CELL)]
+            online, eval = online.merge(finished, on=list(CELL)), eval.merge(finished, on=list(CELL))
+        within = empty("continual") if continual is None else continual
+        inputs: dict[str, list[tuple[Cell, Arrays]]] = {
+            "online": list(online_cells(online)),
+            "loss": list(online_cells(online, "loss")),
+            "matrix_and_start": list(own_matrices(eval)),
+            "matrix_and_lowest": list(lowest_inside(eval, within)),
+        }
+        inputs["matrix"] = [(cell, (R,)) for cell, (R, _) in inputs["matrix_and_start"]]
+        for cell, arrays in inputs["online"]:
+            self._cells["online"].add(cell)
+            self._complete.add_steps(cell, len(arrays[0]))
+        for cell, arrays in inputs["matrix_and_start"]:
+            self._cells["eval"].add(cell)
+            self._complete.add_tests(cell, *arrays)
+        for metric in self._metrics:
+            for cell, arrays in inputs[metric.on]:
+                value = np.nan if metric.per_batch and cell in in_blocks else self._value(metric, cell, arrays)
+                self._values.append((*cell, metric.name, value))
+
+    def table(self) -> pd.DataFrame:
+        """Return what ``measure`` returns for all cells, or raise what it raises."""
+        scenarios = {cell[0] for cell in self._cells["online"]} & {cell[0] for cell in self._cells["eval"]}
+        for kind, other in (("online", "eval"), ("eval", "online")):
+            missing = sorted(cell for cell in self._cells[other] - self._cells[kind] if cell[0] in scenarios)
+            if missing:
+                raise InputError(f"{describe(missing[0])} has {other} rows but no {kind} rows")
+        self._complete.check()
+        for error in self._errors[:1]:
+            raise error
+        return conform("metrics", as_table(self._values, CELL | {"metric": "str", "value": "float64"}))
+
+    def _value(self, metric: Metric, cell: Cell, arrays: Arrays) -> float:
+        try:
+            return _value(metric, cell, arrays)
+        except InputError as error:  # which rows that are missing may be behind, so these are named first
+            self._errors.append(error)
+            return float("nan")
 
 
 def shifts(online: pd.DataFrame, **windows: Any) -> pd.DataFrame:
@@ -247,15 +314,6 @@ def _recovery_curve(parts: list[tuple[Array, Array]], before: int, window: int) 
     steps, place, count = np.unique(np.concatenate(since), return_inverse=True, return_counts=True)
     mean = np.bincount(place, weights=np.concatenate(accuracy), minlength=len(steps)) / count
     return zip(steps, mean, count, strict=True)
-
-
-def _same_cells(online: pd.DataFrame, eval: pd.DataFrame) -> None:
-    scenarios = set(online["scenario"]) & set(eval["scenario"])
-    tables = {"online": online, "eval": eval}
-    found = {kind: {cell for cell, _ in cells(table) if cell[0] in scenarios} for kind, table in tables.items()}
-    for kind, other in (("online", "eval"), ("eval", "online")):
-        if missing := sorted(found[other] - found[kind]):
-            raise InputError(f"{describe(missing[0])} has {other} rows but no {kind} rows")
 
 
 def _cells_in_blocks(runs: pd.DataFrame) -> set[Cell]:

@@ -118,8 +118,9 @@ class Evaluation(_Strict):
     samples: Count | None = None
     """Test images an experience; all there are if absent."""
     batches: Count = 1
-    """Mini-batches that make a row of the online table: more than one for streams of very many. Metrics after a
-    shift count single mini-batches, and have no value then."""
+    """Mini-batches that make a row of the online table: more than one for streams of very many. A row takes about 25
+    bytes of disk, in its cell's table and in the study's. Metrics after a shift count single mini-batches, and have no
+    value then."""
     on: Literal["all", "seen", "current"] = "all"
     """Experiences that the model is tested on after each experience, and what the metrics can then be: all of them, and
     before training too; those trained on so far, which leaves out nothing that is computed from the tables; or the

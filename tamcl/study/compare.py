@@ -11,15 +11,16 @@ import pandas as pd
 from tamcl.engines import Engine, kept, local
 from tamcl.engines.processes import refuse_in_import
 from tamcl.files.paths import user_path
-from tamcl.metrics import measure
-from tamcl.results import Results, Tables, load_results, write_table
+from tamcl.metrics import find, measure
+from tamcl.results import Results, load_results, write_table
 from tamcl.scenario.schema import Scenario
 from tamcl.stats import tuning
 from tamcl.study.checks import check, check_new, check_workers, checks
 from tamcl.study.folder import check_folder, locked, write_study
+from tamcl.study.gather import measure_cells, write_results
 from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
 from tamcl.study.search import Rates, first_rates, next_rates
-from tamcl.study.train import Progress, train_all, write_results
+from tamcl.study.train import Progress, train_all
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
 
@@ -73,10 +74,9 @@ def compare(
             train = partial(
                 train_all, directory=directory / "cells", resources=resources, engine=started, on_progress=on_progress
             )
-            tuned, tried = _tune(scenario, first, codes, train)
-            reported = train(report_cells(scenario, choose(scenario, tuned), codes=codes), "report")
-            tables = {name: pd.concat([tuned[name], reported[name]], ignore_index=True) for name in tuned}
-            write_results(directory, tables, scenario.protocol.pairs)
+            tuned, tried, scores = _tune(scenario, first, codes, train)
+            reported = train(report_cells(scenario, choose(scenario, scores), codes=codes), "report")
+            write_results(directory, [*tuned, *reported], scenario.protocol.pairs)
             write_study(directory, study | {"tried": tried})
     return load_results(directory)
 
@@ -112,29 +112,28 @@ def run_one(
     return str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values
 
 
-def scores_of(scenario: Scenario, tuned: Tables) -> pd.DataFrame:
-    """Return the score of every learning rate that was tried."""
-    metrics = measure(tuned["online"], tuned["eval"], tuned["runs"])
-    return tuning.select(metrics, tuned["runs"], scenario.protocol.tune_by)
+def scores_of(scenario: Scenario, tuned: Sequence[Path]) -> pd.DataFrame:
+    """Return the score of every learning rate that was tried, by the folders of the cells that choose them."""
+    runs, metrics = measure_cells(tuned, [find(scenario.protocol.tune_by)])
+    return tuning.select(metrics, runs, scenario.protocol.tune_by)
 
 
-def choose(scenario: Scenario, tuned: Tables) -> dict[str, float]:
-    """Return each arm's learning rate; an arm all of whose learning rates diverged is left out."""
+def choose(scenario: Scenario, scores: pd.DataFrame) -> dict[str, float]:
+    """Return each arm's learning rate by its scores; an arm all of whose learning rates diverged is left out."""
     rates = {arm: config.lr[0] for arm, config in scenario.arms.items() if len(config.lr) == 1}
-    if not tuned["runs"].empty:
-        scores = scores_of(scenario, tuned)
-        chosen = scores[scores["chosen"]]
-        rates |= dict(zip(chosen["arm"], chosen["lr"].astype(float), strict=True))
+    chosen = scores[scores["chosen"]]
+    rates |= dict(zip(chosen["arm"], chosen["lr"].astype(float), strict=True))
     return {arm: rates[arm] for arm in scenario.arms if arm in rates}
 
 
 def _tune(
-    scenario: Scenario, tried: Rates, codes: Codes, train: Callable[[Sequence[Cell], str], Tables]
-) -> tuple[Tables, Rates]:
-    """Train what chooses the learning rates, round by round, and return the tables and what was tried."""
+    scenario: Scenario, tried: Rates, codes: Codes, train: Callable[[Sequence[Cell], str], list[Path]]
+) -> tuple[list[Path], Rates, pd.DataFrame]:
+    """Train what chooses learning rates, round by round; return the cells' folders, what was tried, and its scores."""
     while True:
         tuned = train(tuning_cells(scenario, tried, codes=codes), "tune")
-        more = next_rates(scenario, tried, scores_of(scenario, tuned)) if tried else {}
+        scores = scores_of(scenario, tuned)
+        more = next_rates(scenario, tried, scores) if tried else {}
         if not more:
-            return tuned, tried
+            return tuned, tried, scores
         tried = {arm: [*rates, *more[arm]] for arm, rates in tried.items()}

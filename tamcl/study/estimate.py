@@ -19,7 +19,7 @@ from tamcl.files.paths import user_path
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import why_alone
 from tamcl.study.checks import check, check_workers
-from tamcl.study.folder import check_folder, read_cell
+from tamcl.study.folder import check_folder, find_cell
 from tamcl.study.plan import Codes, codes_of, pack, report_cells, report_seeds, tuning_cells, tuning_seeds
 from tamcl.study.search import first_rates
 from tamcl.training.cell import Cell, Task
@@ -245,18 +245,18 @@ def _finished(scenario: Scenario, directory: Path, codes: Codes) -> dict[tuple[s
     only_grid = scenario.protocol.search == "grid" and not scenario.protocol.extend
     for folder in directory.iterdir() if directory.is_dir() else ():
         try:
-            row = read_cell(folder)["runs"].iloc[0]
+            cell = find_cell(folder)
         except (OSError, InputError):  # being written, damaged, or something else: not finished
             continue
-        key, lr = (str(row["arm"]), str(row["phase"])), float(row["lr"])
-        if key not in codes or row["status"] == "failed" or row["seed"] not in seeds[key[1]]:
+        key, lr = (cell.arm, cell.phase), cell.lr
+        if key not in codes or cell.status == "failed" or cell.seed not in seeds[cell.phase]:
             continue
-        if Cell(scenario, key[0], lr, int(row["seed"]), key[1], codes[key]).id != folder.name:
+        if Cell(scenario, cell.arm, lr, cell.seed, cell.phase, codes[key]).id != folder.name:
             continue
-        is_tuned = key[1] == "tune"
+        is_tuned = cell.phase == "tune"
         if is_tuned and only_grid and lr not in scenario.arms[key[0]].lr:
             continue
-        found.setdefault(key, set()).add((lr if is_tuned else 0.0, int(row["seed"])))
+        found.setdefault(key, set()).add((lr if is_tuned else 0.0, cell.seed))
     return {key: len(cells) for key, cells in found.items()}
 
 

@@ -7,16 +7,16 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tamcl.errors import Damaged, InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.lock import Busy, lock
 from tamcl.files.records import read_study, write_record
-from tamcl.results import OF_CELLS, TABLES, Tables, read_tables
+from tamcl.results import CELL, OF_CELLS, TABLES, ArrowTables, Tables, joined, read_arrow_tables
 
 LOCK = ".tamcl.lock"
 """The file that is locked while a study is trained."""
@@ -163,8 +163,36 @@ def write_study(directory: Path, study: Study) -> None:
         raise InputError(f"--out {directory}: {error.strerror}") from error
 
 
+class Found(NamedTuple):
+    """What tells a trained cell from others, in the order of the tables, and how it ended."""
+
+    scenario: str
+    arm: str
+    lr: float
+    seed: int
+    phase: str
+    status: str
+
+
+def find_cell(cell: Path, *, dispensable: Iterable[str] = ()) -> Found:
+    """Return which cell is in a folder, after a look at all of its files; errors are those of ``read_arrow_cell``."""
+    (row,) = _read_cell(cell, {"runs": Found._fields}, dispensable)["runs"].select(Found._fields).to_pylist()
+    return Found(**row)
+
+
 def read_cell(cell: Path, *, dispensable: Iterable[str] = ()) -> Tables:
-    """Read the tables of a cell, which are all of it and of no other; ``dispensable`` is as of ``read_tables``.
+    """Read the tables of a cell; errors are those of ``read_arrow_cell``."""
+    return joined([read_arrow_cell(cell, dispensable=dispensable)])
+
+
+def read_arrow_cell(cell: Path, *, dispensable: Iterable[str] = ()) -> ArrowTables:
+    """Read the tables of a cell, which are all of it and of no other, as ``tamcl.results.joined`` takes them.
+
+    Parameters
+    ----------
+    cell : Path
+    dispensable : iterable of str
+        As of ``tamcl.results.read_tables``.
 
     Raises
     ------
@@ -175,12 +203,17 @@ def read_cell(cell: Path, *, dispensable: Iterable[str] = ()) -> Tables:
     InputError
         If one may not be read.
     """
-    tables = read_tables(cell, OF_CELLS, of=cell.name, dispensable=dispensable)
-    runs, key = tables["runs"], TABLES["runs"].keys[:4]
+    return _read_cell(cell, None, dispensable)
+
+
+def _read_cell(cell: Path, only: Mapping[str, Sequence[str]] | None, dispensable: Iterable[str]) -> ArrowTables:
+    tables = read_arrow_tables(cell, OF_CELLS, cell.name, only=only, dispensable=dispensable)
+    runs = tables["runs"]
     if len(runs) != 1:
         raise Damaged(f"'{cell}' is damaged: runs.parquet has {len(runs)} rows, not one")
+    keys = {key: runs[key].to_pylist() for key in CELL}
     for name, table in tables.items():
-        if not (table[key] == runs[key].iloc[0]).all(axis=None):
+        if len(table) and any(table[key].unique().to_pylist() != value for key, value in keys.items()):
             raise Damaged(f"'{cell}' is damaged: {name}.parquet is of another cell than runs.parquet")
     return tables
 
@@ -200,7 +233,7 @@ def is_finished(cell: Path, on_damage: Callable[[str], object] = lambda line: No
         If a table may not be read, which to train again would not change.
     """
     try:
-        runs = read_cell(cell)["runs"]
+        return find_cell(cell).status in ("ok", "diverged")
     except FileNotFoundError as error:
         if any(cell.glob("*.parquet")):
             on_damage(f"'{error.filename}' is missing")
@@ -208,4 +241,3 @@ def is_finished(cell: Path, on_damage: Callable[[str], object] = lambda line: No
     except Damaged as error:
         on_damage(str(error))
         return False
-    return bool(runs["status"].isin(["ok", "diverged"]).all())

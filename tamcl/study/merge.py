@@ -14,17 +14,16 @@ import pandas as pd
 
 from tamcl.errors import InputError
 from tamcl.files.paths import user_path
-from tamcl.files.records import read_study
 from tamcl.findings.study import records
-from tamcl.results import Results, Tables, load_results, read_table
+from tamcl.results import Results, Tables, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.study.checks import check_new
-from tamcl.study.compare import choose
-from tamcl.study.folder import difference, locked, read_cell, write_study
+from tamcl.study.compare import choose, scores_of
+from tamcl.study.folder import difference, find_cell, locked, read_cell, write_study
+from tamcl.study.gather import write_results
 from tamcl.study.plan import report_seeds, tuning_seeds
 from tamcl.study.search import Rates
-from tamcl.study.train import gather, write_results
 from tamcl.training.cell import folder_of
 
 WORDS = ("title", "source", "notes", "cost")
@@ -87,18 +86,20 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
     tuning, reported = (_places(parts, phase, scenario.arms) for phase in ("tune", "report"))
     tune_keys = [(arm, lr, seed) for seed in tuning_seeds(scenario) for arm in tried for lr in tried[arm]]
     _check_complete(tune_keys, tuning, "tuning")
-    tuned = _gathered(tune_keys, tuning)
-    rates = choose(scenario, tuned)
+    tuned = [tuning[key][0] for key in tune_keys]
+    _check_present(tuned)
+    rates = choose(scenario, scores_of(scenario, [place.path for place in tuned]))
     report_keys = [(arm, lr, seed) for seed in report_seeds(scenario) for arm, lr in rates.items()]
     _check_complete(report_keys, reported, "reported")
-    tables = _gathered(report_keys, reported)
+    cells = [*tuned, *(reported[key][0] for key in report_keys)]
+    _check_present(cells)
     check_new(out)
     record = {"command": command, "scenario": scenario.dump(), "data": parts[0].study.get("data")}
     with locked(out, record):
-        for places in (*(tuning[key] for key in tune_keys), *(reported[key] for key in report_keys)):
-            shutil.copytree(places[0].path, out / "cells" / places[0].name, dirs_exist_ok=True)
-        both = {name: pd.concat([tuned[name], tables[name]], ignore_index=True) for name in tuned}
-        write_results(out, both, scenario.protocol.pairs)
+        copies = {place: out / "cells" / place.name for place in cells}
+        for place, copy in copies.items():
+            shutil.copytree(place.path, copy)
+        write_results(out, copies.values(), scenario.protocol.pairs)
         write_study(out, record | {"tried": tried})
     differences = _compared(tuning | reported, scenario.stream.target)
     return Merged(load_results(out), differences)
@@ -125,8 +126,8 @@ Places = dict[Key, list[Place]]
 
 
 def _read(directory: Path) -> Part:
-    load_results(directory)
-    return Part(directory, read_study(directory / "study.json"), read_table(directory, "runs"))
+    results = load_results(directory)
+    return Part(directory, results.study, results.runs)
 
 
 def _joined(parts: Sequence[Part]) -> Scenario:
@@ -220,18 +221,13 @@ def _check_complete(keys: Iterable[Key], places: Places, phase: str) -> None:
         raise InputError(f"merge: no folder has the {phase} run of {arm} at lr {lr:g} and seed {seed}{more}")
 
 
-def _gathered(keys: Sequence[Key], places: Places) -> Tables:
-    """Return the tables of cells, from the first folders that have them."""
-    for key in keys:
-        _tables(places[key][0])
-    return gather(places[key][0].path for key in keys)
-
-
-def _tables(place: Place) -> Tables:
-    try:
-        return read_cell(place.path)
-    except FileNotFoundError as error:
-        raise InputError(f"'{place.directory}': has no cell {place.name}, which its tables speak of") from error
+def _check_present(places: Iterable[Place]) -> None:
+    """Check that cells are there, and whole."""
+    for place in places:
+        try:
+            find_cell(place.path)
+        except FileNotFoundError as error:
+            raise InputError(f"'{place.directory}': has no cell {place.name}, which its tables speak of") from error
 
 
 def _compared(places: Places, target: str) -> list[float]:
@@ -241,7 +237,8 @@ def _compared(places: Places, target: str) -> list[float]:
     """
     found = []
     for several in (each for each in places.values() if len(each) > 1):
-        first, *others = (_tables(place) for place in several)
+        _check_present(several)
+        first, *others = (read_cell(place.path) for place in several)
         found.append(max(_differ(first, other, "loss" if target == "number" else "correct") for other in others))
     return found
 

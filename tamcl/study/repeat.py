@@ -15,8 +15,9 @@ from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.study.checks import check, check_workers
 from tamcl.study.folder import locked, write_study
+from tamcl.study.gather import write_results
 from tamcl.study.plan import report_cells
-from tamcl.study.train import Progress, train_all, write_results
+from tamcl.study.train import Progress, train_all
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
 
@@ -105,10 +106,10 @@ def repeat(
     record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
     with locked(folder, record):
         before()
-        tables = train_all(
+        trained = train_all(
             cells, phase, directory=folder / "cells", resources=resources, engine=engine, on_progress=tell
         )
-        write_results(folder, tables, scenario.protocol.pairs)
+        write_results(folder, trained, scenario.protocol.pairs)
         write_study(folder, record)
     return load_results(folder)
 

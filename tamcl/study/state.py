@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tamcl.stats.tuning import select
-from tamcl.study.plan import Size, size_of
+from tamcl.study.plan import MOST_CELLS, Size, size_of
 
 RECENT, PAUSE = 20, 60.0
 """Speed is that of so many cells finished last, none of them before a pause of so many seconds."""
+
+TOGETHER, SHARE = 0.25, 0.1
+"""Cells were trained together if they were written within so many seconds, or within this share of what one takes."""
 
 
 class Done(NamedTuple):
@@ -31,9 +34,12 @@ class Done(NamedTuple):
     score: float
     """What the study tunes by."""
     steps: int
+    """Rows of ``online``."""
     seconds: float
+    """Its share, if it was trained together with others."""
     finished: float
     """Time of the clock."""
+    stacked: bool
 
 
 class Arm(NamedTuple):
@@ -67,7 +73,7 @@ class State:
         Whether its tables are written and nobody is at work.
     arms : dict of str to Arm
     steps_per_second, seconds_left : float
-        At the speed of the last cells; nan before the first.
+        By what the last cells took of the clock, and by what cells of an arm and phase take; nan before the first.
     last : float
         Time of the clock when the last cell was finished; nan before the first.
     failures : tuple of str
@@ -109,7 +115,10 @@ def state(study: dict[str, Any], cells: list[Done], *, running: bool | None, fin
     batches = scenario.get("evaluation", {}).get("batches", 1)
     speed, at_once = _speed(cells)
     left = sum(
-        (arm.to_tune - arm.tuned + arm.to_report - arm.reported) * _seconds(cells, name) for name, arm in arms.items()
+        to_do * _seconds(cells, name, phase)
+        for name, arm in arms.items()
+        for phase, to_do in (("tune", arm.to_tune - arm.tuned), ("report", arm.to_report - arm.reported))
+        if to_do
     )
     return State(
         name=scenario.get("name", ""),
@@ -159,26 +168,68 @@ def _best(cells: list[Done], tune_by: str) -> dict[str, tuple[float, float]]:
     return {row["arm"]: (row["lr"], row["score"]) for row in scores[scores["chosen"]].to_dict("records")}
 
 
+class _Task(NamedTuple):
+    """Cells that were trained one after another, or as one computation, and were finished together."""
+
+    cells: list[Done]
+    seconds: float
+
+    @property
+    def finished(self) -> float:
+        return self.cells[-1].finished
+
+    @property
+    def begun(self) -> float:
+        return self.finished - self.seconds
+
+
 def _speed(cells: list[Done]) -> tuple[float, float]:
-    """Return rows of ``online`` a second, and how many cells were trained at once, over the last cells."""
-    recent: list[Done] = []
-    start = float("inf")
-    for cell in sorted(cells, key=lambda cell: -cell.finished)[:RECENT]:
-        if recent and cell.finished < start - PAUSE:
+    """Return rows of ``online`` a second, and seconds of cells that are done in a second, by the last cells.
+
+    What is done counts from when a task was finished before, or, without one, from when the first was begun.
+    """
+    tasks = sorted(_tasks(cells), key=lambda task: -task.finished)
+    recent: list[_Task] = []
+    begun, number = float("inf"), 0
+    for task in tasks:
+        if recent and task.finished < begun - PAUSE:
             break
-        if cell.seconds == cell.seconds:
-            recent.append(cell)
-            start = min(start, cell.finished - cell.seconds)
+        later = [each for each in recent if each.finished - task.finished > SHARE * each.seconds]
+        if number >= RECENT and later:  # the others were finished with it, as tasks are that were begun together
+            recent, begun = later, max(begun, task.finished)
+            break
+        recent.append(task)
+        number += len(task.cells)
+        begun = min(begun, task.begun)
     if not recent:
         return nan, 1.0
-    span = max(recent[0].finished - start, 1e-9)
-    return sum(cell.steps for cell in recent) / span, max(1.0, sum(cell.seconds for cell in recent) / span)
+    span = max(recent[0].finished - begun, 1e-9)
+    steps = sum(cell.steps for task in recent for cell in task.cells)
+    return steps / span if steps else nan, max(1.0, sum(task.seconds for task in recent) / span)
 
 
-def _seconds(cells: list[Done], arm: str) -> float:
-    """Return what a cell of an arm takes; of any arm if none of its own is done."""
-    own = _mean(cell.seconds for cell in cells if cell.arm == arm)
-    return own if own == own else _mean(cell.seconds for cell in cells)
+def _tasks(cells: list[Done]) -> list[_Task]:
+    """Put together what was trained together, by when it was finished; the files do not tell."""
+    tasks: list[list[Done]] = []
+    open_: dict[tuple[str, str], list[Done]] = {}
+    for cell in sorted(cells, key=lambda cell: cell.finished):
+        if cell.seconds != cell.seconds:
+            continue
+        task = open_.get((cell.arm, cell.phase), [])
+        soon = task and cell.finished - task[-1].finished <= max(TOGETHER, SHARE * cell.seconds)
+        if cell.stacked and soon and len(task) < MOST_CELLS:
+            task.append(cell)
+        else:
+            open_[cell.arm, cell.phase] = [cell]
+            tasks.append(open_[cell.arm, cell.phase])
+    return [_Task(task, sum(cell.seconds for cell in task)) for task in tasks]
+
+
+def _seconds(cells: list[Done], arm: str, phase: str) -> float:
+    """Return what a cell of an arm and phase takes; of the arm's other phase, or of any arm, if none is done."""
+    of_arm = [cell for cell in cells if cell.arm == arm]
+    means = (_mean(cell.seconds for cell in some) for some in ([c for c in of_arm if c.phase == phase], of_arm, cells))
+    return next((mean for mean in means if mean == mean), nan)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -1,23 +1,16 @@
-"""A study's cells trained, gathered, measured and compared."""
+"""A study's cells, found finished or trained."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from hashlib import blake2b
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
-from tamcl import stats
 from tamcl.engines import Engine, jobs_of
-from tamcl.errors import AllFailed, Damaged
-from tamcl.metrics import measure
-from tamcl.results import OF_CELLS, OPTIONAL, TABLES, Tables, empty, read_table, take_code, write_tables
-from tamcl.study.folder import is_finished, read_cell
+from tamcl.results import read_table, take_code
+from tamcl.study.folder import is_finished
 from tamcl.study.plan import pack
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
@@ -33,34 +26,6 @@ class Progress(NamedTuple):
     status: str
 
 
-def write_results(directory: Path, tables: Tables, pairs: Iterable[tuple[str, str]]) -> None:
-    """Measure and compare what was trained, and write all tables; raise ``AllFailed`` if nothing was."""
-    runs = tables["runs"]
-    if len(runs) and (runs["status"] == "failed").all():
-        first = runs.iloc[0]
-        raise AllFailed(
-            f"all {len(runs)} runs failed, the first of them ({first['arm']} lr {first['lr']:g} seed {first['seed']})"
-            f" by {first['error']}"
-        )
-    metrics = measure(tables["online"], tables["eval"], tables["runs"], continual=tables["continual"])
-    comparisons = stats.compare(metrics, runs=tables["runs"], pairs=pairs)
-    for name in TABLES:
-        try:
-            with suppress(FileNotFoundError):
-                read_table(directory, name)
-        except Damaged as error:
-            print(f"tamcl: {error}; it is gathered again from the cells", file=sys.stderr)
-    cells = tables["runs"][[*TABLES["runs"].keys, "config", "status"]].to_csv(index=False)
-    of = blake2b(cells.encode(), digest_size=8).hexdigest()
-    write_tables(directory, tables | {"metrics": metrics, "comparisons": comparisons}, of)
-
-
-def gather(cells: Iterable[Path]) -> Tables:
-    """Put the tables of cells together, by their folders."""
-    found = [read_cell(cell, dispensable=OPTIONAL) for cell in cells]
-    return {name: pd.concat([empty(name), *(tables[name] for tables in found)], ignore_index=True) for name in OF_CELLS}
-
-
 def train_all(
     cells: Sequence[Cell],
     phase: str,
@@ -69,8 +34,8 @@ def train_all(
     resources: Resources,
     engine: Engine,
     on_progress: Callable[[Progress], object],
-) -> Tables:
-    """Train the cells that are not finished, and return the tables of all."""
+) -> list[Path]:
+    """Train the cells that are not finished, and return the folders of all."""
 
     def say(damage: str) -> None:
         print(f"tamcl: {damage}; the run is trained again", file=sys.stderr)
@@ -82,7 +47,7 @@ def train_all(
     for _cell, status in engine.train(pack(todo, jobs_of(engine)), directory, resources):
         done += 1
         on_progress(Progress(phase, done, len(cells), status))
-    return gather(directory / cell.id for cell in cells)
+    return [directory / cell.id for cell in cells]
 
 
 def say_other_code(cells: Sequence[Cell], directory: Path) -> None:

@@ -144,8 +144,7 @@ def _check_data(results: Results, data: dict[str, Any]) -> None:
 def _tables(results: Results, row: dict[str, Any]) -> Tables:
     """Return the tables of a run as the study has them."""
     key = pd.DataFrame([row])[list(CELL)]
-    tables = {name: getattr(results, name) for name in ("online", "eval", "continual", "runs")}
-    return {name: table.merge(key, on=list(CELL)) for name, table in tables.items()}
+    return {name: results.rows_of(name, key) for name in ("online", "eval", "continual", "runs")}
 
 
 def _check(there: Tables, here: Tables, cell: Cell) -> Check:

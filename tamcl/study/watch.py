@@ -6,18 +6,33 @@ in the study's folder; where the file system has no locks it is not known whethe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import nan
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from tamcl.errors import InputError
 from tamcl.files.lock import is_held
 from tamcl.files.paths import user_path
 from tamcl.files.records import read_study
 from tamcl.metrics import find, measure
-from tamcl.results import CELL, Tables, empty, read_table, read_tables
+from tamcl.results import (
+    CELL,
+    ROWS,
+    ArrowTables,
+    Tables,
+    empty,
+    joined,
+    read_arrow_tables,
+    read_table,
+    read_tables,
+    rows_in,
+)
 from tamcl.study.folder import LOCK
 from tamcl.study.plan import size_of
 from tamcl.study.state import Done, State, state
@@ -74,16 +89,16 @@ class Watcher:
             if not self.cells and (self.directory / "comparisons.parquet").is_file():
                 self.cells = {str(i): cell for i, cell in enumerate(_of_tables(self.directory, tune_by))}
             return
-        present = {path.name: path for path in folders.iterdir() if not path.name.startswith(".")}
-        for name, path in present.items():
-            try:
-                finished = path.stat().st_mtime
-                if name not in self.cells or self.cells[name].finished != finished:
-                    self.cells[name] = _read_cell(path, tune_by, finished)
-            except (OSError, ValueError, LookupError):  # just replaced, or damaged: not done
-                self.cells.pop(name, None)
-        for name in self.cells.keys() - present:
-            del self.cells[name]
+        times: dict[str, float] = {}
+        with os.scandir(folders) as entries:
+            for entry in entries:
+                with suppress(OSError):  # just replaced
+                    if not entry.name.startswith("."):
+                        times[entry.name] = entry.stat().st_mtime
+        self.cells = {name: cell for name, cell in self.cells.items() if times.get(name) == cell.finished}
+        new = {folders / name: time for name, time in times.items() if name not in self.cells}
+        for part in _in_parts(new):
+            self.cells.update((folder.name, cell) for folder, cell in _done(part, new, tune_by))
 
 
 def is_locked(directory: Path) -> bool | None:
@@ -103,29 +118,82 @@ def _newest(cells: Iterable[Done]) -> list[Done]:
 
 _READ = ("runs", "online", "eval")
 
+Found = tuple[Path, ArrowTables]
+"""A cell's folder and what was read of it."""
 
-def _read_cell(folder: Path, tune_by: str, finished: float) -> Done:
-    return next(_done(read_tables(folder, _READ, of=folder.name), tune_by, finished))
+
+def _in_parts(folders: Iterable[Path]) -> Iterator[list[Found]]:
+    """Read as many cells as are to be in memory at once, and then the next; none twice, and no damaged ones.
+
+    Cells that differ only in their code have the same key, and are not read at once.
+    """
+    part: dict[tuple[Any, ...], Found] = {}
+    rows = 0
+    for folder in folders:
+        try:
+            tables = read_arrow_tables(folder, _READ, of=folder.name)
+            key = _key(tables)
+        except (OSError, ValueError, LookupError):  # just replaced, or damaged: not done
+            continue
+        if key in part or rows >= ROWS:
+            yield [*part.values()]
+            part, rows = {}, 0
+        part[key] = folder, tables
+        rows += rows_in(tables)
+    if part:
+        yield [*part.values()]
+
+
+def _done(part: Sequence[Found], finished: Mapping[Path, float], tune_by: str) -> Iterator[tuple[Path, Done]]:
+    """Yield what is known of cells that were read; one whose rows are not complete has no score."""
+    try:
+        tables = joined([tables for _, tables in part])
+        metrics = _measured(tables, tune_by)
+    except ValueError:
+        if len(part) > 1:
+            for each in part:
+                yield from _done([each], finished, tune_by)
+        return
+    cells = {tuple(row[column] for column in CELL): row for row in tables["runs"].to_dict("records")}
+    values = _values(metrics)
+    for folder, read in part:
+        row = cells[_key(read)]
+        yield folder, _cell(row, values, tune_by, steps=len(read["online"]), finished=finished[folder])
+
+
+def _measured(tables: Tables, tune_by: str) -> pd.DataFrame:
+    """Return what is shown of cells; of a single one nothing if its rows are not complete."""
+    wanted = {name: find(name) for name in ("online_accuracy", tune_by)}
+    try:
+        return measure(tables["online"], tables["eval"], tables["runs"], metrics=wanted.values())
+    except InputError:
+        if len(tables["runs"]) > 1:
+            raise
+        return empty("metrics")
+
+
+def _key(tables: ArrowTables) -> tuple[Any, ...]:
+    return tuple(tables["runs"][column][0].as_py() for column in CELL)
 
 
 def _of_tables(directory: Path, tune_by: str) -> Iterator[Done]:
-    """Return the cells of a study of which only the tables are left."""
-    yield from _done(read_tables(directory, _READ), tune_by, (directory / "runs.parquet").stat().st_mtime)
+    """Yield the cells of a study of which only the tables are left."""
+    tables, finished = read_tables(directory, ("runs", "metrics")), (directory / "runs.parquet").stat().st_mtime
+    values = _values(tables["metrics"])
+    for row in tables["runs"].to_dict("records"):
+        yield _cell(row, values, tune_by, steps=0, finished=finished)
 
 
-def _done(tables: Tables, tune_by: str, finished: float) -> Iterator[Done]:
-    runs, online, evaluated = (tables[name] for name in _READ)
-    cell = list(CELL)
-    steps = online.groupby(cell).size()
-    wanted = {name: find(name) for name in ("online_accuracy", tune_by)}
-    try:
-        metrics = measure(online, evaluated, runs, metrics=wanted.values())
-    except InputError:  # rows are missing: no score
-        metrics = empty("metrics")
-    values = metrics.set_index([*cell, "metric"])["value"]
-    for row in runs.to_dict("records"):
-        key = tuple(row[column] for column in cell)
-        accuracy, score = (float(values.get((*key, name), nan)) for name in ("online_accuracy", tune_by))
-        known = {column: row[column] for column in ("arm", "lr", "seed", "phase", "status", "error")}
-        times = {"seconds": row["wall_s"], "finished": finished}
-        yield Done(**known, **times, accuracy=accuracy, score=score, steps=int(steps.get(key, 0)))
+Values = Mapping[tuple[Any, ...], float]
+"""Of metrics, by cell and name."""
+
+
+def _values(metrics: pd.DataFrame) -> Values:
+    return dict(zip(metrics[[*CELL, "metric"]].itertuples(index=False, name=None), metrics["value"], strict=True))
+
+
+def _cell(row: Mapping[Any, Any], values: Values, tune_by: str, *, steps: int, finished: float) -> Done:
+    key = tuple(row[column] for column in CELL)
+    accuracy, score = (float(values.get((*key, name), nan)) for name in ("online_accuracy", tune_by))
+    known = {column: row[column] for column in ("arm", "lr", "seed", "phase", "status", "error", "stacked")}
+    return Done(**known, seconds=row["wall_s"], finished=finished, accuracy=accuracy, score=score, steps=steps)

@@ -24,8 +24,8 @@ from tamcl.scenario.load import load_scenario, parse
 from tamcl.scenario.schema import Scenario
 from tamcl.study.compare import compare, run_one
 from tamcl.study.folder import check_folder
+from tamcl.study.gather import in_parts
 from tamcl.study.plan import report_cells
-from tamcl.study.train import gather
 from tamcl.training.cell import Cell, write_cell
 from tamcl.training.run import run_cell
 
@@ -113,8 +113,9 @@ def test_a_study_from_before_there_were_diagnostics_is_opened_and_goes_on(
     assert list(results.diagnostics.columns) == list(TABLES["diagnostics"].columns)
     check_folder(out, old.dump())
     cells = report_cells(old, {"tam": 0.1})
-    assert gather(cells, out / "cells")["diagnostics"].empty
-    assert len(gather(cells, out / "cells")["online"]) == 2 * 16
+    (tables,) = in_parts([out / "cells" / cell.id for cell in cells])
+    assert tables["diagnostics"].empty
+    assert len(tables["online"]) == 2 * 16
     assert "diagnostics" not in [drawing.name for drawing in drawings(Study(results))]
     with pytest.raises(InputError, match="holds another study: diagnostics is null there"):
         check_folder(out, load_scenario(str(tiny), ON).dump())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from pandas.testing import assert_frame_equal
 from tamcl.cli.main import main
 from tamcl.errors import Damaged, InputError
 from tamcl.files.atomic import write_atomic
+from tamcl.files.digests import digest_in, digest_of
 from tamcl.files.records import read_claims, read_study, write_record
 from tamcl.results import OF_CELLS, TABLES, load_results, read_table, write_table, write_tables
 from tamcl.scenario.load import load_scenario
@@ -109,6 +111,15 @@ def test_a_table_of_an_older_version_opens_and_is_refused_in_one_line_when_damag
     assert_frame_equal(read_table(tmp_path, name), table, check_dtype=False)
     times = refused(path, lambda: read_table(tmp_path, name), lambda found: None, count=400)
     assert times > 100  # without a digest pixels of values may be others, and what is read of the form is refused
+
+
+@pytest.mark.parametrize("size", [40, 100, 1 << 20, (1 << 20) + 40, 5 << 20])
+def test_the_digest_of_a_file_is_that_of_its_content(size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + bytes(size % 256)
+    for at in (0, 8, size // 2, size - 32):
+        assert digest_in(io.BytesIO(content), at) == digest_of(content, at)
+        whole = content[:at] + digest_of(content, at) + content[at + 32 :]
+        assert digest_in(io.BytesIO(whole), at) == digest_of(content, at)
 
 
 def test_pages_have_checksums_for_other_programs(tmp_path: Path) -> None:
@@ -310,7 +321,8 @@ def test_a_study_of_an_older_version_opens_and_goes_on(study: Path, whole: Path,
     held = read_study(study / "study.json")
     (study / "study.json").write_text(json.dumps(held, indent=2) + "\n")
     trained = {path: path.stat().st_mtime_ns for path in (study / "cells").iterdir()}
-    for results in (load_results(study), compare(scenario, study)):
+    for opened in (lambda: load_results(study), lambda: compare(scenario, study)):
+        results = opened()
         assert results.study == load_results(whole).study
         for name in TABLES:
             assert_frame_equal(getattr(results, name), getattr(load_results(whole), name), check_exact=True)

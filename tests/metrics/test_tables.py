@@ -26,6 +26,7 @@ from tamcl.metrics import (
     stability_curves,
 )
 from tamcl.metrics.cells import lowest_inside
+from tamcl.metrics.tables import Measuring
 from tamcl.results import TABLES, conform, read_table, write_table
 
 CELL = ["scenario", "arm", "lr", "seed"]
@@ -267,6 +268,53 @@ def test_missing_rows_are_named():
         measure(online, evaluated[~hole])
     with pytest.raises(InputError, match=r"^flips, tam, lr 0.1, seed 0 has online rows but no eval rows$"):
         measure(online, evaluated[(evaluated["arm"] != "tam") | (evaluated["seed"] != 0)])
+
+
+def test_cells_measured_a_few_at_a_time_are_measured_as_all_at_once():
+    online, evaluated = study(seeds=range(4))
+    continual, runs = inside(evaluated), online[CELL].drop_duplicates().assign(status="ok", batches=1)
+    measuring = Measuring()
+    for seed in (2, 0, 3, 1):
+        part = [table[table["seed"] == seed] for table in (online, evaluated, runs, continual)]
+        measuring.add(*part[:3], continual=part[3])
+    assert_frame_equal(measuring.table(), measure(online, evaluated, runs, continual=continual), check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "holes", "said"),
+    [
+        ("online", "step > 115", "online rows of flips, tam, lr 0.1, seed 1: step 116 stands there 0 times"),
+        ("eval", "trained_on == 2", r"eval rows of flips, tam, lr 0.1, seed 1: R\[2, 0\] is missing, which other"),
+        ("eval", "trained_on == -1", "seed 1: the accuracy of the untrained model on experience 0 is missing"),
+        ("eval", "trained_on > -9", "flips, tam, lr 0.1, seed 1 has online rows but no eval rows"),
+        ("online", "step > -9", "flips, tam, lr 0.1, seed 1 has eval rows but no online rows"),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_what_a_cell_lacks_is_known_from_cells_measured_before_or_after(table, holes, said, together):
+    online, evaluated = study()
+    tables = {"online": online, "eval": evaluated}
+    lacks = tables[table].eval(f"arm == 'tam' and seed == 1 and {holes}")
+    tables[table] = tables[table][~lacks]
+    measuring = Measuring()
+    for arms in [["sgdm", "tam"]] if together else [["tam"], ["sgdm"]]:
+        measuring.add(*(each[each["arm"].isin(arms)] for each in tables.values()))
+    with pytest.raises(InputError, match=said):
+        measuring.table()
+
+
+def test_rows_that_no_run_leaves_are_refused():
+    online, evaluated = study()
+    for change, said in [
+        (evaluated.assign(trained_on=evaluated["trained_on"] - 5), "seed 0: experiences from -6 to "),
+        (evaluated.assign(evaluated_on=10**12), "seed 0: experiences from "),
+        (pd.concat([evaluated, evaluated.iloc[:1]]), r"seed 0: R\[-1, 0\] stands there several times"),
+    ]:
+        with pytest.raises(InputError, match=said):
+            measure(online, change)
+    for step in (-1, 10**15):
+        with pytest.raises(InputError, match="online rows of flips, sgdm, lr 0.1, seed 0: step"):
+            measure(online.assign(step=online["step"].where(online["step"] != 7, step)), evaluated)
 
 
 def test_accuracy_matrix_leaves_out_the_untrained_model():

@@ -75,7 +75,8 @@ def test_every_arm_is_seen_in_its_colour_along_its_curve(tmp_path: Path, count: 
     results = load_results(folder)
     level = results.online["arm"].map({arm: 10 + 3 * i for i, arm in enumerate(named(count))})
     spread = results.online["seed"] - 0.5  # half a point up or down by seed: bands of 6 points lie over all lines
-    results = replace(results, online=results.online.assign(n=1000, correct=10 * level + 5 * spread))
+    online = results.online.assign(n=1000, correct=10 * level + 5 * spread)
+    results = replace(results, tables={**results.tables, "online": online})
     study = Study(results)
     picture = pictured(study, "online_accuracy")
     stored = pixels((folder / "figures" / "online_accuracy.png").read_bytes())

@@ -117,7 +117,8 @@ def test_where_not_all_experiences_are_tested_the_page_is_whole(
 def test_what_happens_after_a_shift_is_drawn_over_the_learning_rate(tmp_path: Path) -> None:
     study = small(tmp_path, arms=["sgdm", "tam"])
     results = study.results
-    measured = Study(replace(results, metrics=measure(results.online, results.eval, results.runs)))
+    metrics = measure(results.online, results.eval, results.runs)
+    measured = Study(replace(results, tables={**results.tables, "metrics": metrics}))
     drawing = next(found for found in tuning_drawings(measured) if found.name == "adaptation_by_lr")
     titles = [ax.get_title(loc="left") for ax in drawing.draw("narrow").axes]
     online = [name for name, metric in METRICS.items() if metric.on == "online"]

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,80 @@ def test_cells_trained_at_once_and_a_pause_are_seen(whole: Path, tmp_path: Path)
     state = Watcher(tmp_path).read()
     assert state.steps_per_second == pytest.approx(9 * 40 / 20)  # nine cells, from 4 s before the first one's end
     assert state.seconds_left == pytest.approx(10 * 4 / (9 * 4 / 20))
+
+
+def finish(cells: Sequence[Path], at: float) -> None:
+    """Let cells have been written one right after the other, the last of them then."""
+    for place, cell in enumerate(reversed(cells)):
+        os.utime(cell, (at - 0.02 * place, at - 0.02 * place))
+
+
+def cells_of(directory: Path, arm: str) -> list[Path]:
+    return sorted((directory / "cells").glob(f"{arm}-*"))
+
+
+def test_a_stack_is_one_computation_of_which_each_cell_has_a_share(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, seconds=10.0)  # 2 arms x 12 cells of 40 rows
+    cells = cells_of(tmp_path, "sgdm")
+    for path in [*cells[4:], *cells_of(tmp_path, "tam")]:
+        shutil.rmtree(path)
+    finish(cells[:4], NOW)  # four cells in 40 s, and 8 + 12 + 10 are left
+    state = Watcher(tmp_path).read()
+    assert state.steps_per_second == pytest.approx(4 * 40 / 40)
+    assert state.seconds_left == pytest.approx(30 * 10)
+    for cell in cells[2:4]:  # while the last two are being written
+        shutil.rmtree(cell)
+    assert Watcher(tmp_path).read().steps_per_second == pytest.approx(2 * 40 / 20)
+
+
+@pytest.mark.parametrize(("ends", "at_once"), [((40, 80, 120), 1.0), ((40, 40.1, 80, 80.1, 120, 120.1), 2.0)])
+def test_stacks_one_after_another_or_two_at_a_time(
+    ends: tuple[float, ...], at_once: float, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tamcl.study.state.RECENT", 8)
+    cut(whole, tmp_path, seconds=10.0)
+    cells = [cells_of(tmp_path, arm) for arm in ("sgdm", "tam")]
+    stacks = [own[place : place + 4] for place in (0, 4, 8) for own in cells][:: 2 if len(ends) == 3 else 1]
+    for cell in {*cells[0], *cells[1]} - {cell for stack in stacks for cell in stack}:
+        shutil.rmtree(cell)
+    for stack, end in zip(stacks, ends, strict=True):
+        finish(stack, NOW + end)
+    state = Watcher(tmp_path).read()
+    assert state.steps_per_second == pytest.approx(at_once * 4 * 40 / 40, rel=0.01)
+    assert state.seconds_left == pytest.approx((34 - 4 * len(ends)) * 10 / at_once, rel=0.01)
+
+
+def test_cells_trained_alone_that_end_together_are_no_stack(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, seconds=10.0)
+    cells = cells_of(tmp_path, "sgdm")
+    for path in [*cells[4:], *cells_of(tmp_path, "tam")]:
+        shutil.rmtree(path)
+    for cell in cells[:4]:
+        write_table(cell, "runs", read_table(cell, "runs").assign(stacked=False))
+    finish(cells[:4], NOW)  # by four processes
+    assert Watcher(tmp_path).read().steps_per_second == pytest.approx(4 * 40 / 10, rel=0.01)
+
+
+def test_what_is_left_takes_what_cells_of_its_phase_take(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=24, seconds=2.0)
+    cut(whole, tmp_path, "report", count=1, seconds=8.0)  # sgdm's first, with its diagnostics
+    os.utime(max((tmp_path / "cells").iterdir(), key=lambda path: "1000" not in path.name), (NOW + 54, NOW + 54))
+    state = Watcher(tmp_path).read()
+    assert state.count("report")[0] == 1
+    assert state.seconds_left == pytest.approx(4 * 8 + 5 * 2)  # tam's are known by its tuning cells alone
+
+
+def test_cells_that_differ_in_their_code_alone_are_both_read_and_the_newest_counts(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=3)
+    (first, *_) = sorted((tmp_path / "cells").iterdir(), key=lambda path: path.stat().st_mtime)
+    newer = shutil.copytree(first, first.with_name("newer"))
+    write_table(newer, "online", read_table(newer, "online").assign(correct=0))
+    os.utime(newer, (NOW + 99, NOW + 99))
+    watcher = Watcher(tmp_path)
+    assert watcher.read().count("tune") == (3, 24)
+    assert len(watcher.cells) == 4
+    assert (watcher.cells["newer"].accuracy, watcher.cells["newer"].steps) == (0.0, 40)
+    assert watcher.cells[first.name].accuracy > 0
 
 
 def test_failed_diverged_and_damaged_cells(whole: Path, tmp_path: Path) -> None:
