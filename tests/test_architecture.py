@@ -38,6 +38,7 @@ OUTSIDE = {
     "cli": {"rich", "torch", "typer"},
     "data": {"PIL", "numpy", "platformdirs", "rich", "sklearn"},
     "diagnostics": {"numpy", "pandas", "torch"},
+    "engines": {"distributed", "submitit"},
     "files": {"pandas", "pyarrow", "pydantic"},
     "findings": {"pandas"},
     "metrics": {"numpy", "pandas"},

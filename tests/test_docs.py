@@ -98,7 +98,7 @@ def test_the_navigation_has_every_page_once() -> None:
 
 
 KINDS = {"OPTIMIZERS", "STREAMS", "DATASETS", "MODELS", "METRICS", "STRATEGIES", "DIAGNOSTICS"}
-OTHERS = {"HEADS", "SURFACES", "ENGINES"}
+OTHERS = {"HEADS", "SURFACES", "ENGINES", "EXECUTORS"}
 """Tables that nobody is told to add to."""
 
 

@@ -47,7 +47,20 @@ LoggerName = Annotated[
 
 FOLDER = PATH | {"metavar": "DIR"}
 StudyFolder = Annotated[Path, typer.Argument(**FOLDER, help="A finished study's folder.")]
-Jobs = Annotated[int, typer.Option(help="Worker processes; results do not depend on it.")]
+Jobs = Annotated[
+    int | None, typer.Option(help="Worker processes, 1 if absent; results do not depend on it.", show_default=False)
+]
+ExecutorName = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="Train elsewhere: dask:ADDRESS, dask:file=SCHEDULER.json, dask, submitit or my.module:make_executor.",
+    ),
+]
+ExecutorOptions = Annotated[
+    Path | None, typer.Option(**PATH, help="TOML file; its table \\[executor] has the executor's options.")
+]
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Give up a run that takes longer, and count it as failed.")
 ]

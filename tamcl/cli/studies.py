@@ -11,11 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tamcl.cli.app import FOLDER, Jobs, LoggerName, ScenarioName, Settings, StudyFolder, Timeout, command_line
+from tamcl.cli.app import (
+    FOLDER,
+    ExecutorName,
+    ExecutorOptions,
+    Jobs,
+    LoggerName,
+    ScenarioName,
+    Settings,
+    StudyFolder,
+    Timeout,
+    command_line,
+)
 from tamcl.cli.data import PATH, AllowSubset, DataDir
 from tamcl.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
+    from tamcl.engines import Engine
+    from tamcl.engines.local import Local
     from tamcl.results import Results
     from tamcl.scenario.schema import Scenario
     from tamcl.training.resources import Resources
@@ -53,7 +66,9 @@ def compare(
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     out: Annotated[Path | None, typer.Option(**PATH, help="Folder for the results; out/SCENARIO if absent.")] = None,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    executor: ExecutorName = None,
+    executor_options: ExecutorOptions = None,
     timeout: Timeout = None,
     log: LoggerName = None,
     dry_run: Annotated[
@@ -66,8 +81,8 @@ def compare(
     resources = _resources(data_dir, allow_subset, log, directory)
     if dry_run:
         return _plan(chosen, resources, jobs, timeout, directory)
+    engine = _engine(jobs, timeout, executor, executor_options)
     from tamcl.cli.display import Display
-    from tamcl.engines.local import Local
     from tamcl.study import compare  # after the scenario was found to be right: its imports take a while
 
     with Display(directory) as display:
@@ -75,7 +90,7 @@ def compare(
             chosen,
             directory,
             resources=resources,
-            engine=Local(jobs, timeout),
+            engine=engine,
             command=command_line(context),
             on_progress=display.update,
         )
@@ -94,7 +109,7 @@ def plan(
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
 ) -> int:
     """Say what compare would take, before anything is trained: cells, stacks, time and disk, measured in seconds."""
     chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, settings)
@@ -107,18 +122,20 @@ def confirm(
     seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds; as reported, or as it takes.")] = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    executor: ExecutorName = None,
+    executor_options: ExecutorOptions = None,
     timeout: Timeout = None,
 ) -> int:
     """Declare a study's claims, repeat them on fresh seeds without tuning, and say which held."""
     from tamcl.results import load_results
 
     load_results(directory)
-    from tamcl.engines.local import Local  # after the folder was found to hold a study: its imports take a while
-    from tamcl.report import outcomes
+    from tamcl.report import outcomes  # after the folder was found to hold a study: its imports take a while
     from tamcl.study import confirm
 
-    resources, engine = _resources(data_dir, allow_subset), Local(jobs, timeout)
+    engine = _engine(jobs, timeout, executor, executor_options)
+    resources = _resources(data_dir, allow_subset)
     train = partial(confirm, directory, seeds=seeds, resources=resources, engine=engine, command=command_line(context))
     return _again(directory, {directory / "confirm": train}, outcomes)
 
@@ -129,7 +146,9 @@ def regret(
     oracles: Annotated[str, typer.Option(metavar="A,B", help="restart, no_shift, or both.")] = "restart,no_shift",
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    executor: ExecutorName = None,
+    executor_options: ExecutorOptions = None,
     timeout: Timeout = None,
 ) -> int:
     """Hold each arm against itself started anew at every shift, and against itself without the shifts."""
@@ -141,11 +160,11 @@ def regret(
         if kind not in ORACLES:
             raise unknown_name("oracle", kind, ORACLES)
     load_results(directory)
-    from tamcl.engines.local import Local  # as in confirm
-    from tamcl.report import oracle_verdicts
+    from tamcl.report import oracle_verdicts  # as in confirm
     from tamcl.study import train_oracle
 
-    resources, engine = _resources(data_dir, allow_subset), Local(jobs, timeout)
+    engine = _engine(jobs, timeout, executor, executor_options)
+    resources = _resources(data_dir, allow_subset)
     train = partial(train_oracle, directory, resources=resources, engine=engine, command=command_line(context))
     folders = {directory / "oracles" / kind: partial(train, kind) for kind in kinds}
     return _again(directory, folders, oracle_verdicts)
@@ -318,15 +337,37 @@ def _seeds(text: str | None) -> dict[str, int | str]:
 
 
 def _plan(
-    scenario: Scenario, resources: Resources, jobs: int, timeout: float | None = None, directory: Path | None = None
+    scenario: Scenario,
+    resources: Resources,
+    jobs: int | None,
+    timeout: float | None = None,
+    directory: Path | None = None,
 ) -> int:
-    """Say what a study would take."""
+    """Say what a study would take in processes of this machine."""
     from tamcl.cli.display import show_plan
-    from tamcl.engines.local import Local
     from tamcl.study import estimate  # as in compare
 
-    show_plan(estimate(scenario, resources=resources, engine=Local(jobs, timeout), directory=directory), directory)
+    show_plan(estimate(scenario, resources=resources, engine=_local(jobs, timeout), directory=directory), directory)
     return 0
+
+
+def _local(jobs: int | None, timeout: float | None) -> Local:
+    """Return processes of this machine."""
+    from tamcl.engines.local import Local  # after the rest was found to be right: its imports take a while
+
+    return Local(1 if jobs is None else jobs, timeout)
+
+
+def _engine(jobs: int | None, timeout: float | None, executor: str | None, options: Path | None) -> Engine:
+    """Return what trains: processes of this machine, or an executor that is named."""
+    if executor is None:
+        if options is not None:
+            raise InputError(f"--executor-options {options}: needs --executor")
+        return _local(jobs, timeout)
+    from tamcl.engines.executor import named_executor, read_options  # as in _local
+
+    given = {} if options is None else read_options(options)
+    return named_executor(executor, given, jobs=jobs, timeout=timeout)
 
 
 def _resources(

@@ -63,4 +63,9 @@ ENGINES = Table(
 )
 """Engines by name: ``local``, processes of this machine, is the one that commands use."""
 
-__all__ = ["ENGINES", "Engine", "jobs_of", "kept"]
+EXECUTORS = Table(
+    "executor", {"dask": "tamcl.engines.dask:executor_of", "submitit": "tamcl.engines.submitit:executor_of"}
+)
+"""Executors by name, for ``tamcl.engines.executor``; any ``package.module:callable`` that returns one is a name too."""
+
+__all__ = ["ENGINES", "EXECUTORS", "Engine", "jobs_of", "kept"]

@@ -111,11 +111,8 @@ class _Started:
             tasks = [(cell,) for task in tasks for cell in task]
         directory = directory.absolute()
         alone: list[Task] = []
-        calls = [partial(_train, task, directory, resources) for task in tasks]
-        foreign = [any(names_user_code(cell.scenario, [cell.arm]) for cell in task) for task in tasks]
-        apart = {place for place, is_foreign in enumerate(foreign) if is_foreign}
-        warm_up = partial(_load, tasks[0][0].scenario.stream.dataset, resources) if apart else None
-        for place, statuses in self.workers.run(calls, apart=apart, warm_up=warm_up):
+        train = partial(_train, directory=directory, resources=resources)
+        for place, statuses in train_in(self.workers, tasks, train, resources):
             if isinstance(statuses, WorkerDied) and len(tasks[place]) > 1:
                 alone += [(cell,) for cell in tasks[place]]
             else:
@@ -124,16 +121,34 @@ class _Started:
             yield from self.train(alone, directory, resources)
 
 
+def train_in(
+    workers: Workers,
+    tasks: Sequence[Task],
+    train: Callable[[Task], Any],
+    resources: Resources,
+    on_look: Callable[[], object] = lambda: None,
+) -> Iterator[tuple[int, Any]]:
+    """Yield what ``train`` returns for tasks in worker processes, as ``Workers.run`` does.
+
+    Those with somebody's own code have each a process of their own.
+    """
+    foreign = [any(names_user_code(cell.scenario, [cell.arm]) for cell in task) for task in tasks]
+    apart = {place for place, is_foreign in enumerate(foreign) if is_foreign}
+    warm_up = partial(_load, tasks[0][0].scenario.stream.dataset, resources) if apart else None
+    calls = [partial(train, task) for task in tasks]
+    return workers.run(calls, apart=apart, warm_up=warm_up, on_look=on_look)
+
+
 def _ended(task: Task, statuses: Any, directory: Path) -> Iterator[tuple[Cell, str]]:
     """Yield how the cells of a task ended, and record those of which no tables are there."""
     if not isinstance(statuses, list):
         error = statuses if isinstance(statuses, WorkerDied) else WorkerDied(f"the run was not begun: {statuses}")
         for cell in task:
-            yield cell, _record(directory, cell, failed(cell, error), keep_checkpoint=True)
+            yield cell, record(directory, cell, failed(cell, error), keep_checkpoint=True)
         return
     for cell, status in zip(task, statuses, strict=True):
         if not (directory / cell.id / "runs.parquet").is_file():
-            status = _record(directory, cell, failed(cell, WorkerDied("the tables that were written are gone")))
+            status = record(directory, cell, failed(cell, WorkerDied("the tables that were written are gone")))
         yield cell, status
 
 
@@ -146,7 +161,7 @@ def run_apart(cell: Cell, checks: Mapping[str, Callable[[], Any]], resources: Re
         As ``call_apart``, if a check fails.
     """
     calls: list[Callable[[], Any]] = [*checks.values()]
-    calls.append(partial(_run, (cell,), resources))
+    calls.append(partial(run_task, (cell,), resources))
     apart = range(len(calls)) if names_user_code(cell.scenario, [cell.arm]) else ()
     answers = (answer for _, answer in run_calls(calls, apart=apart))
     for name in checks:
@@ -155,7 +170,7 @@ def run_apart(cell: Cell, checks: Mapping[str, Callable[[], Any]], resources: Re
     return outcomes[0] if isinstance(outcomes, list) else failed(cell, outcomes)
 
 
-def _record(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> str:
+def record(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> str:
     """Write a cell's tables and return its status."""
     write_cell(directory, cell, outcome, keep_checkpoint=keep_checkpoint)
     return str(outcome.runs["status"].item())
@@ -172,11 +187,13 @@ def _load(dataset: str, resources: Resources) -> None:
 
 def _train(task: Task, directory: Path, resources: Resources) -> list[str]:
     return [
-        _record(directory, cell, outcome) for cell, outcome in zip(task, _run(task, resources, directory), strict=True)
+        record(directory, cell, outcome)
+        for cell, outcome in zip(task, run_task(task, resources, directory), strict=True)
     ]
 
 
-def _run(task: Task, resources: Resources, directory: Path | None = None) -> list[Outcome]:
+def run_task(task: Task, resources: Resources, directory: Path | None = None) -> list[Outcome]:
+    """Train a task in this process, whatever somebody's code raises in it."""
     process = os.getpid()
     try:
         outcomes = run_cells(task, resources, directory)

@@ -95,10 +95,12 @@ class Workers:
         Number of processes. No more are started than there are calls for.
     timeout : float, optional
         Seconds after which a call is given up.
+    begin : callable, optional
+        Called first of all in every process, as to say where it works and what it writes to.
     """
 
-    def __init__(self, jobs: int = 1, timeout: float | None = None) -> None:
-        self.jobs, self.timeout = jobs, timeout
+    def __init__(self, jobs: int = 1, timeout: float | None = None, begin: Callable[[], object] | None = None) -> None:
+        self.jobs, self.timeout, self.begin = jobs, timeout, begin
         self._workers: list[_Worker] = []
         self._started_for: tuple[bool, bytes] | None = None
 
@@ -115,6 +117,7 @@ class Workers:
         apart: Collection[int] = (),
         warm_up: Callable[[], object] | None = None,
         limited: bool = True,
+        on_look: Callable[[], object] = lambda: None,
     ) -> Iterator[tuple[int, Any]]:
         """Make calls.
 
@@ -128,6 +131,8 @@ class Workers:
             Called in every worker before anything else, for what all calls share.
         limited : bool
             Whether the timeout is for these calls; it always is for those of somebody's own code.
+        on_look : callable
+            Called about twice a second; what it raises ends the calls.
 
         Yields
         ------
@@ -149,6 +154,7 @@ class Workers:
                 for worker in self._idle(len(waiting), forks, warm_up):
                     worker.send(*waiting.pop(), limited=limited)
                 wait([worker.connection for worker in self._busy()], _LOOK_S)
+                on_look()
                 for worker in self._busy():
                     answer = worker.look()
                     if answer is _NOTHING:
@@ -182,7 +188,7 @@ class Workers:
         """Return up to so many workers that have nothing to do, started if there are none."""
         idle = [worker for worker in self._workers if worker.place is None][:wanted]
         while len(idle) < wanted and len(self._workers) < self.jobs:
-            self._workers.append(_Worker(forks, self.timeout, warm_up))
+            self._workers.append(_Worker(forks, self.timeout, warm_up, self.begin))
             idle.append(self._workers[-1])
         return idle
 
@@ -208,6 +214,11 @@ def refuse_in_import() -> None:
         os._exit(_NO_GUARD)
 
 
+def allow_children() -> None:
+    """Let this process start others, which multiprocessing forbids one that is to end with its parent."""
+    vars(multiprocessing.current_process())["_config"]["daemon"] = False
+
+
 _NOTHING = object()
 _NO_GUARD = 87
 _GUARD = 'if __name__ == "__main__":'
@@ -216,9 +227,15 @@ _GUARD = 'if __name__ == "__main__":'
 class _Worker:
     """One process and the pipe to it."""
 
-    def __init__(self, forks: bool, timeout: float | None, warm_up: Callable[[], object] | None) -> None:
+    def __init__(
+        self,
+        forks: bool,
+        timeout: float | None,
+        warm_up: Callable[[], object] | None,
+        begin: Callable[[], object] | None,
+    ) -> None:
         self.connection, theirs = _spawn.Pipe()
-        given = theirs, forks, timeout, warm_up
+        given = theirs, forks, timeout, warm_up, begin
         self.process = _spawn.Process(target=_serve, args=given, daemon=True)
         with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
             self.process.start()
@@ -300,8 +317,16 @@ def _how_it_ended(code: int) -> str:
         return f"was killed by signal {-code}"
 
 
-def _serve(connection: Connection, forks: bool, timeout: float | None, warm_up: Callable[[], object] | None) -> None:
+def _serve(
+    connection: Connection,
+    forks: bool,
+    timeout: float | None,
+    warm_up: Callable[[], object] | None,
+    begin: Callable[[], object] | None,
+) -> None:
     """Make the calls that come through the pipe until it closes or the parent process is gone."""
+    if begin is not None:
+        begin()
     here = os.getcwd()
     if here not in sys.path:  # where own modules are, whatever folder is changed to
         sys.path.append(here)
@@ -324,7 +349,10 @@ def _serve(connection: Connection, forks: bool, timeout: float | None, warm_up: 
         answer = make(call)
         if os.getpid() != process:
             os._exit(0)
-        connection.send((process, place, answer))
+        try:
+            connection.send((process, place, answer))
+        except OSError:  # nobody waits for it any more
+            return
 
 
 def prepare() -> None:
@@ -362,7 +390,9 @@ def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> An
         _kill_group(child)
         os._exit(1)
 
-    signal.signal(signal.SIGTERM, leave)
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, leave)
     try:
         while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if connection.poll(0.01):  # closed: the main process is gone
@@ -378,7 +408,7 @@ def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> An
                 return pickle.load(answer)
         return _too_long(timeout) if late else WorkerDied(f"the process {_how_it_ended(code)}")
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, before)
         os.close(file)
 
 
@@ -393,7 +423,7 @@ def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes) ->
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with the worker, even when it is stopped
         if os.getppid() == parent:
             connection.close()
-            vars(multiprocessing.current_process())["_config"]["daemon"] = False  # it may start data loaders' workers
+            allow_children()  # as data loaders' workers
             process = os.getpid()
             answer = pickle.dumps(_answer(call))
             if os.getpid() == process:

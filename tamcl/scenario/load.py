@@ -64,7 +64,7 @@ def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] |
         raise unknown_name("scenario", name, known)
     if why := unfit_as_file(path.stem):  # the folder of its results has this name
         raise InputError(f"scenario file {shown(str(path))}: {why}; name it otherwise")
-    values = _read(path)
+    values = read_toml(path)
     for setting in settings:
         change(values, setting)
     if "name" in values:
@@ -77,7 +77,7 @@ def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] |
     return scenario
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path, what: str = "scenario file") -> dict[str, Any]:
     """Read a TOML file, with a byte order mark, as editors on Windows write it, or without."""
     try:
         with path.open("rb") as file:
@@ -88,14 +88,14 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError("is UTF-16; save it as UTF-8")
         return tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
-        raise InputError(f"scenario file {shown(str(path))}: {error.strerror}") from error
+        raise InputError(f"{what} {shown(str(path))}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         why = f"is not UTF-8 (byte 0x{content[error.start]:02x} at {error.start}); save it as UTF-8"
-        raise InputError(f"scenario file {shown(str(path))}: {why}") from error
+        raise InputError(f"{what} {shown(str(path))}: {why}") from error
     except ValueError as error:  # no TOML, or a number of thousands of digits
-        raise InputError(f"scenario file {shown(str(path))}: {error}") from error
+        raise InputError(f"{what} {shown(str(path))}: {error}") from error
     except RecursionError as error:
-        raise InputError(f"scenario file {shown(str(path))}: lists or tables are too deep") from error
+        raise InputError(f"{what} {shown(str(path))}: lists or tables are too deep") from error
 
 
 def parse(values: Mapping[str, Any]) -> Scenario:
