@@ -62,6 +62,7 @@ TABLES = {
             "optimizer_state": "str",
             "batches": "int64",
             "stacked": "bool",
+            "compiled": "bool",
         }
         | {"optimizer": "str", "code": "str", "config": "str"}
         | {"fingerprint": "str", "data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"}
@@ -169,14 +170,14 @@ def complete_runs(runs: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If ``config`` is not as it was written.
     """
-    if "config" not in runs or {"batches", "stacked", "optimizer", "code"} <= set(runs.columns):
+    if "config" not in runs or {"batches", "stacked", "compiled", "optimizer", "code"} <= set(runs.columns):
         return runs
     configs = [_to_dict("config", text) for text in runs["config"]]
     batches = [(config.get("evaluation") or {}).get("batches", 1) for config in configs]
-    stacked = [bool(config.get("stacked")) for config in configs]
+    stacked, compiled = ([bool(config.get(key)) for config in configs] for key in ("stacked", "compiled"))
     optimizer = [json.dumps(config.get("optimizer", {})) for config in configs]
     code = [json.dumps(dict(take_code(config))) for config in configs]
-    return runs.assign(batches=batches, stacked=stacked, optimizer=optimizer, code=code)
+    return runs.assign(batches=batches, stacked=stacked, compiled=compiled, optimizer=optimizer, code=code)
 
 
 def take_code(config: dict[str, Any]) -> Code:

@@ -78,7 +78,7 @@ def test_a_folder_of_an_older_tamcl_gets_the_columns_that_it_lacks(tmp_path: Pat
     mine = {"optimizer": optimizer, "code": {"mine.models": "1e"}, "evaluation": {"batches": 4}}
     runs = read_table(folder, "runs")
     config = [json.dumps(mine) if arm == "tam" else '{"optimizer": {"name": "sgd"}}' for arm in runs["arm"]]
-    old = runs.assign(config=config).drop(columns=["batches", "stacked", "optimizer", "code"])
+    old = runs.assign(config=config).drop(columns=["batches", "stacked", "compiled", "optimizer", "code"])
     old.to_parquet(folder / "runs.parquet")
     found = load_results(folder).runs
     assert list(found) == list(TABLES["runs"].columns)

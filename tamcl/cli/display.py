@@ -164,6 +164,15 @@ def _below(plan: Plan) -> Iterator[str]:
             yield f"{name}: not measured, and left out of the time: {arm.why_unknown}"
     for why, names in alone.items():
         yield f"one by one: {', '.join(names)}: {why}"
+    others: dict[str, list[str]] = {}
+    for name, arm in plan.arms.items():
+        if arm.why_not_compiled:
+            others.setdefault(arm.why_not_compiled, []).append(name)
+    for why, names in others.items():
+        yield f"not compiled: {', '.join(names)}: {why}"
+    if compiling := {name: arm.compile_s for name, arm in plan.arms.items() if arm.compile_s}:
+        each = ", ".join(f"{name} {duration(seconds)}" for name, seconds in compiling.items())
+        yield f"to compile, once in every process, less if it was done before on this machine: {each}"
     tune, report = plan.tune, sum(arm.report for arm in plan.arms.values())
     whole = "{:.0f}".format
     yield f"{_between(plan.cells, whole)} cells: {_between(tune, whole)} to choose learning rates, {report} reported"

@@ -48,6 +48,11 @@ TuneSeeds = Annotated[int | None, typer.Option(help="Number of tuning seeds.")]
 Extend = Annotated[
     bool, typer.Option("--extend", help="Widen the grids while an arm's best learning rate is an end of its grid.")
 ]
+Compile = Annotated[
+    bool,
+    typer.Option("--compile", help="Make each step of stacked runs one compiled graph: strategy.compiled = true."),
+]
+_COMPILED = ["strategy.compiled=true"]
 Search = Annotated[str | None, typer.Option(metavar="KIND", help="Learning rates: grid, random or tpe.")]
 Trials = Annotated[int | None, typer.Option(help="Learning rates an arm, for random and tpe.")]
 
@@ -62,6 +67,7 @@ def compare(
     extend: Extend = False,
     search: Search = None,
     trials: Trials = None,
+    compiled: Compile = False,
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
@@ -76,7 +82,7 @@ def compare(
     ] = False,
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
-    chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, settings)
+    chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, compiled, settings)
     directory = out or Path("out") / chosen.name
     resources = _resources(data_dir, allow_subset, log, directory)
     if dry_run:
@@ -106,13 +112,14 @@ def plan(
     extend: Extend = False,
     search: Search = None,
     trials: Trials = None,
+    compiled: Compile = False,
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
     jobs: Jobs = None,
 ) -> int:
     """Say what compare would take, before anything is trained: cells, stacks, time and disk, measured in seconds."""
-    chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, settings)
+    chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, compiled, settings)
     return _plan(chosen, _resources(data_dir, allow_subset), jobs)
 
 
@@ -174,6 +181,7 @@ def run(
     scenario: ScenarioName,
     arm: Annotated[str, typer.Option(metavar="NAME[,KEY=VALUE...]", help="As tam,lr=0.1 or my.module:MyOpt,lr=0.1.")],
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
+    compiled: Compile = False,
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
@@ -185,7 +193,7 @@ def run(
     """Train and evaluate one cell and print its metrics."""
     from tamcl.scenario.load import add_arm, load_scenario
 
-    chosen, label = add_arm(load_scenario(scenario, settings or []), arm)
+    chosen, label = add_arm(load_scenario(scenario, [*(settings or []), *(_COMPILED if compiled else [])]), arm)
     rates = chosen.arms[label].lr
     if len(rates) != 1:
         raise InputError(f"--arm {arm}: has {len(rates)} learning rates; name one, such as {label},lr={rates[0]:g}")
@@ -224,7 +232,7 @@ def merge(
     out: Annotated[Path, typer.Option(**PATH, help="A new folder for the joined study.")],
 ) -> int:
     """Join folders of one study that were trained on several machines: other seeds, arms or learning rates."""
-    from tamcl.study.merge import merge
+    from tamcl.study import merge
 
     merged = merge(directories, out, command=command_line(context))
     print(f"{len(directories)} folders, {len(merged.results.runs)} runs, {_agreement(merged.differences)}")
@@ -239,18 +247,19 @@ def verify(
     ] = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
+    executor: ExecutorName = None,
+    executor_options: ExecutorOptions = None,
     timeout: Timeout = None,
 ) -> int:
     """Train some of a study's runs anew, and say whether the numbers are the same here."""
     from tamcl.results import load_results
 
     load_results(directory)
-    from tamcl.engines.local import Local  # as in confirm
-    from tamcl.study.verify import verify
+    from tamcl.study import verify  # as in confirm
 
-    engine = Local(jobs, timeout)
-    found = verify(directory, cells=cells, code=code or (), resources=_resources(data_dir, allow_subset), engine=engine)
+    engine, resources = _engine(jobs, timeout, executor, executor_options), _resources(data_dir, allow_subset)
+    found = verify(directory, cells=cells, code=code or (), resources=resources, engine=engine)
     for check in found.checks:
         apart = f" {check.agreement} the same" if check.agreement != "bit by bit" else " the same, bit by bit"
         most = f", at most {check.difference:.2g} apart" if 0 < check.difference < float("inf") else ""
@@ -305,6 +314,7 @@ def _choose(
     extend: bool,
     search: str | None,
     trials: int | None,
+    compiled: bool,
     settings: list[str] | None,
 ) -> Scenario:
     """Return the scenario that the options of a study ask for."""
@@ -314,6 +324,7 @@ def _choose(
     numbers: dict[str, int | str | None] = {**_seeds(seeds), "tune_seeds": tune_seeds, "search": search}
     numbers |= {"trials": trials, "extend": EXTENSIONS if extend else None}
     given = [f"protocol.{key}={value}" for key, value in numbers.items() if value is not None]
+    given += _COMPILED if compiled else []
     only = None if arms is None else [part.strip() for part in arms.split(",")]
     chosen = load_scenario(scenario, [*(settings or []), *given], only)
     labels = []

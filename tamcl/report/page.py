@@ -34,7 +34,7 @@ from tamcl.report.tables import (
 )
 from tamcl.results import Results, load_results
 from tamcl.scenario.schema import tested_on
-from tamcl.scenario.stacking import why_alone
+from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.stats import ALPHA
 
 WELL = (
@@ -183,6 +183,8 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("Runs", _counted(runs)),
         ("Time", f"{duration(float(runs['wall_s'].sum()))} in all, summed over runs"),
     ]
+    if strategy.get("compiled"):
+        facts.insert(5, ("Compiled runs", _compiled(study)))
     if source := scenario.get("source"):
         facts.insert(0, ("Protocol", source))
     if measured := scenario.get("diagnostics"):
@@ -199,6 +201,17 @@ def _stacked(study: Study) -> str:
     reasons = {why_alone(study.scenario, arm) for arm in alone if arm in arms}
     why = f": {'; '.join(sorted(reasons - {''}))}" if reasons - {""} else ""
     return f"none{why}" if not runs["stacked"].any() else f"all but {', '.join(alone)}{why}"
+
+
+def _compiled(study: Study) -> str:
+    """Say of which runs each step was one compiled graph, and why that of the others was not."""
+    runs, arms = study.results.runs, study.scenario.get("arms", {})
+    others = sorted(set(runs.loc[~runs["compiled"], "arm"]), key=list(study.arms).index)
+    if not others:
+        return "all: each step of a stack is one graph, made by a compiler, whose rounding is its own"
+    reasons = {why_not_compiled(study.scenario, arm) for arm in others if arm in arms}
+    why = f": {'; '.join(sorted(reasons - {''}))}" if reasons - {""} else ""
+    return f"none{why}" if not runs["compiled"].any() else f"all but {', '.join(others)}{why}"
 
 
 def _evaluation(study: Study) -> str:

@@ -98,6 +98,9 @@ class Strategy(BaseModel):
     stacked: StrictBool | None = None
     """Whether runs are trained stacked: where it can be if absent, never if false. If true also with an optimizer of
     one's own, which must then keep what it knows in itself and nothing in its class or module."""
+    compiled: bool | None = None
+    """Whether each step of stacked runs is one compiled graph, where it can be; not if absent. It needs a compiler of
+    C++."""
 
     @property
     def options(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Which runs are trained stacked: this follows from the scenario and the arm alone, as the last bits depend on it."""
+"""Which runs are trained stacked, and compiled: scenario and arm alone decide it, since the last bits depend on it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from tamcl.models import HEADS
 from tamcl.optim import OPTIMIZERS
+from tamcl.optim.stacked import why_no_step
 from tamcl.scenario.schema import Scenario
 
 MODELS = frozenset({"mlp"})
@@ -21,8 +22,19 @@ ALONE = frozenset({"sam"})
 
 def is_stacked(scenario: Scenario, arm: str) -> bool:
     """Whether an arm's runs are trained stacked."""
-    values = scenario.model_dump(mode="json", include={"model", "strategy"}, serialize_as_any=True)
-    return not why_alone(values | {"arms": {arm: scenario.arms[arm].model_dump(mode="json")}}, arm)
+    return not why_alone(_plain(scenario, arm), arm)
+
+
+def is_compiled(scenario: Scenario, arm: str) -> bool:
+    """Whether each step of an arm's runs is one compiled graph."""
+    return bool(scenario.strategy.compiled) and not why_not_compiled(_plain(scenario, arm), arm)
+
+
+def _plain(scenario: Scenario, arm: str) -> dict[str, Any]:
+    """Return as plain values what decides how an arm is trained."""
+    parts = {"model", "strategy", "evaluation", "diagnostics"}
+    values = scenario.model_dump(mode="json", include=parts, serialize_as_any=True)
+    return values | {"arms": {arm: scenario.arms[arm].model_dump(mode="json")}}
 
 
 def why_alone(scenario: Mapping[str, Any], arm: str) -> str:
@@ -49,6 +61,24 @@ def why_alone(scenario: Mapping[str, Any], arm: str) -> str:
     if not is_known(options) and not stacked:
         return f"the optimizer {optimizer} is not one of tamcl's, and strategy.stacked = true was not set"
     return ""
+
+
+def why_not_compiled(scenario: Mapping[str, Any], arm: str) -> str:
+    """Return, in a phrase, why an arm's runs cannot be compiled; nothing if they can.
+
+    The parameters are those of ``why_alone``.
+    """
+    options = scenario["arms"][arm]
+    if why := why_alone(scenario, arm):
+        return f"not stacked, since {why}"
+    if scenario["model"].get("head") == "multi":
+        return "the head multi leaves weights without a gradient"
+    if scenario.get("diagnostics"):
+        return "diagnostics look inside of steps"
+    if scenario.get("evaluation", {}).get("every"):
+        return "evaluation.every tests inside of experiences"
+    chosen = {key: value for key, value in options.items() if key not in ("optimizer", "lr", "null_of")}
+    return why_no_step(options["optimizer"], chosen)
 
 
 def is_known(arm: Mapping[str, Any]) -> bool:

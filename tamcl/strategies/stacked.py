@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tamcl.avalanche import SupervisedTemplate
 from tamcl.errors import InputError
+from tamcl.models.classifier import Classifier
 from tamcl.models.stacked import StackedMLP, rows_for
 from tamcl.optim.closures import needs_closure
 from tamcl.optim.joined import Joined, can_be_joined
@@ -87,12 +88,15 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             device=self.settings.device,
             evaluator=no_metrics,
         )
-        self.stack = StackedMLP([run.model for run in runs])
+        self.stack = self._stack([run.model for run in runs])
         self.errors: dict[Naive, BaseException] = {}
         self._joined: dict[Naive, Joined] = {}
         self._generators = dict(zip(runs, generators, strict=True)) if generators else {}
         self._step_generators = self._generators if draws_in_steps else {}
         self._measure = _cross_entropy if self.settings.target == "class" else _squared_error
+
+    def _stack(self, models: Sequence[Classifier]) -> Any:
+        return StackedMLP(models)
 
     def is_on(self, run: Naive) -> bool:
         """Whether a run is to go on."""
@@ -182,10 +186,10 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
 
     def training_epoch(self, **kwargs: Any) -> None:
         """Run one pass of all runs, step by step."""
-        hooks = _Hooks(self.runs)
+        hooks = Hooks(self.runs)
         dtype = next(self.model.parameters()).dtype
         rows = rows_for(self.runs[0].model, self.settings.batch_size)
-        for batch in _batches(self.runs, rows, dtype):
+        for batch in batches(self.runs, rows, dtype):
             on = [run for run, n in zip(self.runs, batch.sizes, strict=True) if n and self._takes_steps(run)]
             if not on:
                 break
@@ -194,7 +198,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
     def _takes_steps(self, run: Naive) -> bool:
         return self.is_on(run) and not run._stop_training
 
-    def _iterate(self, batch: _Batch, on: list[Naive], hooks: _Hooks) -> None:
+    def _iterate(self, batch: Batch, on: list[Naive], hooks: Hooks) -> None:
         """Do one step of the runs that are on; the others' part of what is computed is not used."""
         if hooks.look:
             for run, x, y, n in zip(self.runs, batch.x, batch.y, batch.sizes, strict=True):
@@ -229,7 +233,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
         with self._step_generators.get(run, _NOTHING):
             run.optimizer.step()
 
-    def _call(self, hooks: _Hooks, on: list[Naive], *events: str) -> None:
+    def _call(self, hooks: Hooks, on: list[Naive], *events: str) -> None:
         for event in events:
             for run, hook in hooks.of[event]:
                 if run in on and self.is_on(run):
@@ -239,7 +243,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
 _NOTHING = nullcontext()
 
 
-class _Hooks:
+class Hooks:
     """The methods of all runs' plugins for the events of a step, without those that do nothing."""
 
     EVENTS = (
@@ -309,7 +313,7 @@ class _Steps:
                 plugin.note_steps(run, n.astype(np.int64), loss, correct)
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """A mini-batch of each run, of which the first rows are used; the others are zeros."""
 
     x: Tensor
@@ -322,21 +326,25 @@ class _Batch(NamedTuple):
     """What each row counts in its run's mean, (R, B)."""
 
 
-def _batches(runs: Sequence[Naive], rows: int, dtype: torch.dtype) -> Iterator[_Batch]:
-    """Yield the mini-batches of a pass; runs of one seed on one experience share theirs."""
+def batches(runs: Sequence[Naive], rows: int, dtype: torch.dtype, spare: int = 0) -> Iterator[Batch]:
+    """Yield the mini-batches of a pass; runs of one seed on one experience share theirs.
+
+    There are as many more as there are spare places in the stack, of which no row is used.
+    """
     shared = {(run.settings.seed, id(run.experience)): run.dataloader for run in runs}
     places = {key: place for place, key in enumerate(shared)}
     of = [places[run.settings.seed, id(run.experience)] for run in runs]
+    shown = of + of[-1:] * spare
     sizes: list[int] = []
     for parts in zip_longest(*shared.values()):
         like = next(part for part in parts if part is not None)
         x, y = ([_padded(None if part is None else part[i], rows, like[i]) for part in parts] for i in (0, 1))
         lengths = [0 if part is None else part[1].shape[0] for part in parts]
-        present = [lengths[i] for i in of]
+        present = [lengths[i] for i in of] + [0] * spare
         if present != sizes:
             sizes = present
             weights = _weights(sizes, rows, dtype, like[0].device)
-        yield _Batch(torch.stack([x[i] for i in of]).to(dtype), torch.stack([y[i] for i in of]), sizes, weights)
+        yield Batch(torch.stack([x[i] for i in shown]).to(dtype), torch.stack([y[i] for i in shown]), sizes, weights)
 
 
 def _padded(values: Tensor | None, rows: int, like: Tensor) -> Tensor:
@@ -352,7 +360,7 @@ def _weights(sizes: Sequence[int], rows: int, dtype: torch.dtype, device: torch.
     return torch.where(torch.arange(rows, device=device) < used, 1 / used.to(dtype), 0)
 
 
-def _cross_entropy(logits: Tensor, batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return the loss (R,), the number of right answers (R,), and the gradient of the losses, like the logits."""
     labels, used = batch.y[..., None], batch.weights > 0
     correct = (logits.argmax(2).eq(batch.y) & used).sum(1)
@@ -362,7 +370,7 @@ def _cross_entropy(logits: Tensor, batch: _Batch) -> tuple[Tensor, Tensor, Tenso
     return loss, correct, gradient.mul_(batch.weights[..., None])
 
 
-def _squared_error(output: Tensor, batch: _Batch) -> tuple[Tensor, Tensor, Tensor]:
+def _squared_error(output: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Return the same for numbers, which the first output is to give; they are neither right nor wrong."""
     error = (output[..., 0] - batch.y).masked_fill_(batch.weights == 0, 0)
     gradient = torch.zeros_like(output)

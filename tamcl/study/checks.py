@@ -13,6 +13,7 @@ from tamcl.engines.local import names_user_code
 from tamcl.engines.processes import call_apart, refuse_in_import
 from tamcl.errors import InputError
 from tamcl.scenario.schema import Scenario
+from tamcl.scenario.stacking import is_compiled
 from tamcl.study.plan import report_seeds, tuning_seeds
 from tamcl.training.build import (
     build_diagnostics,
@@ -23,7 +24,7 @@ from tamcl.training.build import (
     load_data,
     plan,
 )
-from tamcl.training.resources import Resources
+from tamcl.training.resources import Resources, missing_compiler
 from tamcl.user_code import check_code, check_importable, user_code
 
 
@@ -32,6 +33,21 @@ def check_workers(scenario: Scenario) -> None:
     refuse_in_import()
     check_importable(scenario.dump())
     check_code(user_code(scenario.stream.model_dump(mode="json")))  # it is planned here, and trained there
+
+
+def check_compiler(scenario: Scenario, resources: Resources) -> None:
+    """Raise an ``InputError`` if runs are to be compiled, and no compiler is there or a logger looks inside of them."""
+    arms = [arm for arm in scenario.arms if is_compiled(scenario, arm)]
+    if arms and resources.log is not None:
+        raise InputError(
+            f"--log {resources.log.logger}: looks inside of steps, which strategy.compiled = true makes one graph; "
+            "leave either out"
+        )
+    if arms and (compiler := missing_compiler()):
+        raise InputError(
+            f"strategy.compiled = true: needs a compiler of C++, and '{compiler}' is not to be found; install one, "
+            "name it in the environment variable CXX, or train without --compile"
+        )
 
 
 def check_new(directory: Path) -> None:

@@ -15,7 +15,7 @@ from tamcl.metrics import find, measure
 from tamcl.results import Results, load_results, write_table
 from tamcl.scenario.schema import Scenario
 from tamcl.stats import tuning
-from tamcl.study.checks import check, check_new, check_workers, checks
+from tamcl.study.checks import check, check_compiler, check_new, check_workers, checks
 from tamcl.study.folder import check_folder, locked, write_study
 from tamcl.study.gather import measure_cells, write_results
 from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
@@ -64,6 +64,7 @@ def compare(
     """
     directory, resources, engine = user_path(directory), resources or Resources(), engine or local.Local()
     check_workers(scenario)
+    check_compiler(scenario, resources)
     check_folder(directory, scenario.dump())
     directory = directory.absolute()
     with kept(engine) as started:
@@ -98,6 +99,7 @@ def run_one(
     """
     refuse_in_import()
     resources = resources or Resources()
+    check_compiler(scenario.only([arm]), resources)
     if directory is not None:
         directory = user_path(directory)
         check_new(directory)

@@ -17,8 +17,8 @@ from tamcl.engines.processes import run_calls
 from tamcl.errors import InputError
 from tamcl.files.paths import user_path
 from tamcl.scenario.schema import Scenario
-from tamcl.scenario.stacking import why_alone
-from tamcl.study.checks import check, check_workers
+from tamcl.scenario.stacking import why_alone, why_not_compiled
+from tamcl.study.checks import check, check_compiler, check_workers
 from tamcl.study.folder import check_folder, find_cell
 from tamcl.study.plan import Codes, codes_of, pack, report_cells, report_seeds, tuning_cells, tuning_seeds
 from tamcl.study.search import first_rates
@@ -58,6 +58,10 @@ class ArmPlan(NamedTuple):
     """Of one processor, for what is left."""
     why_unknown: str = ""
     """Why it could not be measured."""
+    compile_s: float = 0.0
+    """To compile its step, which is in the seconds once for every process that trains it."""
+    why_not_compiled: str = ""
+    """Why its steps are not compiled, if that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ def estimate(
     """
     resources, engine = resources or Resources(), engine or Local()
     check_workers(scenario)
+    check_compiler(scenario, resources)
     if directory is not None:
         directory = user_path(directory)
         check_folder(directory, scenario.dump())
@@ -148,7 +153,7 @@ def estimate(
     ends = [each for each in rounds if each.is_certain], rounds
     return Plan(
         scenario=scenario.name,
-        arms={arm: _arm(scenario, arm, ends, measured) for arm in scenario.arms},
+        arms={arm: _arm(scenario, arm, ends, measured, engine.jobs) for arm in scenario.arms},
         steps=measured.amount.steps,
         jobs=engine.jobs,
         wall_s=_span(lambda rounds: _wall(rounds, measured, engine.jobs), ends),
@@ -197,6 +202,11 @@ class Measured(NamedTuple):
             seconds += amount.diagnoses * taken.diagnosis_s
             seconds += self.tests.seconds(amount.tests_inside, amount.tested_inside)
         return len(task) * seconds
+
+    def compile_s(self, arm: str) -> float:
+        """Return what it takes to compile an arm's step, as far as that is known, in each process that trains it."""
+        found = [taken for (name, *_), taken in self.taken.items() if name == arm and isinstance(taken, Taken)]
+        return max((taken.compile_s for taken in found), default=0.0)
 
     def bytes(self, rounds: Rounds) -> float:
         """Return what the folder of a study of these rounds takes: each cell's tables, and those of all."""
@@ -294,20 +304,28 @@ def _answers(calls: Sequence[Callable[[], object]], apart: Collection[int], time
     return [str(answer) if isinstance(answer, Exception) else answer for _, answer in sorted(found.items())]
 
 
-def _arm(scenario: Scenario, arm: str, ends: tuple[Rounds, Rounds], measured: Measured) -> ArmPlan:
+def _arm(scenario: Scenario, arm: str, ends: tuple[Rounds, Rounds], measured: Measured, jobs: int) -> ArmPlan:
     """Put together what was counted and measured of an arm."""
     cells = [[cell for part in rounds for cell in part.cells if cell.arm == arm] for rounds in ends]
     least, most = (sum(cell.phase == "tune" for cell in part) for part in cells)
     taken = [measured.taken[_way(task)] for task in _tasks(ends[1], arm) for _ in task]
     steps = [each.step_s for each in taken if isinstance(each, Taken)]
+    values, compile_s = scenario.dump(), measured.compile_s(arm)
+
+    def seconds(rounds: Rounds) -> float:
+        tasks = _tasks(rounds, arm)
+        return sum(map(measured.seconds, tasks)) + min(jobs, len(tasks)) * compile_s
+
     return ArmPlan(
         tune=(least, most),
         report=len(cells[1]) - most,
         tasks=tuple(map(len, _tasks(ends[1], arm))),
-        why_alone=why_alone(scenario.dump(), arm),
+        why_alone=why_alone(values, arm),
         ms_per_step=1000 * sum(steps) / len(steps) if steps else nan,
-        seconds=_span(lambda rounds: sum(map(measured.seconds, _tasks(rounds, arm))), ends),
+        seconds=_span(seconds, ends),
         why_unknown=next((each for each in taken if isinstance(each, str)), ""),
+        compile_s=compile_s,
+        why_not_compiled=why_not_compiled(values, arm) if scenario.strategy.compiled else "",
     )
 
 
@@ -325,7 +343,7 @@ def _wall(rounds: Rounds, measured: Measured, jobs: int) -> float:
     """Return how long rounds take: each worker takes the next task when it is free, and a round waits for all."""
     if not _tasks(rounds):
         return 0.0
-    wall = START_S
+    wall = START_S + sum(map(measured.compile_s, {task[0].arm for task in _tasks(rounds)}))
     for part in rounds:
         seconds = [*map(measured.seconds, part.tasks)]
         free = [0.0] * jobs

@@ -13,7 +13,7 @@ from tamcl.findings.study import Study
 from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
-from tamcl.study.checks import check, check_workers
+from tamcl.study.checks import check, check_compiler, check_workers
 from tamcl.study.folder import locked, write_study
 from tamcl.study.gather import write_results
 from tamcl.study.plan import report_cells
@@ -95,6 +95,7 @@ def repeat(
     if (study.results.directory / "claims.json").is_file():
         raise InputError(f"'{study.results.directory}': repeats the claims of a study; name the study itself")
     check_workers(scenario)
+    check_compiler(scenario, resources)
     data = check(scenario, resources, seeds=seeds)
     held = study.results.study.get("data") or study.data
     if held and held["checksum"] != data["checksum"]:

@@ -22,7 +22,7 @@ from tamcl.errors import said
 from tamcl.optim import OPTIMIZERS
 from tamcl.results import OF_CELLS, empty, write_tables
 from tamcl.scenario.schema import Scenario
-from tamcl.scenario.stacking import is_stacked
+from tamcl.scenario.stacking import is_compiled, is_stacked
 from tamcl.user_code import RECORDED, Code, module_of, user_code
 
 
@@ -62,10 +62,13 @@ class Cell:
         optimizer, code = {"name": arm.optimizer, "lr": self.lr, **arm.options}, dict(self.code)
         if arm.optimizer not in OPTIMIZERS:
             optimizer["source"] = code.pop(module_of(arm.optimizer) or "", "")
-        parts["strategy"].pop("stacked")  # what was asked for; what is done counts
+        for key in ("stacked", "compiled"):
+            parts["strategy"].pop(key)  # what was asked for; what is done counts
         more: dict[str, Any] = {"code": code} if code else {}
         if self.is_stacked:
             more["stacked"] = True
+        if self.is_compiled:
+            more["compiled"] = True
         return parts | {"optimizer": optimizer, "seed": self.seed, "tamcl": __version__} | more
 
     @property
@@ -74,9 +77,20 @@ class Cell:
         return is_stacked(self.scenario, self.arm)
 
     @property
+    def is_compiled(self) -> bool:
+        """Whether each step of the stack is one compiled graph: rounding differs from a stack that is not."""
+        return is_compiled(self.scenario, self.arm)
+
+    @property
     def ground(self) -> str:
-        """What cells that are trained together have in common: all of the scenario but its arms."""
-        return json.dumps({key: part for key, part in self.config.items() if key not in ("optimizer", "seed", "code")})
+        """What cells that are trained together have in common: all of the scenario but its arms.
+
+        Those of a compiled graph have the optimizer in common too, but for its learning rate.
+        """
+        shared = {key: part for key, part in self.config.items() if key not in ("optimizer", "seed", "code")}
+        if self.is_compiled:
+            shared["optimizer"] = self.config["optimizer"] | {"lr": None}
+        return json.dumps(shared)
 
     @property
     def id(self) -> str:
@@ -146,6 +160,7 @@ def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
         "optimizer_state": cell.scenario.strategy.optimizer_state,
         "batches": cell.scenario.evaluation.batches,
         "stacked": cell.is_stacked,
+        "compiled": cell.is_compiled,
         "optimizer": json.dumps(config["optimizer"]),
         "code": json.dumps(dict(cell.code)),
         "config": json.dumps(config),

@@ -23,7 +23,7 @@ from tamcl.training.build import build_model
 from tamcl.training.cell import Cell, Outcome, Task
 from tamcl.training.resources import Resources
 from tamcl.training.running import Ground, Run, lay_ground
-from tamcl.training.stack import train_stacked
+from tamcl.training.stack import compiling_s, train_stacked
 
 MOST_STEPS = 100
 """Of a run that are measured."""
@@ -64,6 +64,8 @@ class Taken(NamedTuple):
     """To measure its diagnostics once."""
     diagnosis_rows: float = 0.0
     """Rows that this makes."""
+    compile_s: float = 0.0
+    """To compile its step, once in a process."""
     bytes_at_least: int = 0
     """Of its tables, if each had a row."""
     bytes_a_row: float = 0.0
@@ -147,10 +149,13 @@ def measure(task: Task, resources: Resources, seconds: float) -> Taken:
     grounds = {seed: lay_ground(cells[0].scenario, resources, seed) for seed in {cell.seed for cell in cells}}
     states = generator_states()
     try:
+        before = compiling_s()
         _take(cells[:1], grounds, resources, 1)  # what is imported and read late is not a run's
+        compile_s = compiling_s() - before
         taken = _take(cells, grounds, resources, FEW)
         steps = min(MOST_STEPS, int(seconds / (len(cells) * taken.step_s)))
-        return _take(cells, grounds, resources, steps) if steps > 2 * FEW else taken
+        taken = _take(cells, grounds, resources, steps) if steps > 2 * FEW else taken
+        return taken._replace(compile_s=compile_s)
     finally:
         set_generators(states)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,3 +67,13 @@ class Resources:
         import torch
 
         return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def missing_compiler() -> str:
+    """Return the name of the compiler of C++ that torch would look for in vain; nothing if it is there.
+
+    Torch takes ``$CXX``, or ``clang++`` on macOS, ``cl`` on Windows and ``g++`` elsewhere.
+    """
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    name = os.environ.get("CXX", usual)
+    return "" if shutil.which(name) else name

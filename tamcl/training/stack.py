@@ -24,22 +24,36 @@ PARAMETER_BYTES = 16
 MOST_RUNS = 16
 """Of a stack: more of them gain nothing."""
 
+MOST_COMPILED = 8
+"""Of a compiled stack, whose steps hardly cost more than their work: there is a place less to compute for nothing."""
+
 
 def train_stacked(runs: Sequence[Run]) -> None:
     """Train runs of one ground to their ends, as many at a time as go into a stack."""
     runs = [run for run in runs if run.is_on]
     most = _most(runs[0]) if runs else 1
     for first in range(0, len(runs), most):
-        _train_together(runs[first : first + most])
+        _train_together(runs[first : first + most], most)
+
+
+def compiling_s() -> float:
+    """Return the seconds that were spent on compiling in this process."""
+    compiled = sys.modules.get("tamcl.strategies.compiled")
+    return float(sum(compiled.COMPILING)) if compiled else 0.0
 
 
 def _most(run: Run) -> int:
-    """Return how many runs a stack takes; no more than one where a run's last bits would depend on the others."""
+    """Return how many runs a stack takes; no more than one where a run's last bits would depend on the others.
+
+    A compiled graph is made for so many, and tries by itself whether bits depend on the place: it does not follow from
+    the machine.
+    """
     strategy = run.training.strategy
     numbers = sum(param.numel() for param in strategy.model.parameters())
-    fit = max(1, min(MOST_RUNS, CACHE_BYTES // (PARAMETER_BYTES * numbers)))
-    if fit == 1:
-        return 1
+    most = MOST_COMPILED if run.cell.is_compiled else MOST_RUNS
+    fit: int = max(1, min(most, CACHE_BYTES // (PARAMETER_BYTES * numbers)))
+    if fit == 1 or run.cell.is_compiled:
+        return fit
     kind = strategy.settings.batch_size, run.ground.data.train_x.shape[1:], str(strategy.device), *run.shapes
     if kind not in _SAME_ALONE:
         _SAME_ALONE[kind] = _is_same_alone(run)
@@ -68,7 +82,7 @@ def _is_same_alone(run: Run) -> bool:
     return is_same
 
 
-def _train_together(runs: Sequence[Run]) -> None:
+def _train_together(runs: Sequence[Run], most: int) -> None:
     """Train runs to their ends in one stack; those that are at an earlier experience than others catch up first."""
     stack: Stacked | None = None
     while on := [run for run in runs if run.is_on]:
@@ -79,8 +93,12 @@ def _train_together(runs: Sequence[Run]) -> None:
         if stack is None or stack.runs != strategies:  # one has ended
             if stack is not None:
                 stack.take_apart()
-            stack = _stacked(together)
-        seconds = _train_experience(stack, together, position) if position >= 0 else [0.0] * len(together)
+            stack = _stacked(together, most)
+        seconds = attempt(partial(_train_experience, stack, together, position))
+        if isinstance(seconds, BaseException):  # as if no graph can be compiled: it is of all of them
+            for run in together:
+                run.error = seconds
+            return
         for run, each in zip(together, seconds, strict=True):
             run.error = stack.errors.get(run.training.strategy) or attempt(partial(run.go_on, each))
         if any(run.is_due for run in together):
@@ -91,26 +109,34 @@ def _train_together(runs: Sequence[Run]) -> None:
                     run.save()
 
 
-def _stacked(runs: Sequence[Run]) -> Stacked:
+def _stacked(runs: Sequence[Run], most: int) -> Stacked:
     from tamcl.strategies.stacked import Stacked
 
     arms = (run.cell.scenario.arms[run.cell.arm].model_dump() for run in runs)
     draws = not all(map(is_known, arms))
     strategies, generators = [run.training.strategy for run in runs], [run.generators for run in runs]
-    return Stacked(runs=strategies, generators=generators, draws_in_steps=draws)
+    common: dict[str, Any] = {"runs": strategies, "generators": generators, "draws_in_steps": draws}
+    if not runs[0].cell.is_compiled:
+        return Stacked(**common)
+    from tamcl.strategies.compiled import Compiled
+
+    optimizer = runs[0].cell.scenario.arms[runs[0].cell.arm].optimizer
+    return Compiled(optimizer=optimizer, places=most, **common)
 
 
 def _train_experience(stack: Stacked, runs: Sequence[Run], position: int) -> list[float]:
     """Train an experience, and return the seconds of each run: what it collected by itself, and its share of the rest.
 
-    Runs of one seed have the same experience, and so the same mini-batches.
+    Runs of one seed have the same experience, and so the same mini-batches. There is nothing to train before the first.
     """
+    if position < 0:
+        return [0.0] * len(runs)
     from tamcl.strategies.stacked import ExperienceStack
 
     streams = {id(run.ground): run.ground.benchmark.train_stream for run in runs}
     experiences = {key: stream[position] for key, stream in streams.items()}
-    before, collecting = time.perf_counter(), [run.training.collecting_s for run in runs]
+    before, compiling, collecting = time.perf_counter(), compiling_s(), [run.training.collecting_s for run in runs]
     stack.train(ExperienceStack([experiences[id(run.ground)] for run in runs]), eval_streams=[])
-    took = time.perf_counter() - before
+    took = time.perf_counter() - before - (compiling_s() - compiling)  # which is done once in a process, for all runs
     own = [run.training.collecting_s - earlier for run, earlier in zip(runs, collecting, strict=True)]
     return [(took - sum(own)) / len(runs) + each for each in own]

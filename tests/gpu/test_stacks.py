@@ -46,12 +46,36 @@ def test_every_grouping_gives_the_same_bits(arm: str) -> None:
         pd.testing.assert_frame_equal(one.online, other.online)
 
 
-def test_speed_by_size_of_stack() -> None:
+@pytest.mark.parametrize("arm", ARMS)
+def test_compiled_numbers_are_those_of_the_cpu(float64: None, arm: str) -> None:
+    """As one CUDA graph a step."""
+    cells = cells_of(arm, 4, "stream.experiences=2", "strategy.compiled=true")
+    there = run_cells(tuple(cells), Resources(device="cuda"))
+    here = run_cells(tuple(cells_of(arm, 4, "stream.experiences=2")), Resources(device="cpu"))
+    for ours, theirs in zip(there, here, strict=True):
+        assert ours.runs["error"].item() == ""
+        for name in ("online", "eval"):
+            pd.testing.assert_frame_equal(ours.tables[name], theirs.tables[name], check_exact=False, rtol=1e-9)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_grouping_of_compiled_runs_gives_the_same_bits(arm: str) -> None:
+    cells = cells_of(arm, 6, "stream.experiences=2", "strategy.compiled=true")
+    together = run_cells(tuple(cells), Resources(device="cuda"))
+    alone = [run_cells((cell,), Resources(device="cuda"))[0] for cell in cells[:2]]
+    for one, other in zip(alone, together, strict=False):
+        pd.testing.assert_frame_equal(one.online, other.online)
+
+
+@pytest.mark.parametrize("compiled", ["false", "true"])
+def test_speed_by_size_of_stack(compiled: str) -> None:
     for arm in ARMS:
         for count in (1, 8, 16):
-            cells = tuple(cells_of(arm, count, "stream.experiences=2"))
+            cells = tuple(cells_of(arm, count, "stream.experiences=2", f"strategy.compiled={compiled}"))
             run_cells(cells, Resources(device="cuda"))
             before = time.perf_counter()
             outcomes = run_cells(cells, Resources(device="cuda"))
             samples = sum(int(outcome.online["n"].sum()) for outcome in outcomes)
-            print(f"{arm:8} R = {count:2}: {samples / (time.perf_counter() - before) / 1000:7.1f} thousand samples/s")
+            speed = samples / (time.perf_counter() - before) / 1000
+            words = "compiled " if compiled == "true" else ""
+            print(f"{arm:8} {words}R = {count:2}: {speed:7.1f} thousand samples/s")

@@ -169,7 +169,7 @@ def test_little_is_known(report: Callable[..., Page]) -> None:
     def forget(folder: Path) -> None:
         (folder / "study.json").write_text(json.dumps({"scenario": {"name": "mine"}}))
         runs = pd.read_parquet(folder / "runs.parquet")
-        runs = runs.drop(columns=["batches", "stacked", "optimizer", "code"])  # as of an older tamcl
+        runs = runs.drop(columns=["batches", "stacked", "compiled", "optimizer", "code"])  # as of an older tamcl
         runs.assign(data="{}", versions="{}", config="", fingerprint="").to_parquet(folder / "runs.parquet")
 
     page = report(forget)

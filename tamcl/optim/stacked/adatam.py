@@ -1,0 +1,71 @@
+"""AdaTAM and AdaTAMW of stacked runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tamcl.optim.adatam import adatam, average
+from tamcl.optim.stacked.base import StackedStep, decayed, shrink
+from tamcl.optim.stacked.torque import stacked_torque, torque_numbers
+
+
+class StackedAdaTAM(StackedStep):
+    """One step of ``AdaTAM`` or ``AdaTAMW`` for R runs; see ``StackedStep``."""
+
+    tensors = ("exp_avg", "exp_avg_sq")
+    each = ("weight",)
+    counts = "number"
+
+    def __init__(self, group: Mapping[str, Any]) -> None:
+        super().__init__(group)
+        self.shared = torque_numbers(group)
+
+    def rates(self, steps: NDArray[np.int64], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Return the rates that bias correction leaves: ``lr`` and ``eps``, both times the root of the second."""
+        (beta1, beta2), which = self.group["betas"], self.group["bias_correction"]
+        ones = np.ones(steps.shape)
+        first = 1 - beta1**steps if which == "both" else ones
+        root = np.sqrt(1 - beta2**steps) if which != "none" else ones
+        found = {"lr": lr * root / first, "eps": self.group["eps"] * root}
+        if self._is_decoupled:
+            found["kept"] = np.broadcast_to(1 - lr * self.group["weight_decay"], steps.shape)
+        return found
+
+    def update(
+        self,
+        params: list[Tensor],
+        grads: list[Tensor],
+        state: Mapping[str, list[Tensor]],
+        numbers: Mapping[str, Tensor],
+        rates: Mapping[str, Tensor],
+    ) -> None:
+        """Do the step, without corrections of the moments: they are in the rates."""
+        averages, count = state["exp_avg"], len(params)
+        shrink(params, rates)
+        grads = grads if self._is_decoupled else decayed(params, grads, self.group["weight_decay"])
+        damping = stacked_torque(averages, grads, numbers["weight"], numbers, self.group)
+        weight, share = average(numbers["weight"], self.group["betas"][0], self.group["eps"] + damping)
+        numbers["weight"].copy_(weight)
+        weight, share = weight.to(params[0].dtype), share.to(params[0].dtype)
+        constants: dict[str, Any] = {"lr": rates["lr"], "betas": self.group["betas"], "eps": rates["eps"]}
+        adatam(
+            params,
+            grads,
+            averages,
+            state["exp_avg_sq"],
+            [1] * count,
+            [weight] * count,
+            [share] * count,
+            **constants,
+            bias_correction="none",
+            foreach=False,
+        )
+
+    @property
+    def _is_decoupled(self) -> bool:
+        return bool(self.group["decoupled_weight_decay"] and self.group["weight_decay"])
