@@ -43,6 +43,17 @@ def shown(value: object) -> str:
     return shortened(text)
 
 
+def printable(text: str) -> str:
+    """Return a text of somebody else's in one line, with an escape for whatever a terminal would take as a command.
+
+    Examples
+    --------
+    >>> printable("tam\\x1b]0;title"), printable("Größe ↑")
+    ('tam\\\\x1b]0;title', 'Größe ↑')
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def shortened(text: str) -> str:
     """Return a text without its middle if it is long."""
     half = MOST_SHOWN // 2

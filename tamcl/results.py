@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 
 from tamcl.errors import Damaged, InputError
 from tamcl.files.atomic import write_atomic
+from tamcl.files.bounds import memory_bytes
 from tamcl.files.parquet import ParquetWriter, dump_parquet, load_parquet, to_frame, whole_of
-from tamcl.files.paths import user_path
+from tamcl.files.paths import read_bounded, user_path
 from tamcl.files.records import read_study
 from tamcl.user_code import Code, module_of
 
@@ -385,7 +386,7 @@ def _read(directory: Path, name: str, columns: Sequence[str] | None) -> tuple[pa
     if name in OPTIONAL and not os.path.lexists(path):
         return _SCHEMAS[name].empty_table(), ""
     with _said(path):
-        content = io.BytesIO(path.read_bytes())
+        content = io.BytesIO(read_bounded(path, memory_bytes() // 2))
         whole = whole_of(content)
         if whole is not None:
             expected = _SCHEMAS[name] if columns is None else pa.schema(map(_SCHEMAS[name].field, columns))

@@ -118,6 +118,21 @@ _imported: dict[str, tuple[ModuleSpec | None, str]] = {}
 """Modules that this process has imported, as what they were found, and the digests of what was imported."""
 
 
+def named_modules(values: Any) -> dict[str, str]:
+    """Return the modules of every ``package.module:Class`` in nested values, with their files. Nothing is imported.
+
+    Those of tamcl are left out.
+
+    Examples
+    --------
+    >>> list(named_modules({"arms": {"mine": {"optimizer": "torch.optim:LBFGS"}, "tam": {"optimizer": "tam"}}}))
+    ['torch.optim']
+    """
+    modules = {module for text in _texts(values) if (module := module_of(text)) is not None}
+    others = sorted(module for module in modules if module.partition(".")[0] != "tamcl")
+    return {module: (spec.origin or "" if (spec := find_module(module)) else "") for module in others}
+
+
 def check_importable(values: Any) -> None:
     """Check that worker processes can import every ``package.module:Class`` in nested values.
 
@@ -153,17 +168,6 @@ def module_of(text: str) -> str | None:
     module, _, attribute = text.partition(":")
     is_path = attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
     return module if is_path else None
-
-
-def named_modules(values: Any) -> set[str]:
-    """Return the modules of every ``package.module:Class`` in nested values.
-
-    Examples
-    --------
-    >>> named_modules({"name": "my.nets:Net", "layers": ["mlp"]})
-    {'my.nets'}
-    """
-    return {module for module in map(module_of, _texts(values)) if module}
 
 
 def find_module(name: str) -> ModuleSpec | None:

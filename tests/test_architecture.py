@@ -50,7 +50,7 @@ OUTSIDE = {
     "scenario": {"pydantic", "pydantic_core"},
     "stats": {"numpy", "pandas", "scipy"},
     "seeding": {"numpy", "torch"},
-    "strategies": {"numpy", "torch"},
+    "strategies": {"numpy", "torch", "tqdm"},
     "streams": {"numpy", "pydantic", "pydantic_core", "torch"},
     "study": {"optuna", "pandas"},
     "testing": {"numpy", "pandas", "pydantic", "torch"},

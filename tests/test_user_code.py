@@ -233,6 +233,8 @@ def test_runs_of_another_network_are_trained_anew_and_said_so(
     (project / "layers_of_mine.py").write_text("WIDTH = 4")
     with pytest.raises(InputError, match=r"^arms.sgdm: the code of layers_of_mine is not that of the study by"):
         confirm(tmp_path / "out", seeds=2)
+    file, out = project / "net_of_mine.py", tmp_path / "out"
+    assert capsys.readouterr().err == f"tamcl: imports net_of_mine ({file}): '{out}' names it\n"
     forget(project)
     again = compare(study_of_a_net(tiny, 3), tmp_path / "out")
     line = f"tamcl: the code of layers_of_mine changed, so 4 report runs in '{tmp_path / 'out'}' are trained anew\n"
@@ -370,7 +372,11 @@ def test_a_studys_folder_cannot_have_a_command_run(
     study = json.loads((out / "study.json").read_text())
     study["scenario"]["model"] = {"name": "pydoc:pipepager", "head": "single", "cmd": "touch called"}
     (out / "study.json").write_text(json.dumps(study))
-    assert "model 'pydoc:pipepager': is no class but a function" in refusal([command, str(out)], capsys)
+    capsys.readouterr()
+    assert main([command, str(out)]) == 2
+    imported, refused = capsys.readouterr().err.splitlines()
+    assert imported.startswith("tamcl: imports pydoc (")
+    assert "model 'pydoc:pipepager': is no class but a function" in refused
     assert not (tmp_path / "called").exists()
 
 

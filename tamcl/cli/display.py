@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tamcl.errors import printable
 from tamcl.findings.durations import duration
 from tamcl.study.state import Arm, State
 from tamcl.study.watch import Watcher
@@ -51,7 +52,7 @@ class Display:
         self, directory: Path, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.directory, self.clock = directory, clock
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, markup=False, emoji=False)
         self.watcher: Watcher | None = None
         self.live = Live(console=self.console, refresh_per_second=4, transient=False)
         self.shown = self.looked = -EVERY
@@ -76,7 +77,8 @@ class Display:
         elif at_end or now - self.shown >= EVERY:
             self.shown = now
             phase = PHASES.get(progress.phase, progress.phase)
-            print(f"{phase} {progress.done}/{progress.total} cells{line(state)}", file=self.console.file, flush=True)
+            words = printable(f"{phase} {progress.done}/{progress.total} cells{line(state)}")
+            print(words, file=self.console.file, flush=True)
 
 
 def watch(
@@ -93,7 +95,7 @@ def watch(
         Seconds between two looks.
     sleep : callable
     """
-    watcher, console = Watcher(directory), Console()
+    watcher, console = Watcher(directory), Console(markup=False, emoji=False)
     state = watcher.read()
     if not console.is_terminal:
         console.print(picture(state))
@@ -104,7 +106,7 @@ def watch(
             if live:
                 live.update(picture(state), refresh=True)
             elif state.arms != before.arms or not _goes_on(state):
-                print(summary(state) + line(state), file=console.file, flush=True)
+                print(printable(summary(state) + line(state)), file=console.file, flush=True)
     return state
 
 
@@ -116,20 +118,21 @@ def picture(state: State) -> RenderableType:
         if total:
             bars.add_row(title, ProgressBar(total=total, completed=done, width=30), f"{done}/{total} cells")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    titles = ("arm", "tuning", "best lr", f"its {state.tune_by.replace('_', ' ')}", "reporting", "online accuracy", "")
+    score = printable(f"its {state.tune_by.replace('_', ' ')}")
+    titles = ("arm", "tuning", "best lr", score, "reporting", "online accuracy", "")
     for title in titles:
         table.add_column(title, justify="left" if title in ("arm", "") else "right", no_wrap=title == "arm")
     for name, arm in state.arms.items():
-        table.add_row(name, *_row(arm))
-    failures = [Text(f"failed: {failure}") for failure in state.failures[:5]]
+        table.add_row(printable(name), *map(printable, _row(arm)))
+    failures = [Text(printable(f"failed: {failure}")) for failure in state.failures[:5]]
     if len(state.failures) > 5:
         failures.append(Text(f"and {len(state.failures) - 5} more that failed"))
-    return Group(Text(summary(state) + _speed(state)), bars, table, *failures)
+    return Group(Text(printable(summary(state) + _speed(state))), bars, table, *failures)
 
 
 def show_plan(plan: Plan, directory: Path | None = None) -> None:
     """Print what a study will take, and how much of it is finished in its folder, if that is there."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("arm", "cells", STACKS, "steps", "ms a step", "CPU time"):
         table.add_column(title, justify="left" if title in ("arm", STACKS) else "right", no_wrap=title == "arm")

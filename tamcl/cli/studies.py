@@ -24,7 +24,7 @@ from tamcl.cli.app import (
     command_line,
 )
 from tamcl.cli.data import PATH, AllowSubset, DataDir
-from tamcl.errors import InputError, unknown_name
+from tamcl.errors import InputError, printable, unknown_name
 
 if TYPE_CHECKING:
     from tamcl.engines import Engine
@@ -295,7 +295,7 @@ def ranks(
     table = rank_studies(directories, metric)
     width = max(len(arm) for arm in table["arm"])
     for row in table.itertuples():
-        print(f"{row.arm:{width}}  {row.rank:.2f}")
+        print(printable(f"{row.arm:{width}}  {row.rank:.2f}"))
     first = table.iloc[0]
     print(
         f"{first['n_scenarios']} studies; ranks less than {first['critical_difference']:.2f} apart are not told apart"
@@ -402,7 +402,7 @@ def _finish(directory: Path, results: Results) -> int:
 
     path = write_report(results.directory)
     for sentence in verdicts(results):
-        print(sentence)
+        print(printable(sentence))
     print(f"report: {directory / path.name}")
     return _failures(results)
 
@@ -421,7 +421,7 @@ def _again(
             results = train(on_progress=display.update)
         status = max(status, _failures(results))
     for sentence in sentences(load_results(directory)):
-        print(sentence)
+        print(printable(sentence))
     print(f"report: {write_report(directory)}")
     return status
 
@@ -440,5 +440,5 @@ def _failures(results: Results) -> int:
     """Name the cells that failed, and return the exit status."""
     failed = results.runs[results.runs["status"] == "failed"]
     for row in failed.itertuples():
-        print(f"failed: {row.arm} lr {row.lr:g} seed {row.seed}: {row.error}", file=sys.stderr)
+        print(printable(f"failed: {row.arm} lr {row.lr:g} seed {row.seed}: {row.error}"), file=sys.stderr)
     return 3 if len(failed) else 0

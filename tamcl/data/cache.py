@@ -20,8 +20,10 @@ from tamcl.data.tree import walk
 from tamcl.errors import InputError
 from tamcl.files.digests import dump_json, load_json
 from tamcl.files.lock import lock
+from tamcl.files.paths import read_bounded
 
-_ARRAYS = ("train_x", "train_y", "test_x", "test_y")
+_KINDS = {"train_x": "uint8", "train_y": "int64", "test_x": "uint8", "test_y": "int64"}
+_ARRAYS = tuple(_KINDS)
 
 
 def entry(name: str, root: Path, paths: Iterable[Path], decoder: int) -> Path:
@@ -87,7 +89,8 @@ def load(place: Path) -> DataSet | None:
         meta = _meta(place)
         arrays = {name: np.asarray(np.load(place / f"{name}.npy", mmap_mode="c")) for name in _ARRAYS}
         shapes = {name: list(array.shape) for name, array in arrays.items()}
-        if shapes != meta["shapes"]:
+        kinds = {name: str(array.dtype) for name, array in arrays.items()}
+        if shapes != meta["shapes"] or kinds != _KINDS:
             return None
         known: dict[str, Any] = {
             "checksum": meta["checksum"],
@@ -128,7 +131,7 @@ def verify(place: Path, checksum: str) -> None:
 
 
 def _meta(place: Path) -> dict[str, Any]:
-    content = (place / "meta.json").read_bytes()
+    content = read_bounded(place / "meta.json", 2**20)
     if b'"digest": ' not in content:  # of an older version, which would be believed whatever it says
         raise ValueError("meta.json has no digest")
     return dict(load_json(content))
@@ -136,7 +139,9 @@ def _meta(place: Path) -> dict[str, Any]:
 
 def _differing(place: Path) -> Iterator[tuple[str, str, str]]:
     """Yield the arrays that are not as they were written: file, digest found and digest expected."""
-    for name, expected in _meta(place)["digests"].items():
+    digests = _meta(place)["digests"]
+    for name in (f"{array}.npy" for array in _ARRAYS):
+        expected = digests[name]
         if (found := _digest(place / name)) != expected:
             yield name, found, expected
 

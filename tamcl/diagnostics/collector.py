@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -118,9 +119,39 @@ class DiagnosticsCollector(SupervisedPlugin, supports_distributed=False):  # typ
         for (name, tensor, _), value in zip(found, values, strict=True):
             self._rows.append((position, self._step, name, tensor, value))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far, what is counted, and what the diagnostics have."""
+        diagnostics = {name: diagnostic.state_dict() for name, diagnostic in self._diagnostics.items()}
+        counts = {"step": self._step, "in_experience": self._in_experience, "seconds": self.seconds}
+        return {"rows": columns_of(self._rows), "diagnostics": diagnostics, **counts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self._rows = rows_of(state["rows"])
+        self._step, self._in_experience, self.seconds = state["step"], state["in_experience"], state["seconds"]
+        for name, diagnostic in self._diagnostics.items():
+            diagnostic.load_state_dict(state["diagnostics"][name])
+
     def rows(self) -> pd.DataFrame:
         """Return experience, step, diagnostic, tensor, value."""
         return pd.DataFrame(self._rows, columns=["experience", "step", "diagnostic", "tensor", "value"])
+
+
+def columns_of(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Return rows as a list for each column: an array, or a list of texts.
+
+    Examples
+    --------
+    >>> rows_of(columns_of([(0, "norm", 0.5), (1, "norm", 0.25)]))
+    [(0, 'norm', 0.5), (1, 'norm', 0.25)]
+    """
+    columns = map(list, zip(*rows, strict=True))
+    return [column if isinstance(column[0], str) else np.array(column) for column in columns]
+
+
+def rows_of(columns: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return what ``columns_of`` was given."""
+    return [*zip(*(column if isinstance(column, list) else column.tolist() for column in columns), strict=True)]
 
 
 def _build(name: str, options: Mapping[str, Any]) -> Diagnostic:

@@ -37,6 +37,14 @@ class Diagnostic(ABC):
     def prepare(self, update: Update) -> None:  # noqa: B027 - most diagnostics need nothing from before
         """Keep what is gone after the update; called before one that is measured."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that it has, between two updates: its attributes, which tensors and plain values can be."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` of another one returned."""
+        vars(self).update(state)
+
     @abstractmethod
     def measure(self, update: Update) -> Iterable[Row]:
         """Return the values after an update, none twice under the same name."""

@@ -23,6 +23,9 @@ from tamcl.training.resources import Resources
 LAST_LINES = 3
 """Of its log, that stand in the row of a run whose process died."""
 
+LAST_BYTES = 4096
+"""Of its log, that are read for them."""
+
 
 class Unwanted(Exception):
     """The study that asked for a run has ended."""
@@ -103,8 +106,12 @@ def _with_log(answer: Any, log: Path) -> list[Outcome] | WorkerDied:
 
 
 def _lines(log: Path) -> list[str]:
-    """Return what a child wrote to its log, but blank lines."""
-    return [line for line in log.read_text(errors="replace").splitlines()[1:] if line.strip()]
+    """Return the last of what a child wrote to its log, but blank lines; it may have written without end."""
+    with log.open("rb") as file:
+        header = len(file.readline())
+        file.seek(max(header, log.stat().st_size - LAST_BYTES))
+        text = file.read(LAST_BYTES).decode(errors="replace")
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _remove_if_silent(log: Path) -> None:

@@ -12,10 +12,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tamcl.files.bounds import read_plain
 from tamcl.files.digests import OTHER, ZEROS, digest_in
 
 _START = b"tamcl digest "
 _DIGEST = re.compile(_START + rb"([0-9a-f]{32}) of \[([^\]]*)\]")
+_INDEX = re.compile(r"__index_level_\d+__")
+"""Columns that pandas makes of an index."""
+
 _END = 1 << 16
 """Bytes at the end of a file that its digest is in: of what describes the file little follows it."""
 
@@ -84,7 +88,8 @@ def load_parquet(file: IO[bytes], columns: Sequence[str] | None = None) -> pa.Ta
     """
     file.seek(0)
     try:
-        table = pq.ParquetFile(file, page_checksum_verification=True).read(columns=columns, use_threads=False)
+        table = read_plain(file, columns).replace_schema_metadata(None)  # what pandas notes there is not needed
+        table = table.drop_columns([name for name in table.column_names if _INDEX.fullmatch(name)])
         table.validate(full=True)
     except Exception as error:  # a damaged file without a digest may raise anything
         why = " ".join(str(error).split()) or type(error).__name__

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 from tamcl.errors import InputError, shown
@@ -36,3 +38,23 @@ def user_path(path: str | Path) -> Path:
         return Path(path).expanduser()
     except (ValueError, RuntimeError) as error:  # RuntimeError: no such user
         raise InputError(f"path {shown(str(path))}: is none: {error}") from error
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Return what is in a file, unless that is too much, or it is no file, such as a pipe, which nobody may ever fill.
+
+    Raises
+    ------
+    ValueError
+        If it has more bytes than are taken.
+    OSError
+        If it cannot be read.
+    """
+    found = path.stat()
+    if stat.S_ISDIR(found.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError("it is no regular file")
+    if found.st_size > most:
+        raise ValueError(f"it has {found.st_size} bytes, and at most {most} are read")
+    return path.read_bytes()

@@ -12,8 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tamcl.errors import Damaged, InputError
+from tamcl.errors import Damaged, InputError, printable
 from tamcl.files.digests import dump_json, load_json
+from tamcl.files.paths import read_bounded
+
+MOST_BYTES = 2**24
+"""Of a record; that of a study of hundreds of arms has some hundred thousands."""
 
 Count = Annotated[int, Field(ge=0)]
 Pair = Annotated[list[str], Field(min_length=2, max_length=2)]
@@ -158,7 +162,7 @@ def write_record(path: Path, values: dict[str, Any]) -> None:
 
 def _read(path: Path, model: type[_Record]) -> dict[str, Any]:
     try:
-        values = load_json(path.read_bytes())
+        values = load_json(read_bounded(path, MOST_BYTES))
         model.model_validate(values)
     except ValidationError as error:
         raise _damaged(path, _first(error)) from error
@@ -171,7 +175,10 @@ def _read(path: Path, model: type[_Record]) -> dict[str, Any]:
 
 def _damaged(path: Path, why: object) -> Damaged:
     """Return what is wrong with a record, and what helps: no other file tells what it told."""
-    return Damaged(f"'{path}' is damaged: {why}; put a copy in its place, or make the study again in another folder")
+    return Damaged(
+        f"'{path}' is damaged: {printable(str(why))}; "
+        "put a copy in its place, or make the study again in another folder"
+    )
 
 
 def _first(error: ValidationError) -> str:

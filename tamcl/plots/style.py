@@ -85,7 +85,8 @@ def theme(dark: bool = False) -> dict[str, Any]:
     ground = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), paper)
     lines = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), ink)
     ours = {"font.size": 9.0, "axes.linewidth": 0.8, "grid.color": grid, "axes.titley": 1.0}  # else looked for anew
-    return defaults | ours | ground | lines
+    words = {"text.parse_math": False}  # an arm's name may have a dollar
+    return defaults | ours | words | ground | lines
 
 
 def ink() -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tamcl.strategies.naive import Common, Naive
+from tamcl.strategies.state import State, copy_each
 
 
 class Anchored(Naive):
@@ -42,6 +43,16 @@ class Anchored(Naive):
         self.weights = [weight for weight in self.model.parameters() if weight.requires_grad]
         self.importance = [torch.zeros_like(weight) for weight in self.weights]
         self.anchor = [weight.detach().clone() for weight in self.weights]
+
+    def state_dict(self) -> State:
+        """Return also what the weights are pulled back to, and how much."""
+        return super().state_dict() | {"importance": self.importance, "anchor": self.anchor}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        copy_each(self.importance, state["importance"])
+        copy_each(self.anchor, state["anchor"])
 
     @abstractmethod
     def consolidate(self) -> None:

@@ -6,14 +6,12 @@ import atexit
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from threading import RLock
 from types import FunctionType
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tamcl.errors import InputError, reason
@@ -24,6 +22,7 @@ from tamcl.optim.stacked import make_step
 from tamcl.optim.stacked.base import StackedState, StackedStep
 from tamcl.strategies.naive import Naive
 from tamcl.strategies.stacked import Batch, Hooks, Stacked, batches
+from tamcl.strategies.state import State
 
 _TRIED = 3
 """Steps that show whether a graph gives every place of a stack the same bits."""
@@ -83,6 +82,12 @@ class Compiled(Stacked):
             self._step_of.show(self._state, row, run.optimizer)
         super()._after_training_exp(**kwargs)
 
+    def state_of(self, run: Naive) -> State:
+        """Return what ``Stacked.state_of`` does, with what the graph knows of the run."""
+        self._restore(run)
+        self._step_of.show(self._state, self.runs.index(run), run.optimizer)
+        return super().state_of(run)
+
     def training_epoch(self, **kwargs: Any) -> None:
         """Run one pass of all runs, step by step."""
         hooks = Hooks(self.runs)
@@ -91,10 +96,11 @@ class Compiled(Stacked):
         dtype, spare = self.stack.flat[0].dtype, self._places - len(self.runs)
         rows = rows_for(self.runs[0].model, self.settings.batch_size)
         outside = self.stack.outside(self.runs[0].experience.task)
-        rates, is_first = self._rates(max(len(run.dataloader) for run in self.runs))  # type: ignore[arg-type]
+        rates, is_first = self._rates(max(len(run.dataloader) for run in self.runs))
         graph: Graph | None = None
         with torch.no_grad():
-            for batch, each, first in zip(batches(self.runs, rows, dtype, spare), rates, is_first, strict=True):
+            # a pass that goes on has fewer steps than a whole one
+            for batch, each, first in zip(batches(self.runs, rows, dtype, spare), rates, is_first, strict=False):
                 on = [run for run, n in zip(self.runs, batch.sizes, strict=False) if n and self._takes_steps(run)]
                 if not on:
                     break
@@ -108,13 +114,15 @@ class Compiled(Stacked):
                     self._state.steps[row] += run in on
                 self._call(hooks, on, "before_backward", "after_backward", "before_update")
                 self._call(hooks, on, "after_update", "after_training_iteration")
+                if self.after_step is not None:
+                    self.after_step()
             self._unpark()
 
-    def _rates(self, steps: int) -> tuple[Tensor, NDArray[np.bool_]]:
+    def _rates(self, steps: int) -> tuple[Tensor, Tensor]:
         """Return the rates of all steps of a pass, (T, rates, R, 1), and whose first step each is, (T, R)."""
-        lr = np.zeros(self._places)
-        lr[: len(self.runs)] = [float(run.optimizer.param_groups[0]["lr"]) for run in self.runs]
-        numbers = np.array(self._state.steps) + 1 + np.arange(steps)[:, None]
+        rates = [float(run.optimizer.param_groups[0]["lr"]) for run in self.runs]
+        lr = torch.tensor(rates + [0.0] * (self._places - len(rates)), dtype=torch.float64)
+        numbers = torch.tensor(self._state.steps).double() + 1 + torch.arange(steps)[:, None]
         return _table(self._step_of, numbers, lr, self.stack.flat[0]), numbers == 1
 
     def _graph(self, batch: Batch, outside: Tensor | None) -> Graph:
@@ -134,10 +142,14 @@ class Compiled(Stacked):
 
     def _unpark(self) -> None:
         """Let the runs that took no further step be as they were."""
-        for row, run in enumerate(self.runs):
-            for view, value in zip(self._rows_of(row), self._parked.get(run, ()), strict=False):
-                view.copy_(value)
+        for run in self._parked:
+            self._restore(run)
         self._parked.clear()
+
+    def _restore(self, run: Naive) -> None:
+        """Let a run be as it was when it took its last step; the graph has gone on with it, for nothing."""
+        for view, value in zip(self._rows_of(self.runs.index(run)), self._parked.get(run, ()), strict=False):
+            view.copy_(value)
 
     def _rows_of(self, row: int) -> list[Tensor]:
         return [*(values[row] for values in self.stack.flat), *self._state.rows(row)]
@@ -178,7 +190,7 @@ class Graph:
         measure: Callable[[Tensor, Batch], tuple[Tensor, Tensor, Tensor]],
     ) -> None:
         started = time.perf_counter()
-        names = [*step.rates(np.ones((1, 1), np.int64), np.ones(1))]
+        names = [*step.rates(torch.ones(1, 1).double(), torch.ones(1).double())]
         self._step, self._is_on_gpu, self._is_tried = step, batch.x.is_cuda, False
 
         def do_step(
@@ -221,7 +233,7 @@ class Graph:
         outside: Tensor | None,
         state: StackedState,
         rates: Tensor,
-        is_first: NDArray[np.bool_],
+        is_first: Tensor,
     ) -> Tensor:
         """Do one step of all runs, and return their loss and right answers, (2, R)."""
         arguments = flat, batch.x, batch.y, batch.weights, outside, state.tensors, state.numbers, rates
@@ -245,8 +257,8 @@ class Graph:
         measured = []
         with torch.no_grad():
             for number in range(1, _TRIED + 1):
-                numbers = np.full((1, len(images)), number)
-                (each,) = _table(self._step, numbers, np.full(len(images), 0.01), flat[0])
+                numbers = torch.full((1, len(images)), float(number)).double()
+                (each,) = _table(self._step, numbers, torch.full((len(images),), 0.01).double(), flat[0])
                 measured.append(self(flat, batch, outside, state, each, numbers[0] == 1).T)
         first, *others = (
             [*(values[row] for values in [*flat, *measured]), *state.rows(row)] for row in range(len(images))
@@ -265,20 +277,19 @@ COMPILING: list[float] = []
 """What every graph of this process took to compile, in seconds."""
 
 
-def _table(step: StackedStep, numbers: NDArray[np.int64], lr: NDArray[np.float64], like: Tensor) -> Tensor:
+def _table(step: StackedStep, numbers: Tensor, lr: Tensor, like: Tensor) -> Tensor:
     """Return the rates of some steps, (T, rates, R, 1), which lie in memory alike for any number of steps."""
-    rates = np.stack([*step.rates(numbers, lr).values()], 1)[..., None]
-    return torch.empty(rates.shape, dtype=like.dtype, device=like.device).copy_(torch.from_numpy(rates))
+    rates = torch.stack([*step.rates(numbers, lr).values()], 1)[..., None]
+    return torch.empty(rates.shape, dtype=like.dtype, device=like.device).copy_(rates)
 
 
 def _keep_to_one_process() -> None:
     """Let the compiler start no processes of its own, which would stay, nor a bar of progress that waits for others."""
     import torch._inductor.config as config
+    from torch.hub import tqdm  # type: ignore[attr-defined]
 
     config.compile_threads = 1
-    with suppress(ImportError):  # torch makes one, if it is installed, that it does not show
-        from tqdm import tqdm  # type: ignore[import-untyped]
-
+    if hasattr(tqdm, "set_lock"):  # torch makes one, if it is installed, that it does not show
         tqdm.set_lock(RLock())
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # says that there is no GPU
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tamcl.strategies.examples import Examples, MixedLoader
 from tamcl.strategies.naive import Common, Naive
+from tamcl.strategies.state import State
 
 Loader = TypeVar("Loader", bound=MixedLoader)
 
@@ -33,6 +34,15 @@ class Cumulative(Naive):
         """Take in the experience, and take mini-batches from all examples."""
         self.seen.add(self.experience)
         self.dataloader = self.mixed(MixedLoader)
+
+    def state_dict(self) -> State:
+        """Return also which examples are in."""
+        return super().state_dict() | {"seen": self.seen.state_dict()}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        self.seen.load_state_dict(state["seen"], self.experience.origin_stream)
 
     def mixed(self, loader: type[Loader]) -> Loader:
         """Return mini-batches of all examples that are in."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tamcl.strategies.loader import BatchLoader, Crops
-from tamcl.streams.benchmark import Experience
+from tamcl.streams.benchmark import Experience, ExperienceStream
 
 
 class Examples:
@@ -34,6 +34,14 @@ class Examples:
     def add(self, experience: Experience) -> None:
         """Take in all examples of an experience."""
         self.parts.append((experience, torch.arange(len(experience.labels))))
+
+    def state_dict(self) -> list[tuple[int, Tensor]]:
+        """Return which rows of which experiences, by their places in the stream, are in here."""
+        return [(experience.current_experience, rows) for experience, rows in self.parts]
+
+    def load_state_dict(self, state: list[tuple[int, Tensor]], stream: ExperienceStream) -> None:
+        """Take in what ``state_dict`` returned, and nothing else."""
+        self.parts[:] = [(stream[place], rows) for place, rows in state]
 
     def batch(self, positions: Tensor, crops: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Return images, labels and tasks of some examples.
@@ -78,6 +86,7 @@ class MixedLoader(BatchLoader):
         order = self.order(self.passes)
         crops = self._crops(self.passes) if self.augmentation == "crop_flip" else None
         self.passes += 1
-        for start, positions in zip(range(0, len(order), self.batch_size), order.split(self.batch_size), strict=True):
+        for start in range(self._begin() * self.batch_size, len(order), self.batch_size):
+            positions = order[start : start + self.batch_size]
             part = None if crops is None else crops[start : start + self.batch_size]
             yield [tensor.to(self.device) for tensor in self.experience.batch(positions, part)]

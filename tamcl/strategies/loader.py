@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -52,6 +53,11 @@ class BatchLoader:
         self.device = device
         self.augmentation = augmentation
         self.passes = 0
+        self._first = 0
+
+    def begin_at(self, epoch: int, batch: int) -> None:
+        """Let the next pass be that of an epoch, without its first mini-batches."""
+        self.passes, self._first = epoch, batch
 
     def __len__(self) -> int:
         return -(-len(self.experience.labels) // self.batch_size)
@@ -68,14 +74,23 @@ class BatchLoader:
         crops = self._crops(self.passes) if self.augmentation == "crop_flip" else None
         self.passes += 1
         bytes_per_batch = 4 * self.batch_size * experience.images.pixels[0].numel()
-        block = self.batch_size * max(1, _BLOCK_BYTES // bytes_per_batch)
+        at_once = max(1, _BLOCK_BYTES // bytes_per_batch)
+        block = self.batch_size * at_once
         tasks = torch.full((block,), experience.task, device=self.device)
-        for start, rows in zip(range(0, len(order), block), order.split(block), strict=True):
+        blocks, left_out = divmod(self._begin(), at_once)  # a block is made ready whole, for the same bits
+        for start in range(blocks * block, len(order), block):
+            rows = order[start : start + block]
             augment = None if crops is None else Crops(crops[start : start + block])
             images = experience.batch(rows, augment).to(self.device)
             labels = experience.labels[rows].to(self.device)
             columns = (column.split(self.batch_size) for column in (images, labels, tasks[: len(rows)]))
-            yield from map(list, zip(*columns, strict=True))
+            yield from map(list, islice(zip(*columns, strict=True), left_out, None))
+            left_out = 0
+
+    def _begin(self) -> int:
+        """Return how many mini-batches this pass is without; the next one has all."""
+        first, self._first = self._first, 0
+        return first
 
     def _crops(self, epoch: int) -> Tensor:
         """Draw the crops and flips of a whole pass, so that they do not depend on the size of a mini-batch."""

@@ -11,6 +11,7 @@ from torch.nn.functional import kl_div
 
 from tamcl.models import Classifier
 from tamcl.strategies.naive import Common, Naive
+from tamcl.strategies.state import State, load_model_state, model_state
 
 
 class LwF(Naive):
@@ -72,7 +73,24 @@ class LwF(Naive):
             loss = loss + self.strength * kl_div(new, old, reduction="batchmean")
         return loss
 
+    def state_dict(self) -> State:
+        """Return also the old model, and the classes that it knows."""
+        teacher = None if self.teacher is None else model_state(self.teacher)
+        return super().state_dict() | {"teacher": teacher, "known": self.known}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        self.known = state["known"]
+        self.teacher = None if state["teacher"] is None else self._copy()
+        if self.teacher is not None:
+            load_model_state(self.teacher, state["teacher"])
+
+    def _copy(self) -> Classifier:
+        copy: Classifier = deepcopy(self.model).eval().requires_grad_(False)
+        return copy
+
     def _after_training_exp(self, **kwargs: Any) -> None:
-        self.teacher = deepcopy(self.model).eval().requires_grad_(False)
+        self.teacher = self._copy()
         self.known.setdefault(self.experience.task, set()).update(self.experience.classes_in_this_experience)
         super()._after_training_exp(**kwargs)

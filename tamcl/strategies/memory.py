@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Unpack
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor
 
 from tamcl.seeding import derive_seed
 from tamcl.strategies.examples import Examples
+from tamcl.strategies.loader import BatchLoader
 from tamcl.strategies.naive import Common, Naive
+from tamcl.strategies.state import State
 from tamcl.streams.benchmark import Experience
 
 
@@ -73,7 +75,20 @@ class Rehearsal(Naive):
     def old(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """Images, labels and tasks of the old examples in the mini-batch; none in the first experience."""
         _, _, *old, _ = self.mbatch
-        return tuple(old) if old else None  # type: ignore[return-value]
+        return tuple(old) if old else None
+
+    def state_dict(self) -> State:
+        """Return also the memory, and the generator of the draws from it."""
+        loader = self.dataloader
+        draws = loader.generator.get_state() if isinstance(loader, _WithOld) else None
+        return super().state_dict() | {"memory": self.memory.state_dict(), "draws": draws}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        self.memory.load_state_dict(state["memory"], self.experience.origin_stream)
+        if isinstance(self.dataloader, _WithOld):
+            self.dataloader.generator.set_state(state["draws"])
 
     def _after_training_exp(self, **kwargs: Any) -> None:
         self.memory.store(self.experience, self._generator("store"))
@@ -89,11 +104,15 @@ class Rehearsal(Naive):
 class _WithOld:
     """Mini-batches ``(new images, new labels, old images, old labels, old tasks, new tasks)``."""
 
-    def __init__(self, loader: Iterable[list[Tensor]], memory: Memory, size: int, generator: torch.Generator) -> None:
+    def __init__(self, loader: BatchLoader, memory: Memory, size: int, generator: torch.Generator) -> None:
         self.loader = loader
         self.memory = memory
         self.size = size
         self.generator = generator
+
+    def begin_at(self, epoch: int, batch: int) -> None:
+        """Let the next pass be that of an epoch, without its first mini-batches of new examples."""
+        self.loader.begin_at(epoch, batch)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         for x, y, tasks in self.loader:

@@ -13,9 +13,19 @@ from torch.nn.functional import mse_loss
 from tamcl.avalanche import EvaluationPlugin, PeriodicEval, SupervisedPlugin, SupervisedTemplate
 from tamcl.models import Classifier
 from tamcl.optim.closures import needs_closure
+from tamcl.seeding import generator_states, set_generators
 from tamcl.strategies.evaluation import Evaluation, evaluate
 from tamcl.strategies.loader import BatchLoader
 from tamcl.strategies.settings import TrainingSettings
+from tamcl.strategies.state import (
+    NotSaved,
+    State,
+    check_apart,
+    load_model_state,
+    load_optimizer_state,
+    model_state,
+    optimizer_state,
+)
 from tamcl.streams.benchmark import ExperienceStream
 
 Hook = Callable[..., Any]
@@ -65,6 +75,8 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     diverged : str
         What became infinite or not a number, and when, as a collector found; empty until then. Training stops there,
         before the weights are changed once more.
+    after_step : callable, optional
+        Called after every step, between two mini-batches, where ``state_dict`` may be asked for.
 
     Examples
     --------
@@ -79,12 +91,27 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     ...
     ...     def objective(self):
     ...         return super().objective() + self.strength * self.mb_output.square().mean()
+
+    If nothing that it has changes in training, it says so, and its runs go on from checkpoints; else the two methods
+    add what does:
+
+    >>> class Checkpointed(SmallLogits):
+    ...     def state_dict(self):
+    ...         return super().state_dict()
+    ...
+    ...     def load_state_dict(self, state):
+    ...         super().load_state_dict(state)
     """
 
-    dataloader: Iterable[list[Tensor]]
+    dataloader: Any
     experience: Any
     plugins: list[Any]
     diverged: str = ""
+    after_step: Callable[[], object] | None = None
+    goes_on: State | None = None
+    """What the next ``train`` goes on from."""
+    is_within: bool = False
+    """Whether the experience was begun in the middle."""
 
     def __init__(
         self,
@@ -130,6 +157,57 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         if self.initial is not None or self.settings.optimizer_state == "reset":
             self.optimizer = self.new_optimizer(self.model.parameters())
 
+    def state_dict(self) -> State:
+        """Return all that changes in training, between two steps of an experience, as tensors and plain values.
+
+        That is model, optimizer, plugins, the global generators, and how far the experience is. A strategy of your own
+        adds what it has itself; the data are left out, as an experience is its place in the stream.
+
+        Raises
+        ------
+        NotSaved
+            If the strategy is one of your own and does not say so by both methods, or anything is no plain value.
+        """
+        cls = type(self)
+        if not cls.__module__.startswith("tamcl.") and not {"state_dict", "load_state_dict"} <= vars(cls).keys():
+            raise NotSaved(f"{cls.__name__} has no state_dict and load_state_dict of its own")
+        state = {
+            "model": model_state(self.model),
+            "optimizer": optimizer_state(self.optimizer),
+            "plugins": [plugin.state_dict() for plugin in self.settings.plugins],
+            "clock": {name: count for name, count in vars(self.clock).items() if type(count) is int},
+            "generators": generator_states(),
+        }
+        check_apart(state["plugins"], [state["model"], state["optimizer"]], also_within=False)
+        return state
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what ``state_dict`` returned, of a strategy that was made in the same way, in this experience."""
+        load_model_state(self.model, state["model"])
+        load_optimizer_state(self.optimizer, state["optimizer"])
+        for plugin, saved in zip(self.settings.plugins, state["plugins"], strict=True):
+            plugin.load_state_dict(saved)
+        for name in state["clock"]:
+            setattr(self.clock, name, int(state["clock"][name]))
+        set_generators(state["generators"])
+
+    def go_on(self, state: State, experience: Any) -> None:
+        """Take over a state, and let the next ``train``, which is to be on this experience, go on from there."""
+        self.experience = experience
+        self.load_state_dict(state)
+        self.goes_on = state
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        super()._before_training_exp(**kwargs)
+        state, self.goes_on = self.goes_on, None
+        self.is_within = state is not None
+        if state is not None:  # what was done to begin the experience has changed it
+            self.load_state_dict(state)
+            self.dataloader.begin_at(self.clock.train_exp_epochs, self.clock.train_epoch_iterations)
+
+    def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        train_epochs(self, self, **kwargs)
+
     @property
     def mb_task(self) -> int | Tensor:
         """The task of the mini-batch, or of each of its examples."""
@@ -172,6 +250,8 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             self.optimizer_step()
             _call(after_update, self)
             _call(after_iteration, self)
+            if self.after_step is not None:
+                self.after_step()
 
     def optimizer_step(self) -> None:
         """Update the weights, with a closure if the optimizer needs one."""
@@ -255,6 +335,19 @@ def no_metrics() -> EvaluationPlugin:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No loggers specified", UserWarning)
         return EvaluationPlugin()
+
+
+def train_epochs(strategy: Any, run: Naive, **kwargs: Any) -> None:
+    """Train the epochs that an experience of a run has left, by a strategy that trains it, or several like it."""
+    first = run.clock.train_exp_epochs
+    for epoch in range(first, strategy.train_epochs):
+        if epoch > first or not run.is_within:  # else it has been told
+            strategy._before_training_epoch(**kwargs)
+        if strategy._stop_training:
+            strategy._stop_training = False
+            break
+        strategy.training_epoch(**kwargs)
+        strategy._after_training_epoch(**kwargs)
 
 
 def _call(hooks: list[Hook], strategy: Naive) -> None:

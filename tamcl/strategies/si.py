@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tamcl.strategies.anchored import Anchored
 from tamcl.strategies.naive import Common
+from tamcl.strategies.state import State, copy_each
 
 
 class SI(Anchored):
@@ -51,6 +52,15 @@ class SI(Anchored):
         self.damping = damping
         self.way = [torch.zeros_like(weight) for weight in self.weights]
         self._gradients: list[Tensor | None] = []
+
+    def state_dict(self) -> State:
+        """Return also the way so far."""
+        return super().state_dict() | {"way": self.way}
+
+    def load_state_dict(self, state: State) -> None:
+        """Take over what ``state_dict`` returned."""
+        super().load_state_dict(state)
+        copy_each(self.way, state["way"])
 
     def pull(self) -> None:
         """Keep the gradients of the data's loss, and add that of the penalty."""

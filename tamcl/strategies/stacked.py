@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -20,7 +20,8 @@ from tamcl.models.stacked import StackedMLP, rows_for
 from tamcl.optim.closures import needs_closure
 from tamcl.optim.joined import Joined, can_be_joined
 from tamcl.seeding import GlobalGenerators
-from tamcl.strategies.naive import Hook, Naive, no_metrics
+from tamcl.strategies.naive import Hook, Naive, no_metrics, train_epochs
+from tamcl.strategies.state import State
 from tamcl.streams.benchmark import Experience
 
 
@@ -66,7 +67,11 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
     ----------
     errors : dict of Naive to BaseException
         The runs that ended by an exception.
+    after_step : callable, optional
+        Called after every step, where ``state_of`` may be asked for.
     """
+
+    after_step: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -101,6 +106,15 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
     def is_on(self, run: Naive) -> bool:
         """Whether a run is to go on."""
         return not run.diverged and run not in self.errors
+
+    def state_of(self, run: Naive) -> State:
+        """Return ``state_dict`` of a run, between two steps, and the steps that its plugins are still to be told of.
+
+        A run that takes it over must be in a stack of runs that go on from the same place of the same experience.
+        """
+        if run in self._joined:
+            self._joined[run].show()
+        return run.state_dict() | {"steps": self._steps.waiting(run)}
 
     def take_apart(self) -> None:
         """Give every run a model of its own again, and nothing of the others; the stack is of no use then."""
@@ -144,6 +158,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         experiences = dict(zip(self.runs, self.experience.experiences, strict=True))
+        waiting = {run: run.goes_on["steps"] for run in self.runs if run.goes_on is not None}
 
         def begin(run: Naive) -> None:
             run.experience = experiences[run]
@@ -152,7 +167,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             self._join(run)
 
         self._each(begin)
-        self._steps = _Steps(self.runs)
+        self._steps = _Steps(self.runs, waiting)
         super()._before_training_exp(**kwargs)
 
     def train_dataset_adaptation(self, **kwargs: Any) -> None:
@@ -163,6 +178,9 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
         """Leave it to the runs."""
+
+    def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        train_epochs(self, next(filter(self.is_on, self.runs), self.runs[0]), **kwargs)
 
     def _before_training_epoch(self, **kwargs: Any) -> None:
         super()._before_training_epoch(**kwargs)
@@ -194,6 +212,8 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             if not on:
                 break
             self._iterate(batch, on, hooks)
+            if self.after_step is not None:
+                self.after_step()
 
     def _takes_steps(self, run: Naive) -> bool:
         return self.is_on(run) and not run._stop_training
@@ -280,13 +300,13 @@ def _notes_steps(plugin: Any) -> bool:
 class _Steps:
     """What was measured in the steps of an experience: on the device, until enough have come together to be read."""
 
-    def __init__(self, runs: Sequence[Naive]) -> None:
+    def __init__(self, runs: Sequence[Naive], waiting: Mapping[Naive, NDArray[np.float64]]) -> None:
         self._plugins = {run: [plugin for plugin in run.plugins if _notes_steps(plugin)] for run in runs}
         self._at_once = min((p.steps_at_once for plugins in self._plugins.values() for p in plugins), default=0)
         self._measured: list[Tensor] = []
         self._sizes: list[list[int]] = []
-        self._waiting = dict.fromkeys(runs, 0)
-        self._read: dict[Naive, list[NDArray[np.float64]]] = {run: [] for run in runs}
+        self._read: dict[Naive, list[NDArray[np.float64]]] = {run: [waiting.get(run, _NO_STEPS)] for run in runs}
+        self._waiting = {run: len(rows) for run, (rows,) in self._read.items()}
 
     def note(self, measured: Tensor, sizes: Sequence[int], on: Sequence[Naive]) -> list[Naive]:
         """Note loss and right answers (2, R) of the runs that are on, and return those that have waited long enough."""
@@ -300,17 +320,24 @@ class _Steps:
 
     def hand_out(self, run: Naive) -> None:
         """Give a run's plugins the steps that they have not been given, with one read of the device for all runs."""
+        if self._waiting[run]:
+            n, loss, correct = self.waiting(run).T
+            self._waiting[run], self._read[run] = 0, [_NO_STEPS]
+            for plugin in self._plugins[run]:
+                plugin.note_steps(run, n.astype(np.int64), loss, correct)
+
+    def waiting(self, run: Naive) -> NDArray[np.float64]:
+        """Return examples, loss and right answers of the steps that a run's plugins have not been given, (steps, 3)."""
         if self._measured:
             numbers, sizes = torch.stack(self._measured).cpu().numpy(), np.array(self._sizes)
             for place, read in enumerate(self._read.values()):
                 taken = sizes[:, place] > 0
                 read.append(np.column_stack((sizes[taken, place], numbers[taken, :, place])))
             self._measured, self._sizes = [], []
-        if self._waiting[run]:
-            n, loss, correct = np.concatenate(self._read[run]).T
-            self._waiting[run], self._read[run] = 0, []
-            for plugin in self._plugins[run]:
-                plugin.note_steps(run, n.astype(np.int64), loss, correct)
+        return np.concatenate(self._read[run])
+
+
+_NO_STEPS = np.empty((0, 3))
 
 
 class Batch(NamedTuple):

@@ -19,7 +19,7 @@ from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import MOST_SEEDS
 from tamcl.stats import ALPHA, fewest_seeds
-from tamcl.study.repeat import TrainOptions, at_rates, repeat
+from tamcl.study.repeat import TrainOptions, at_rates, repeat, say_imports
 
 FIRST_SEED = 2 * MOST_SEEDS
 """Fresh seeds are 2000, 2001, ...: neither reported nor tuning seeds can be."""
@@ -30,6 +30,9 @@ def confirm(directory: str | Path, *, seeds: int | None = None, **options: Unpac
 
     A claim is what the study said of a pair on the metric that it tuned for: which arm is better, or that no difference
     was shown. ``confirm/claims.json`` holds them before anything is run; what is run later cannot change them.
+
+    Modules that the study names as ``package.module:Class`` are imported, which is said before: train again only what
+    you would run.
 
     Parameters
     ----------
@@ -48,6 +51,7 @@ def confirm(directory: str | Path, *, seeds: int | None = None, **options: Unpac
         another number of seeds was declared.
     """
     study = Study(load_results(directory))
+    say_imports(study)
     folder = study.results.directory / "confirm"
     declared = declare(study, _number(folder / "claims.json", study, seeds))
     pairs = [(row["arm_a"], row["arm_b"]) for row in declared["claims"]]

@@ -12,7 +12,7 @@ from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.study.plan import report_seeds
-from tamcl.study.repeat import TrainOptions, at_rates, repeat
+from tamcl.study.repeat import TrainOptions, at_rates, repeat, say_imports
 
 
 def train_oracle(directory: str | Path, kind: str, **options: Unpack[TrainOptions]) -> Results:
@@ -24,6 +24,9 @@ def train_oracle(directory: str | Path, kind: str, **options: Unpack[TrainOption
 
     Assumption: the oracle takes the learning rate of the arm, which was tuned with the shifts. So the two differ in
     what the shifts do at that rate, and in nothing else; an oracle with a learning rate of its own may be better.
+
+    Modules that the study names as ``package.module:Class`` are imported, which is said before: train again only what
+    you would run.
 
     Parameters
     ----------
@@ -44,6 +47,7 @@ def train_oracle(directory: str | Path, kind: str, **options: Unpack[TrainOption
     if kind not in ORACLES:
         raise unknown_name("oracle", kind, ORACLES)
     study = Study(load_results(directory))
+    say_imports(study)
     scenario = _oracle(study, kind)
     folder = study.results.directory / "oracles" / kind
     return repeat(study, scenario, report_seeds(scenario), folder, phase=f"{kind} oracle", **options)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 from tamcl.engines import Engine, local
-from tamcl.errors import InputError
+from tamcl.errors import InputError, printable
 from tamcl.findings.study import Study
 from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
@@ -20,6 +21,7 @@ from tamcl.study.plan import report_cells
 from tamcl.study.train import Progress, train_all
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
+from tamcl.user_code import named_modules
 
 
 class TrainOptions(TypedDict, total=False):
@@ -29,6 +31,14 @@ class TrainOptions(TypedDict, total=False):
     engine: Engine
     command: str
     on_progress: Callable[[Progress], object]
+
+
+def say_imports(study: Study) -> None:
+    """Say which modules will be imported because a study names them: its folder may be somebody else's."""
+    parts = [study.scenario.get(part) for part in ("stream", "model", "strategy", "arms", "diagnostics")]
+    for module, file in named_modules(parts).items():
+        where = f"'{study.results.directory}' names it"
+        print(f"tamcl: imports {module} ({printable(file) or 'not found'}): {where}", file=sys.stderr)
 
 
 def at_rates(

@@ -121,7 +121,7 @@ def _needs_code(scenario: Scenario, allowed: Collection[str]) -> dict[str, str]:
     for arm, config in scenario.arms.items():
         parts = [scenario.stream, scenario.model, scenario.strategy, scenario.diagnostics, config]
         values = [part.model_dump(mode="json", serialize_as_any=True) for part in parts if part is not None]
-        if others := sorted(named_modules(values).difference(allowed)):
+        if others := sorted(set(named_modules(values)).difference(allowed)):
             options = " ".join(f"--code {module}" for module in others)
             found[arm] = f"arms.{arm} names {', '.join(others)}, which is not imported unless you say so: {options}"
     return found

@@ -1,39 +1,68 @@
-"""Checkpoints: where a run is, in a file, so that one that was killed goes on from the last experience it finished."""
+"""Checkpoints: where a run is, in a file, so that one that was killed goes on from there, in the middle of a pass."""
 
 from __future__ import annotations
 
-import pickle
+import json
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from torch.optim import Optimizer
+from torch import nn
 
-from tamcl.avalanche import CLScenario
+from tamcl.errors import reason
 from tamcl.files.atomic import write_atomic
 from tamcl.files.digests import is_whole, write_after_digest, write_digest
 from tamcl.seeding import generator_states, set_generators
-from tamcl.streams.benchmark import Experience, ExperienceStream
+from tamcl.strategies.state import NotSaved, State, load_optimizer_state, optimizer_state, own_parts
+from tamcl.training.state_file import read_state, to_bytes, write_state
 
-EVERY_S = 30.0
+EVERY_S = 60.0
 """Seconds from a run's start to its first checkpoint, and from one to the next, at least; short runs write none."""
 
 SHARE = 0.02
 """Of the time that checkpoints may take: after one that took long, the next waits longer."""
 
 
+class Pace:
+    """When it is time for a checkpoint of a run, or of those that are trained together.
+
+    Attributes
+    ----------
+    spent : float
+        Seconds that all checkpoints so far took.
+    """
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self._last, self._wait = time.perf_counter(), EVERY_S
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to write one."""
+        return time.perf_counter() - self._last >= self._wait
+
+    @contextmanager
+    def measured(self) -> Iterator[None]:
+        """Measure what is done inside the ``with`` block, which is to write, and wait the longer the longer it took."""
+        before = time.perf_counter()
+        yield
+        self._last = time.perf_counter()
+        took = self._last - before
+        self.spent += took
+        self._wait = max(EVERY_S, took / SHARE)
+
+
 class Checkpoint:
-    """A run in a file: all that changes as it goes on, and the global generators that its optimizer may draw from.
+    """A run in a file: what ``state_dict`` of its strategy returns, and how far it is.
 
-    The run is pickled whole, strategy, optimizer and collectors with everything they have, so that nothing has to say
-    what it would need: somebody's own strategy, optimizer or diagnostic goes on as those here do. The data are left
-    out: an experience is its place in the benchmark, which is built anew from the seed. A run that cannot be pickled,
-    as when an optimizer holds a lambda, is trained without checkpoints, and so is one for which there is no room, or
-    whose optimizer keeps a table by the ``id`` of parameters, under which it would not find them again.
-
-    The file starts with a digest of the rest. One that is damaged, or of another run or other versions, counts as none.
-    As any pickle, it can run code when it is read, so train in nobody's folder whom you would not let run code.
+    The file is data alone (``tamcl.training.state_file``), so to read it runs nothing. It starts with a digest of the
+    rest. One that is damaged, or of another run or other versions, counts as none, which is said. A run whose state is
+    no tensors and plain values is trained without checkpoints, which is said once; so is, without a word, one for which
+    there is no room.
 
     Parameters
     ----------
@@ -41,89 +70,90 @@ class Checkpoint:
         The file; None for a run without checkpoints.
     mark : dict
         What decides the result, stands in the file, and must be the same when it is read.
-    benchmark : CLScenario
-        As ``tamcl.streams.benchmark.build_benchmark`` makes it.
     """
 
-    def __init__(self, path: Path | None, mark: dict[str, Any], benchmark: CLScenario) -> None:
+    def __init__(self, path: Path | None, mark: dict[str, Any]) -> None:
         self._path = path
-        self._mark = mark
-        self._benchmark = benchmark
-        self._last, self._took = time.perf_counter(), 0.0
+        self._mark = json.dumps(mark, sort_keys=True)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether there is, or may be, a file."""
+        return self._path is not None
 
     def load(self) -> Any:
-        """Return the run as it was, and set the global generators as they were; None if there is none."""
+        """Return what was saved; None if there is nothing, or nothing that can be used."""
         if self._path is None:
             return None
         try:
+            if self._path.exists() and not self._path.is_file():
+                raise ValueError("it is no regular file")
             with self._path.open("rb") as file:
                 if not is_whole(file):
-                    return None
-                if pickle.load(file) != self._mark:  # before the run, which may need what is gone
-                    return None
-                run, generators = _Unpickler(file, self._benchmark).load()
-            set_generators(generators)
-        except Exception:  # there is none, or it is damaged, which may raise anything
+                    raise ValueError("it is damaged, or of another version")
+                if read_state(file) != self._mark:
+                    raise ValueError("it is of another run, or of other versions")
+                return read_state(file)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        return run
+        except Exception as error:  # what a damaged file holds may be anything
+            self.refuse(error)
+            return None
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time to write one."""
-        is_kept = self._path is not None
-        return is_kept and time.perf_counter() - self._last >= max(EVERY_S, self._took / SHARE)
+    def refuse(self, error: Exception) -> None:
+        """Say that the file is not used."""
+        print(f"tamcl: '{self._path}' is not used, and the run trained anew: {reason(error)}", file=sys.stderr)
 
-    def save(self, run: Any) -> None:
-        """Write the run, if it is time to."""
-        if self._path is None or not self.is_due:
+    def save(self, strategy: Any, make: Callable[[], State]) -> None:
+        """Write what a function returns of a strategy; from then on nothing, if that cannot be."""
+        if self._path is None:
             return
-        before = time.perf_counter()
-        with suppress(Exception):  # somebody's optimizer may raise anything
-            write_atomic(self._path, lambda path: self._write(path, run))
-        self._last = time.perf_counter()
-        self._took = self._last - before
+        with suppress(OSError):  # no room, or no permission: there is none, or the one from before
+            try:
+                state = make()
+                check_optimizer(strategy, state["strategy"]["optimizer"])
+                write_atomic(self._path, lambda path: self._write(path, state))
+            except OSError:
+                raise
+            except Exception as error:  # somebody's optimizer may raise anything
+                self.give_up(strategy, error)
 
-    def _write(self, path: Path, run: Any) -> None:
+    def give_up(self, strategy: Any, error: Exception) -> None:
+        """Write nothing from here on, and say why, once for all runs of a kind."""
+        self._path = None
+        name = type(strategy).__name__, type(getattr(strategy, "optimizer", None)).__name__
+        if name not in _SAID:
+            _SAID.add(name)
+            who = f"runs of {name[0]} with {name[1]}"
+            print(f"tamcl: {who} are trained without checkpoints: {reason(error)}", file=sys.stderr)
+
+    def _write(self, path: Path, state: State) -> None:
         with path.open("w+b") as file:
             write_after_digest(file)
-            pickle.dump(self._mark, file)
-            _Pickler(file).dump((run, generator_states()))
+            write_state(file, self._mark)
+            write_state(file, state)
             write_digest(file)
 
 
-class _Pickler(pickle.Pickler):
-    """Writes the place of an experience and not its data, and an optimizer with all that it has."""
+def check_optimizer(strategy: Any, state: State) -> None:
+    """Check that somebody's own optimizer comes out of its state as it went in, down to the bits.
 
-    def persistent_id(self, thing: Any) -> tuple[str, int | None] | None:
-        if isinstance(thing, Experience):
-            return thing.origin_stream.name, thing.current_experience
-        if isinstance(thing, ExperienceStream):
-            return thing.name, None
-        return None
-
-    def reducer_override(self, thing: Any) -> Any:
-        if isinstance(thing, Optimizer) and _keeps_ids(thing):
-            raise pickle.PicklingError(f"{type(thing).__name__} keeps a table by the id of parameters")
-        if isinstance(thing, Optimizer) and type(thing).__getstate__ is Optimizer.__getstate__:
-            # torch's own way leaves out the attributes of somebody's optimizer, such as a counter
-            return object.__new__, (type(thing),), vars(thing)
-        return NotImplemented
-
-
-def _keeps_ids(optimizer: Optimizer) -> bool:
-    """Tell whether an optimizer has a table whose keys are addresses of its parameters."""
-    ids = {id(param) for group in optimizer.param_groups for param in group["params"]}
-    tables = (table for table in vars(optimizer).values() if isinstance(table, dict))
-    return any(type(key) is int and key in ids for table in tables for key in table)
+    Raises
+    ------
+    NotSaved
+        If another one that takes the state over has another state.
+    """
+    if not own_parts(strategy.optimizer):
+        return
+    written, before = to_bytes(state), generator_states()
+    try:
+        params = [nn.Parameter(param.detach().clone(), param.requires_grad) for param in strategy.model.parameters()]
+        other = strategy.new_optimizer(iter(params))
+        load_optimizer_state(other, read_state(BytesIO(written)))
+    finally:
+        set_generators(before)
+    if to_bytes(optimizer_state(other)) != written:
+        raise NotSaved("another one that takes its state over has another state")
 
 
-class _Unpickler(pickle.Unpickler):
-    """Reads what ``_Pickler`` wrote, with the experiences of a benchmark."""
-
-    def __init__(self, file: IO[bytes], benchmark: CLScenario) -> None:
-        super().__init__(file)
-        self._streams = {"train": benchmark.train_stream, "test": benchmark.test_stream}
-
-    def persistent_load(self, place: tuple[str, int | None]) -> Any:
-        name, position = place
-        return self._streams[name] if position is None else self._streams[name][position]
+_SAID: set[tuple[str, str]] = set()

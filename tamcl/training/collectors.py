@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tamcl.avalanche import SupervisedPlugin
+from tamcl.diagnostics.collector import columns_of, rows_of
 
 _BLOCK = 100  # rows between two reads from the device
 
@@ -90,6 +91,22 @@ class OnlineCollector(SupervisedPlugin, supports_distributed=False):  # type: ig
             strategy.diverged = f"the loss was {bad['loss']} at step {bad['step']:.0f}"
             strategy.stop_training()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far, and the steps that are not in them yet."""
+        rows = pd.concat(self._blocks, ignore_index=True) if self._blocks else None
+        return {
+            "rows": None if rows is None else {name: column.to_numpy() for name, column in rows.items()},
+            "pending": self._pending,
+            "sizes": self._sizes,
+            "step": self._step,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self._blocks = [] if state["rows"] is None else [pd.DataFrame(state["rows"])]
+        self._pending, self._sizes = list(state["pending"]), list(state["sizes"])
+        self._step = state["step"]
+
     def rows(self) -> pd.DataFrame:
         """Return experience, step, n, loss, correct."""
         columns = ["experience", "step", "n", "loss", "correct"]
@@ -112,6 +129,14 @@ class EvaluationCollector(SupervisedPlugin, supports_distributed=False):  # type
         self._rows += [(trained_on, *evaluation) for evaluation in strategy.evaluations]
         if any(isnan(evaluation.loss) for evaluation in strategy.evaluations):
             strategy.diverged = f"the test loss was nan after experience {trained_on}"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far."""
+        return {"rows": columns_of(self._rows)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self._rows = rows_of(state["rows"])
 
     def rows(self) -> pd.DataFrame:
         """Return trained_on, evaluated_on, n, accuracy, loss."""
@@ -160,6 +185,16 @@ class ContinualCollector(SupervisedPlugin, supports_distributed=False):  # type:
             self.seconds += time.perf_counter() - before
         self._step += 1
         self._in_experience += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far, and what is counted."""
+        counts = {"step": self._step, "in_experience": self._in_experience, "seconds": self.seconds}
+        return {"rows": columns_of(self._rows), **counts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self._rows = rows_of(state["rows"])
+        self._step, self._in_experience, self.seconds = state["step"], state["in_experience"], state["seconds"]
 
     def rows(self) -> pd.DataFrame:
         """Return experience, step, evaluated_on, n, accuracy, loss."""

@@ -54,8 +54,8 @@ def run_cell(cell: Cell, resources: Resources | None = None, checkpoint: Path | 
     resources : Resources, optional
         Those of ``Resources()`` if absent.
     checkpoint : Path, optional
-        File that the run goes on from, if it was killed there, and in which it notes after an experience how far it
-        is, as ``tamcl.training.checkpoint`` says. It is left to the caller to remove. A run that is logged starts anew,
+        File that the run goes on from, if it was killed, and in which it notes now and then how far it is, as
+        ``tamcl.training.checkpoint`` says. It is left to the caller to remove. A run that is logged starts anew,
         since its log would begin in the middle.
 
     Returns

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -24,12 +24,16 @@ from tamcl.training.logs import Log
 from tamcl.training.resources import Resources
 from tamcl.user_code import check_code
 
+if TYPE_CHECKING:
+    from tamcl.training.checkpoint import Pace
+
 Result = TypeVar("Result")
+State = dict[str, Any]
 
 
 @dataclass
 class Training:
-    """A run on its way: all of it that changes, as a checkpoint holds it."""
+    """A run on its way: what it is made of, how far it is, and how long that took."""
 
     strategy: Any
     collectors: dict[str, list[Any]]
@@ -72,8 +76,15 @@ class Run:
         self.cell, self.ground = cell, ground
         self.error: BaseException | None = None
         reports = opened.enter_context(_evaluator(log, cell)) if log else None
-        self._kept = Checkpoint(None if log else checkpoint, _mark(cell, ground.digest), ground.benchmark)
-        self.training = self._kept.load() or begin(cell, ground, reports, resources.choose_device())
+        device = resources.choose_device()
+        self._kept = Checkpoint(None if log else checkpoint, _mark(cell, ground.digest, device))
+        self.training = begin(cell, ground, reports, device)
+        if (state := self._kept.load()) is not None:
+            try:
+                self._take_over(state)
+            except Exception as error:  # a file that is not what it says may fail in any way
+                self._kept.refuse(error)
+                self.training = begin(cell, ground, reports, device)
         self.generators = GlobalGenerators()
         check_code(cell.code)
         self.training.wall_s += time.perf_counter() - started
@@ -86,12 +97,35 @@ class Run:
 
     def train(self) -> None:
         """Train the run alone to the end."""
+        from tamcl.training.checkpoint import Pace
+
+        pace = Pace()
         while self.is_on:
-            before, position = time.perf_counter(), self.training.position
-            if position >= 0:
-                self.training.strategy.train(self.ground.benchmark.train_stream[position], eval_streams=[])
-            self.go_on(time.perf_counter() - before)
-            self.save()
+            self.go_on(self._train_experience(pace) if self.training.position >= 0 else 0.0)
+
+    def _train_experience(self, pace: Pace) -> float:
+        """Train the next experience, and return the seconds that it took, without those of checkpoints."""
+        from tamcl.strategies.state import NotSaved
+
+        strategy, before, spent, is_told = self.training.strategy, time.perf_counter(), pace.spent, False
+
+        def seconds() -> float:
+            return time.perf_counter() - before - (pace.spent - spent)
+
+        def save_if_due() -> None:
+            nonlocal is_told
+            is_told = True
+            if pace.is_due:
+                with pace.measured():
+                    self.save(seconds(), strategy.state_dict)
+
+        strategy.after_step = save_if_due if self.is_kept else None
+        strategy.train(self.ground.benchmark.train_stream[self.training.position], eval_streams=[])
+        is_untold = not (is_told or getattr(strategy, "is_within", False))  # by a loop of somebody's own
+        if self.is_kept and is_untold and pace.is_due:
+            self._kept.give_up(strategy, NotSaved("its steps are not told of by after_step"))
+        self.training.wall_s += pace.spent - spent
+        return seconds()
 
     def go_on(self, seconds: float) -> None:
         """Test what was trained in so many seconds, and turn to the next experience."""
@@ -116,17 +150,40 @@ class Run:
         return task, *((name, tuple(param.shape)) for name, param in model.named_parameters())
 
     @property
-    def is_due(self) -> bool:
-        """Whether it is time to note where the run is."""
-        return self._kept.is_due
+    def place(self) -> tuple[int, int]:
+        """The pass and the mini-batch in the experience that comes next, which a run that goes on is in already."""
+        strategy = self.training.strategy
+        if strategy.goes_on is None:
+            return 0, 0
+        return strategy.clock.train_exp_epochs, strategy.clock.train_epoch_iterations
 
-    def save(self) -> None:
-        """Note where the run is, if it is time to and it has come there well."""
-        if self.error is not None or self.training.strategy.diverged:
+    @property
+    def is_kept(self) -> bool:
+        """Whether the run is noted in a file as it goes on."""
+        return self._kept.is_kept
+
+    def save(self, seconds: float, state: Callable[[], State]) -> None:
+        """Note where the run is in its experience, which it has been trained on for so many seconds.
+
+        Parameters
+        ----------
+        seconds : float
+        state : callable
+            Returns the state of its strategy.
+        """
+        training = self.training
+        if self.error is not None or training.strategy.diverged:
             return
-        before = time.perf_counter()
-        self._kept.save(self.training)
-        self.training.wall_s += time.perf_counter() - before
+        times = training.training_s + seconds, training.testing_s, training.wall_s + seconds
+        held = {"position": training.position, "seconds": times}
+        self._kept.save(training.strategy, lambda: held | {"strategy": state()})
+
+    def _take_over(self, state: State) -> None:
+        """Go on where another run of this cell was when it was saved."""
+        training = self.training
+        training.position = range(len(self.ground.segments))[state["position"]]
+        training.training_s, training.testing_s, training.wall_s = map(float, state["seconds"])
+        training.strategy.go_on(state["strategy"], self.ground.benchmark.train_stream[training.position])
 
     def outcome(self) -> Outcome:
         """Return the tables of the run as far as it is, or raise what ended it."""
@@ -166,11 +223,11 @@ def lay_ground(scenario: Scenario, resources: Resources, seed: int) -> Ground:
     return Ground(data, segments, digest, build_benchmark(data, segments, stream.normalization))
 
 
-def _mark(cell: Cell, digest: str) -> dict[str, Any]:
+def _mark(cell: Cell, digest: str, device: str) -> dict[str, Any]:
     """Return what decides a run's tables and how they are computed: a checkpoint holds for this and for no other."""
     measured = cell.scenario.dump()["diagnostics"] if cell.phase == "report" else None
     decides = {"phase": cell.phase, "diagnostics": measured, "fingerprint": digest, "versions": versions()}
-    return cell.config | decides
+    return cell.config | decides | {"device": device}
 
 
 def begin(cell: Cell, ground: Ground, reports: Any, device: str) -> Training:

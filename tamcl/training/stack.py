@@ -14,6 +14,7 @@ from tamcl.training.running import Run, attempt
 
 if TYPE_CHECKING:
     from tamcl.strategies.stacked import Stacked
+    from tamcl.training.checkpoint import Pace
 
 CACHE_BYTES = 12_000_000
 """What a stack may take of a processor's cache: beyond it, a run more makes all of them slower."""
@@ -84,29 +85,26 @@ def _is_same_alone(run: Run) -> bool:
 
 def _train_together(runs: Sequence[Run], most: int) -> None:
     """Train runs to their ends in one stack; those that are at an earlier experience than others catch up first."""
+    from tamcl.training.checkpoint import Pace
+
     stack: Stacked | None = None
+    pace = Pace()
     while on := [run for run in runs if run.is_on]:
         position = min(run.training.position for run in on)
         here = [run for run in on if run.training.position == position]
-        together = [run for run in here if run.shapes == here[0].shapes]
+        together = [run for run in here if (run.place, run.shapes) == (here[0].place, here[0].shapes)]
         strategies = [run.training.strategy for run in together]
         if stack is None or stack.runs != strategies:  # one has ended
             if stack is not None:
                 stack.take_apart()
             stack = _stacked(together, most)
-        seconds = attempt(partial(_train_experience, stack, together, position))
+        seconds = attempt(partial(_train_experience, stack, together, position, pace))
         if isinstance(seconds, BaseException):  # as if no graph can be compiled: it is of all of them
             for run in together:
                 run.error = seconds
             return
         for run, each in zip(together, seconds, strict=True):
             run.error = stack.errors.get(run.training.strategy) or attempt(partial(run.go_on, each))
-        if any(run.is_due for run in together):
-            stack.take_apart()
-            stack = None
-            for run in together:
-                with run.generators:
-                    run.save()
 
 
 def _stacked(runs: Sequence[Run], most: int) -> Stacked:
@@ -124,7 +122,7 @@ def _stacked(runs: Sequence[Run], most: int) -> Stacked:
     return Compiled(optimizer=optimizer, places=most, **common)
 
 
-def _train_experience(stack: Stacked, runs: Sequence[Run], position: int) -> list[float]:
+def _train_experience(stack: Stacked, runs: Sequence[Run], position: int, pace: Pace) -> list[float]:
     """Train an experience, and return the seconds of each run: what it collected by itself, and its share of the rest.
 
     Runs of one seed have the same experience, and so the same mini-batches. There is nothing to train before the first.
@@ -135,8 +133,24 @@ def _train_experience(stack: Stacked, runs: Sequence[Run], position: int) -> lis
 
     streams = {id(run.ground): run.ground.benchmark.train_stream for run in runs}
     experiences = {key: stream[position] for key, stream in streams.items()}
-    before, compiling, collecting = time.perf_counter(), compiling_s(), [run.training.collecting_s for run in runs]
+    before, apart = time.perf_counter(), pace.spent + compiling_s()  # it is compiled once in a process, for all runs
+    collecting, spent = [run.training.collecting_s for run in runs], pace.spent
+
+    def seconds() -> list[float]:
+        took = time.perf_counter() - before - (pace.spent + compiling_s() - apart)
+        own = [run.training.collecting_s - earlier for run, earlier in zip(runs, collecting, strict=True)]
+        return [(took - sum(own)) / len(runs) + each for each in own]
+
+    def save_if_due() -> None:
+        if pace.is_due:
+            with pace.measured():
+                for run, each in zip(runs, seconds(), strict=True):
+                    if stack.is_on(run.training.strategy):
+                        with run.generators:
+                            run.save(each, partial(stack.state_of, run.training.strategy))
+
+    stack.after_step = save_if_due if any(run.is_kept for run in runs) else None
     stack.train(ExperienceStack([experiences[id(run.ground)] for run in runs]), eval_streams=[])
-    took = time.perf_counter() - before - (compiling_s() - compiling)  # which is done once in a process, for all runs
-    own = [run.training.collecting_s - earlier for run, earlier in zip(runs, collecting, strict=True)]
-    return [(took - sum(own)) / len(runs) + each for each in own]
+    for run in runs:
+        run.training.wall_s += (pace.spent - spent) / len(runs)
+    return seconds()

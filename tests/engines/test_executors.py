@@ -27,6 +27,7 @@ from tamcl.engines import job as jobs
 from tamcl.engines import processes, submitit
 from tamcl.engines.executor import OnExecutor, named_executor, read_options
 from tamcl.engines.job import Job, Unwanted, always, train_job
+from tamcl.engines.processes import WorkerDied
 from tamcl.errors import InputError
 from tamcl.results import read_table
 from tamcl.scenario.load import add_arm, load_scenario
@@ -425,16 +426,27 @@ def test_checkpoints_and_logs_are_in_the_folder_only_where_it_is_shared(
     monkeypatch.setattr(jobs, "_with_log", lambda answer, log: [*answer, log.read_text()])
     cells = cells_of(tiny, "sgdm", seeds=2)
     job = job_of(cells, tmp_path)
+    job.marker.parent.mkdir()  # as of another study that is on the machine
     directory, log, _ = jobs._train(job)
     assert directory is None
     assert not log.exists()
-    assert [*tmp_path.iterdir()] == []
-    job.marker.parent.mkdir()
+    assert [*job.marker.parent.iterdir()] == []
     job.marker.touch()
     directory, log, written = jobs._train(job)
     assert (directory, log) == (tmp_path / "cells", tmp_path / "logs" / f"{cells[0].id}.txt")
     assert written == log.read_text()
     assert written.startswith(f"{os.uname().nodename}: {cells[0].id}, {cells[1].id}\nline 0\n")
+
+
+def test_of_a_log_its_last_lines_are_read_whatever_it_has(tmp_path: Path) -> None:
+    log = tmp_path / "log.txt"
+    died = WorkerDied("it died")
+    for written, last in {"": "", "\n \n": "", "a\n\nb\nc\nd": "; it said last: b | c | d"}.items():
+        log.write_text(f"header\n{written}")
+        assert str(jobs._with_log(died, log)) == f"it died, on {os.uname().nodename}{last}"
+    log.write_bytes(b"header\n" + b"\xff" * 10**6 + b"\nend")
+    assert str(jobs._with_log(died, log)).endswith("\ufffd | end")
+    assert len(str(jobs._with_log(died, log))) < 600
 
 
 def test_a_job_ends_when_its_study_has(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,7 +530,10 @@ def test_jobs_of_slurm_are_queued_some_at_a_time_and_cancelled(tmp_path: Path, m
 def test_a_job_that_slurm_cuts_off_is_queued_again() -> None:
     pytest.importorskip("submitit", reason="needs tamcl[cluster]")
     call = pickle.loads(pickle.dumps(submitit._Call(partial(pow, 2, 3))))
-    assert call() == call.checkpoint().function() == 8
+    assert call() == 8
+    again = call.checkpoint()
+    assert again.function is call  # so that it can be cut off once more
+    assert again.result() == 8
 
 
 # What is named wrongly.
@@ -550,7 +565,9 @@ def test_an_executor_that_is_none_is_one_line(
     given: str, message: str, tiny: Path, own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("tamcl.engines.dask.CONNECT_S", 0.5)
+    before = time.monotonic()
     assert message in refusal(["compare", str(tiny), "--executor", given, "--out", "out"], capsys)
+    assert time.monotonic() - before < 20  # dask alone would try for 30 s, or for ever
     assert not Path("out").exists()
 
 

@@ -178,6 +178,7 @@ def test_other_types_that_hold_the_same_values_are_taken(tmp_path: Path) -> None
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_table(tmp_path, "online", small("online"))
+    (tmp_path / "study.json").touch()
 
     def refuse(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))

@@ -19,9 +19,8 @@ from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import why_not_compiled
 from tamcl.strategies import compiled
 from tamcl.study.estimate import ArmPlan, Plan
-from tamcl.training import checkpoint
 from tamcl.training.cell import Cell
-from tamcl.training.checkpoint import Checkpoint
+from tamcl.training.checkpoint import Pace
 from tamcl.training.measure import measure
 from tamcl.training.resources import Resources
 from tamcl.training.run import run_cell, run_cells
@@ -141,24 +140,23 @@ def test_is_close_to_single_precision_that_is_not_compiled(shared: Scenario) -> 
 
 
 def test_a_killed_stack_goes_on_bit_by_bit(shared: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a checkpoint holds is what the stack would have gone on with, alone and beside another."""
-    monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
+    """What a checkpoint holds in the middle of a pass is what the stack would have gone on with."""
     cells = [Cell(shared, "adam_cm", lr, 0, "report") for lr in (0.001, 0.002)]
     whole = run_all(cells)
-    save = Checkpoint.save
+    for at in (2, 5, 1):  # each counted from where the one before was written
+        steps = 0
 
-    def save_and_die(kept: Checkpoint, training: Any) -> None:
-        save(kept, training)
-        if training.position == 2:
-            raise Killed
+        def is_due(pace: Pace, at: int = at) -> bool:
+            nonlocal steps
+            steps += 1
+            if steps > at:
+                raise Killed
+            return steps == at
 
-    for cell in cells:
-        (tmp_path / cell.id).mkdir()
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoint, "save", save_and_die)
-        with pytest.raises(Killed):  # the second run is still where it was before
-            run_cells(tuple(cells), Resources(), tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(Pace, "is_due", property(is_due))
+            with pytest.raises(Killed):
+                run_cells(tuple(cells), Resources(), tmp_path)
     for one, other in zip(run_cells(tuple(cells), Resources(), tmp_path), whole, strict=True):
         assert_equal(one, other)
 

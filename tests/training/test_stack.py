@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from tamcl.errors import InputError
 from tamcl.scenario.load import load_scenario, parse
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import why_alone
-from tamcl.training import checkpoint, running
+from tamcl.training import running
 from tamcl.training.cell import Cell, Outcome
-from tamcl.training.checkpoint import Checkpoint
+from tamcl.training.checkpoint import Checkpoint, Pace
 from tamcl.training.resources import Resources
 from tamcl.training.run import run_cell, run_cells
 
@@ -290,37 +291,66 @@ class Killed(BaseException):
     """What ends a process here."""
 
 
-def test_a_stack_that_was_killed_goes_on_in_any_grouping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Killed at every second checkpoint of a run, so that runs stand at different experiences, and grouped anew."""
-    monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)
-    monkeypatch.setattr(checkpoint, "SHARE", float("inf"))
-    scenario = scenario_of()
-    cells = [Cell(scenario, "adam_cm", lr, seed, "report") for seed in range(2) for lr in (0.001, 0.002)]
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_a_stack_that_was_killed_goes_on_in_any_grouping(
+    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed as checkpoints are written, some of the runs have one and others none, or that of before."""
+    scenario = scenario_of(*settings, "stream.samples=60")
+    arms = ("adam_cm", 0.001), ("tam", 0.02)
+    cells = [Cell(scenario, arm, lr, seed, "report") for arm, lr in arms for seed in (0, 1)]
     whole = run_all(cells)
-    written = 0
-    save = Checkpoint.save
+    write, written, steps, kills = Checkpoint._write, 0, 0, 0
 
-    def save_and_die(kept: Checkpoint, training: Any) -> None:
-        nonlocal written
-        save(kept, training)
+    def write_and_die(kept: Checkpoint, temporary: Path, state: Any) -> None:
+        nonlocal written, kills
+        write(kept, temporary, state)
+        assert kept._path is not None
+        temporary.rename(kept._path)
         written += 1
-        if written % 2 == 0:
+        if written % 3 == 0:
+            kills += 1
             raise Killed
+        write(kept, temporary, state)
 
-    kills, outcomes, todo = 0, {}, list(range(4))
-    for cell in cells:
-        (tmp_path / cell.id).mkdir()
-    while todo:
-        group = todo[kills % 2 :: 2] or todo
-        with monkeypatch.context() as patch:
-            patch.setattr(Checkpoint, "save", save_and_die)
-            try:
+    def is_due(pace: Pace) -> bool:
+        nonlocal steps
+        steps += 1
+        return steps % 4 == 0
+
+    outcomes: dict[int, Outcome] = {}
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "_write", write_and_die)
+        patch.setattr(Pace, "is_due", property(is_due))
+        while todo := [place for place in range(4) if place not in outcomes]:
+            group = todo[kills % 2 :: 1 + kills % 3] or todo
+            with contextlib.suppress(Killed):
                 found = run_cells(tuple(cells[place] for place in group), Resources(), tmp_path)
-            except Killed:
-                kills += 1
-                continue
-        outcomes |= dict(zip(group, found, strict=True))
-        todo = [place for place in todo if place not in outcomes]
-    assert kills >= 6
+                outcomes |= dict(zip(group, found, strict=True))
+    assert kills >= 4
     for place, outcome in outcomes.items():
         assert_equal(outcome, whole[place])
+
+
+def test_a_stack_whose_passes_are_of_different_lengths_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one run's pass is over and that of another is not, each goes on from its own place."""
+    scenario = scenario_of("stream.experiences=5", "stream.epochs=2", name="task_shift_digits")
+    cells = [Cell(scenario, "adatam", 0.01, seed, "report") for seed in range(3)]
+    whole = run_all(cells)
+    lengths = [outcome.online.groupby("experience").size()[0] // 2 for outcome in whole]
+    assert len({*lengths}) > 1
+    steps = 0
+
+    def is_due(pace: Pace) -> bool:
+        nonlocal steps
+        steps += 1
+        if steps > max(lengths):
+            raise Killed
+        return steps == max(lengths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Pace, "is_due", property(is_due))
+        with pytest.raises(Killed):
+            run_cells(tuple(cells), Resources(), tmp_path)
+    for one, other in zip(run_cells(tuple(cells), Resources(), tmp_path), whole, strict=True):
+        assert_equal(one, other)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tamcl.optim.stacked.base import StackedStep, decayed, shrink
@@ -17,13 +15,13 @@ class StackedAdam(StackedStep):
     tensors = ("exp_avg", "exp_avg_sq")
     counts = "tensor"
 
-    def rates(self, steps: NDArray[np.int64], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def rates(self, steps: Tensor, lr: Tensor) -> dict[str, Tensor]:
         """Return the rates that bias correction leaves: ``lr`` and ``eps``, both times the root of the second."""
         beta1, beta2 = self.group["betas"]
-        root = np.sqrt(1 - beta2**steps)
+        root = (1 - beta2**steps).sqrt()
         found = {"lr": lr * root / (1 - beta1**steps), "eps": self.group["eps"] * root}
         if self._is_decoupled:
-            found["kept"] = np.broadcast_to(1 - lr * self.group["weight_decay"], steps.shape)
+            found["kept"] = (1 - lr * self.group["weight_decay"]).expand(steps.shape)
         return found
 
     def update(

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -35,27 +33,27 @@ class StackedAdamCM(StackedStep):
             state.numbers[key] = torch.zeros(runs, capacity, dtype=dtype, device=device)
         return state
 
-    def rates(self, steps: NDArray[np.int64], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def rates(self, steps: Tensor, lr: Tensor) -> dict[str, Tensor]:
         """Return the rates of Adam, and the shares by which the moments are kept and changed.
 
         With the first gradient the official variant neither moves nor changes a moment; it passes through the first
         moment to the slot.
         """
         beta1, beta2 = self.group["betas"]
-        root = np.sqrt(1 - beta2**steps)
-        moves = self._moves(steps)
+        root = (1 - beta2**steps).sqrt()
+        moves = self._moves(steps).double()
         found = {
-            "lr": np.where(moves, lr * root / (1 - beta1**steps), 0.0),
+            "lr": moves * lr * root / (1 - beta1**steps),
             "eps": self.group["eps"] * root,
-            "share": np.where(moves, 1 - beta1, 1.0),
-            "squares_kept": np.where(moves, beta2, 1.0),
-            "squares_share": np.where(moves, 1 - beta2, 0.0),
+            "share": 1 - beta1 * moves,
+            "squares_kept": 1 - (1 - beta2) * moves,
+            "squares_share": (1 - beta2) * moves,
         }
         if self.group["weight_decay"]:
-            found["kept"] = np.broadcast_to(1 - lr * self.group["weight_decay"], steps.shape)
+            found["kept"] = (1 - lr * self.group["weight_decay"]).expand(steps.shape)
         return found
 
-    def _moves(self, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _moves(self, steps: Tensor) -> Tensor:
         is_official = self.group["variant"] == "official" and self.group["capacity"] > 0
         return (steps > 1) | (not is_official)
 
@@ -105,14 +103,14 @@ class StackedAdamCM(StackedStep):
         starts: Tensor = torch.arange(runs, device=device) * (capacity + 1)
         return starts + chosen[:, 0]
 
-    def after(self, state: StackedState, found: Tensor, is_first: NDArray[np.bool_]) -> None:
+    def after(self, state: StackedState, found: Tensor, is_first: Tensor) -> None:
         """Store the new momenta: a compiled graph would copy all slots for it."""
         momenta = state.tensors["exp_avg"]
         for buffer, momentum in zip(state.tensors["buffer"], momenta, strict=True):
             buffer.flatten(0, 1).index_copy_(0, found, momentum)
-        if is_first.any() and not self._moves(np.ones(1, np.int64)).all():
+        if is_first.any() and not self._moves(torch.ones(1)).all():
             for momentum in momenta:
-                momentum[torch.from_numpy(is_first)] = 0.0
+                momentum[is_first] = 0.0
 
     def load(self, state: StackedState, row: int, optimizer: Optimizer) -> None:
         """Put what an optimizer knows in a run's row."""

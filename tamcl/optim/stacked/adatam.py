@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import torch
 from torch import Tensor
 
 from tamcl.optim.adatam import adatam, average
@@ -25,15 +24,15 @@ class StackedAdaTAM(StackedStep):
         super().__init__(group)
         self.shared = torque_numbers(group)
 
-    def rates(self, steps: NDArray[np.int64], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def rates(self, steps: Tensor, lr: Tensor) -> dict[str, Tensor]:
         """Return the rates that bias correction leaves: ``lr`` and ``eps``, both times the root of the second."""
         (beta1, beta2), which = self.group["betas"], self.group["bias_correction"]
-        ones = np.ones(steps.shape)
+        ones = torch.ones(steps.shape, dtype=torch.float64)
         first = 1 - beta1**steps if which == "both" else ones
-        root = np.sqrt(1 - beta2**steps) if which != "none" else ones
+        root = (1 - beta2**steps).sqrt() if which != "none" else ones
         found = {"lr": lr * root / first, "eps": self.group["eps"] * root}
         if self._is_decoupled:
-            found["kept"] = np.broadcast_to(1 - lr * self.group["weight_decay"], steps.shape)
+            found["kept"] = (1 - lr * self.group["weight_decay"]).expand(steps.shape)
         return found
 
     def update(

@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -61,14 +59,15 @@ class StackedStep(ABC):
         self.group = {key: value for key, value in group.items() if key not in own}
 
     @abstractmethod
-    def rates(self, steps: NDArray[np.int64], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def rates(self, steps: Tensor, lr: Tensor) -> dict[str, Tensor]:
         """Return the rates of all steps of a pass at once.
 
         Parameters
         ----------
-        steps : ndarray, (T, R)
-            The number of each step of each run, from 1.
-        lr : ndarray, (R,)
+        steps : Tensor, (T, R)
+            The number of each step of each run, from 1, in float64.
+        lr : Tensor, (R,)
+            In float64, as what is returned.
         """
 
     @abstractmethod
@@ -82,14 +81,14 @@ class StackedStep(ABC):
     ) -> Tensor | None:
         """Do the step, inside of the graph; what is returned comes out of it, for ``after``."""
 
-    def after(self, state: StackedState, found: Tensor, is_first: NDArray[np.bool_]) -> None:
+    def after(self, state: StackedState, found: Tensor, is_first: Tensor) -> None:
         """Do what is better done outside of the graph, with what ``update`` found.
 
         Parameters
         ----------
         state : StackedState
         found : Tensor
-        is_first : ndarray of bool, (R,)
+        is_first : Tensor of bool, (R,)
             Whose first step it was.
         """
         raise NotImplementedError  # by a subclass whose update finds anything

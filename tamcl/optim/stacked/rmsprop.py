@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tamcl.optim.stacked.base import StackedStep, decayed
@@ -17,9 +15,9 @@ class StackedRMSprop(StackedStep):
     tensors = ("square_avg", "momentum_buffer")
     counts = "tensor"
 
-    def rates(self, steps: NDArray[np.int64], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def rates(self, steps: Tensor, lr: Tensor) -> dict[str, Tensor]:
         """Return the learning rates."""
-        return {"lr": np.broadcast_to(lr, steps.shape)}
+        return {"lr": lr.expand(steps.shape)}
 
     def update(
         self,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tamcl.optim.stacked.base import StackedStep, decayed
@@ -16,9 +14,9 @@ class StackedSGD(StackedStep):
 
     tensors = ("momentum_buffer",)
 
-    def rates(self, steps: NDArray[np.int64], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def rates(self, steps: Tensor, lr: Tensor) -> dict[str, Tensor]:
         """Return the learning rates."""
-        return {"lr": np.broadcast_to(lr, steps.shape)}
+        return {"lr": lr.expand(steps.shape)}
 
     def update(
         self,

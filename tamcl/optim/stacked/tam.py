@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tamcl.optim.stacked.base import StackedStep, decayed, shrink
@@ -23,11 +21,11 @@ class StackedTAM(StackedStep):
         super().__init__(group)
         self.shared = torque_numbers(group)
 
-    def rates(self, steps: NDArray[np.int64], lr: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    def rates(self, steps: Tensor, lr: Tensor) -> dict[str, Tensor]:
         """Return the learning rates."""
-        found = {"lr": np.broadcast_to(lr, steps.shape)}
+        found = {"lr": lr.expand(steps.shape)}
         if self._is_decoupled:
-            found["kept"] = np.broadcast_to(1 - lr * self.group["weight_decay"], steps.shape)
+            found["kept"] = (1 - lr * self.group["weight_decay"]).expand(steps.shape)
         return found
 
     def update(
