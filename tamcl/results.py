@@ -20,7 +20,7 @@ from tamcl.errors import Damaged, InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.bounds import memory_bytes
 from tamcl.files.parquet import ParquetWriter, dump_parquet, load_parquet, to_frame, whole_of
-from tamcl.files.paths import read_bounded, user_path
+from tamcl.files.paths import open_regular, read_bounded, user_path
 from tamcl.files.records import read_study
 from tamcl.user_code import Code, module_of
 
@@ -66,7 +66,8 @@ TABLES = {
             "compiled": "bool",
         }
         | {"optimizer": "str", "code": "str", "config": "str"}
-        | {"fingerprint": "str", "data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"}
+        | dict.fromkeys(("fingerprint", "order", "initial_weights", "final_weights", "device"), "str")
+        | {"data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"}
         | {"evaluation_s": "float64"},
         5,
     ),
@@ -92,8 +93,17 @@ stream from 0 and is measured before the update; ``online.correct`` and ``eval.a
 learnt and not a class; ``eval.trained_on`` is -1 for the untrained model. ``diagnostics.step`` and ``continual.step``
 are the mini-batch of the update that was measured after; ``diagnostics.tensor`` is empty where the value is about all
 tensors. ``continual`` holds the tests inside experiences. ``runs.batches`` is how many mini-batches a row of ``online``
-is; ``optimizer``, ``code``, ``config``, ``data`` and ``versions`` are JSON: the optimizer with its options, digests of
-user modules by name, everything that decides the result, what the images are, and who computed."""
+is; ``fingerprint`` to ``final_weights`` are digests and ``device`` is what computed, empty where an older tamcl wrote
+them; ``optimizer``, ``code``, ``config``, ``data`` and ``versions`` are JSON: the optimizer with its options, digests
+of user modules by name, everything that decides the result, what the images are, and who computed."""
+
+DIGESTS = {
+    "fingerprint": "stream",
+    "order": "order of the examples",
+    "initial_weights": "initial weights",
+    "final_weights": "final weights",
+}
+"""Columns of ``runs`` that hold a digest, and of what, in the order in which a run makes it."""
 
 OF_CELLS = ("online", "eval", "runs", "diagnostics", "continual")
 """Tables that a training run leaves; the others are computed from them."""
@@ -171,7 +181,10 @@ def complete_runs(runs: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If ``config`` is not as it was written.
     """
-    if "config" not in runs or {"batches", "stacked", "compiled", "optimizer", "code"} <= set(runs.columns):
+    if "config" not in runs:
+        return runs
+    runs = runs.assign(**dict.fromkeys((column for column in (*DIGESTS, "device") if column not in runs), ""))
+    if {"batches", "stacked", "compiled", "optimizer", "code"} <= set(runs.columns):
         return runs
     configs = [_to_dict("config", text) for text in runs["config"]]
     batches = [(config.get("evaluation") or {}).get("batches", 1) for config in configs]
@@ -434,7 +447,7 @@ def check_table(directory: Path, name: str) -> str:
     path = _path(directory, name)
     if name in OPTIONAL and not os.path.lexists(path):
         return ""
-    with _said(path), path.open("rb") as file:
+    with _said(path), open_regular(path) as file:
         whole = whole_of(file)
     if whole is None:
         read_table(directory, name)
@@ -486,7 +499,7 @@ class StoredTables(Mapping[str, pd.DataFrame]):
     def _parts(self, name: str) -> Iterator[pd.DataFrame]:
         path = _path(self._directory, name)
         if name not in self._known and path.is_file():
-            with _cure(self._directory), _said(path), path.open("rb") as file:
+            with _cure(self._directory), _said(path), open_regular(path) as file:
                 self._check(name, whole_of(file) or "")
                 table = pq.ParquetFile(file)
                 if table.schema_arrow.equals(_SCHEMAS[name]):

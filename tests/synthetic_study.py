@@ -197,7 +197,8 @@ def write_study(
             {"scenario": SCENARIO, "arm": arm, "lr": lr, "seed": seed, "phase": phase}
             | {"status": "ok" if ok else "diverged", "error": "" if ok else "loss is nan at step 212 (experience 1)"}
             | {"optimizer_state": "keep", "fingerprint": f"{seed:016x}"}
-            | {"batches": 1, "stacked": True, "compiled": False}
+            | {"batches": 1, "stacked": True, "compiled": False, "device": "cpu"}
+            | dict.fromkeys(("order", "initial_weights", "final_weights"), "0123456789abcdef")
             | {"optimizer": json.dumps({"name": arm, "lr": lr}), "code": "{}"}
             | {"config": json.dumps({"scenario": SCENARIO, "arm": arm, "options": {}, "lr": lr, "seed": seed})}
             | {

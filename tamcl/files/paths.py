@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import IO
 
 from tamcl.errors import InputError, shown
 
@@ -50,11 +51,17 @@ def read_bounded(path: Path, most: int) -> bytes:
     OSError
         If it cannot be read.
     """
-    found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
+    with open_regular(path) as file:
+        if (size := os.fstat(file.fileno()).st_size) > most:
+            raise ValueError(f"it has {size} bytes, and at most {most} are read")
+        return file.read()
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """Open a file to be read, unless it is none, such as a pipe; the errors are those of ``read_bounded``."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(mode):
         raise ValueError("it is no regular file")
-    if found.st_size > most:
-        raise ValueError(f"it has {found.st_size} bytes, and at most {most} are read")
-    return path.read_bytes()
+    return path.open("rb")

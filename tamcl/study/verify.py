@@ -14,7 +14,7 @@ import pandas as pd
 from tamcl.engines import Engine, jobs_of, local
 from tamcl.errors import InputError
 from tamcl.findings.study import records
-from tamcl.results import CELL, Results, Tables, load_results
+from tamcl.results import CELL, DIGESTS, Results, Tables, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.seeding import derive_seed
@@ -29,14 +29,6 @@ CLOSE = 0.01
 """Two runs agree closely if their mean online accuracy and all test accuracies differ by no more, or by no larger part
 of themselves, where numbers are learnt, their mean losses. Assumption: rounding that another machine does otherwise may
 move a run of some hundred steps by that, and a mistake mostly by more."""
-
-DIGESTS = {
-    "fingerprint": "stream",
-    "order": "order of the examples",
-    "initial_weights": "initial weights",
-    "final_weights": "final weights",
-}
-"""Columns of ``runs`` that hold a digest, and of what, in the order in which a run makes it."""
 
 Agreement = Literal["bit by bit", "closely", "not"]
 
@@ -60,7 +52,7 @@ class Verification(NamedTuple):
 
     checks: list[Check]
     versions: dict[str, tuple[str, str]]
-    """Versions that are others there and here."""
+    """Versions that are others there and here, and the device."""
     left_out: dict[str, str]
     """Arms none of whose runs were looked at, and why."""
 
@@ -112,7 +104,8 @@ def verify(
         tables = [read_cell(Path(folder) / cell.id) for cell in again]
     found = zip(sample, tables, again, strict=True)
     checks = [_check(_tables(results, row), new, cell) for row, new, cell in found]
-    return Verification(checks, _versions(sample, json.loads(tables[0]["runs"]["versions"].item())), left_out)
+    (here,) = records(tables[0]["runs"])
+    return Verification(checks, _versions(sample, here), left_out)
 
 
 def _needs_code(scenario: Scenario, allowed: Collection[str]) -> dict[str, str]:
@@ -154,7 +147,7 @@ def _check(there: Tables, here: Tables, cell: Cell) -> Check:
     key = cell.arm, cell.lr, cell.seed, cell.phase
     if status != old_status:
         return Check(*key, "not", inf, f"it is {old_status} there and {status} here{error and ': ' + error}")
-    digests = [name for name in DIGESTS if len({_digest(runs, name) for runs in found} - {""}) > 1]
+    digests = [name for name in DIGESTS if len({runs[name].item() for runs in found} - {""}) > 1]
     if not digests and all(there[name].equals(here[name]) for name in ("online", "eval", "continual")):
         return Check(*key, "bit by bit", 0.0, "")
     config, new_config = ({**json.loads(runs["config"].item()), "tamcl": ""} for runs in found)
@@ -165,10 +158,6 @@ def _check(there: Tables, here: Tables, cell: Cell) -> Check:
     largest = max(_differences(there, here, cell.scenario.stream.target))
     close = largest <= CLOSE and "fingerprint" not in digests
     return Check(*key, "closely" if close else "not", largest, why)
-
-
-def _digest(runs: pd.DataFrame, name: str) -> str:
-    return str(runs[name].item()) if name in runs else ""
 
 
 def _differences(there: Tables, here: Tables, target: str) -> Iterator[float]:
@@ -189,11 +178,16 @@ def _means(tables: Tables, column: str, rows: str) -> list[float]:
     return [float(total / online["n"].sum()), *tables["eval"][rows].astype(float)]
 
 
-def _versions(sample: Sequence[dict[str, Any]], here: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """Return the versions that are not the same there and here."""
+def _versions(sample: Sequence[dict[str, Any]], run: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return what is not the same there and here."""
     there: dict[str, set[str]] = {}
     for row in sample:
-        for name, version in json.loads(row["versions"]).items():
+        for name, version in _made_by(row).items():
             there.setdefault(name, set()).add(version)
+    here = _made_by(run)
     differing = {name: " and ".join(sorted(found)) for name, found in there.items() if found != {here.get(name)}}
     return {name: (version, here.get(name, "none")) for name, version in differing.items()}
+
+
+def _made_by(row: dict[str, Any]) -> dict[str, str]:
+    return {**json.loads(row["versions"]), **({"device": row["device"]} if row["device"] else {})}

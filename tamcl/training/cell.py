@@ -164,7 +164,7 @@ def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
         "optimizer": json.dumps(config["optimizer"]),
         "code": json.dumps(dict(cell.code)),
         "config": json.dumps(config),
-        "fingerprint": "",
+        **dict.fromkeys(("fingerprint", "order", "initial_weights", "final_weights", "device"), ""),
         "data": "{}",
         "versions": json.dumps(versions()),
         "wall_s": float("nan"),

@@ -119,7 +119,7 @@ class Checkpoint:
                 self.give_up(strategy, error)
 
     def give_up(self, strategy: Any, error: Exception) -> None:
-        """Write nothing from here on, and say why, once for all runs of a kind."""
+        """Write nothing from here on, and say why, once a process for all runs of a kind."""
         self._path = None
         name = type(strategy).__name__, type(getattr(strategy, "optimizer", None)).__name__
         if name not in _SAID:

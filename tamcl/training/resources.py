@@ -7,6 +7,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tamcl.data import data_root
 from tamcl.errors import InputError
@@ -67,6 +68,13 @@ class Resources:
         import torch
 
         return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def name_of(device: Any) -> str:
+    """Return what a torch device is called: two kinds of GPU do not compute the same bits."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
 
 
 def missing_compiler() -> str:

@@ -21,7 +21,7 @@ from tamcl.streams.base import Segment, fingerprint
 from tamcl.training.build import build, build_diagnostics, load_data, plan
 from tamcl.training.cell import Cell, Outcome, run_row, versions
 from tamcl.training.logs import Log
-from tamcl.training.resources import Resources
+from tamcl.training.resources import Resources, name_of
 from tamcl.user_code import check_code
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Training:
     strategy: Any
     collectors: dict[str, list[Any]]
     """By the table that their rows are for."""
+    initial_weights: str
+    """Their digest."""
     position: int = -1
     """The experience that comes next; -1 for the test of the untrained model."""
     training_s: float = 0.0
@@ -60,6 +62,8 @@ class Ground(NamedTuple):
     data: DataSet
     segments: list[Segment]
     digest: str
+    order: str
+    """Digest of the order of the examples."""
     benchmark: Any
 
 
@@ -190,6 +194,8 @@ class Run:
         if self.error is not None:
             raise self.error
         check_code(self.cell.code)  # what was imported as late as in training
+        from tamcl.training.digests import digest_of_weights
+
         training, strategy = self.training, self.training.strategy
         training_s = training.training_s - training.collecting_s
         row = run_row(
@@ -197,6 +203,10 @@ class Run:
             status="diverged" if strategy.diverged else "ok",
             error=strategy.diverged,
             fingerprint=self.ground.digest,
+            order=self.ground.order,
+            initial_weights=training.initial_weights,
+            final_weights=digest_of_weights(strategy.model),
+            device=name_of(strategy.device),
             data=json.dumps(self.ground.data.describe()),
             wall_s=training.wall_s,
             ms_per_step=1000 * training_s / max(1, strategy.clock.train_iterations),
@@ -212,6 +222,7 @@ class Run:
 def lay_ground(scenario: Scenario, resources: Resources, seed: int) -> Ground:
     """Make what a scenario's runs of one seed have in common."""
     from tamcl.streams.benchmark import build_benchmark
+    from tamcl.training.digests import digest_of_order
 
     stream = scenario.stream
     data = load_data(stream.dataset, resources)
@@ -220,7 +231,8 @@ def lay_ground(scenario: Scenario, resources: Resources, seed: int) -> Ground:
     digest = fingerprint(
         segments, data.checksum, *order, normalization=stream.normalization, augmentation=stream.augmentation
     )
-    return Ground(data, segments, digest, build_benchmark(data, segments, stream.normalization))
+    benchmark = build_benchmark(data, segments, stream.normalization)
+    return Ground(data, segments, digest, digest_of_order(benchmark.train_stream, seed, stream.epochs), benchmark)
 
 
 def _mark(cell: Cell, digest: str, device: str) -> dict[str, Any]:
@@ -233,6 +245,7 @@ def _mark(cell: Cell, digest: str, device: str) -> dict[str, Any]:
 def begin(cell: Cell, ground: Ground, reports: Any, device: str) -> Training:
     """Build the strategy and what collects the rows."""
     from tamcl.training.collectors import ContinualCollector, EvaluationCollector, OnlineCollector
+    from tamcl.training.digests import digest_of_weights
 
     evaluation = cell.scenario.evaluation
     collectors: dict[str, list[Any]] = {
@@ -247,7 +260,8 @@ def begin(cell: Cell, ground: Ground, reports: Any, device: str) -> Training:
             tests = ground.benchmark.test_stream, evaluation.every, evaluation.tested_inside
             collectors["continual"] = [ContinualCollector(*tests)]
     plugins = [*chain(*collectors.values())]
-    return Training(build(cell, ground.data, ground.segments, plugins, reports, device), collectors)
+    strategy = build(cell, ground.data, ground.segments, plugins, reports, device)
+    return Training(strategy, collectors, digest_of_weights(strategy.model))
 
 
 def _evaluator(log: Log, cell: Cell) -> AbstractContextManager[Any]:

@@ -180,10 +180,10 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monke
     write_table(tmp_path, "online", small("online"))
     (tmp_path / "study.json").touch()
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     for read in (lambda: read_table(tmp_path, "online"), lambda: read_study(tmp_path / "study.json")):
         with pytest.raises(InputError, match=r"': Permission denied$") as caught:
             read()

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from tamcl.cli.main import main
 from tamcl.engines.inline import Inline
 from tamcl.errors import InputError
 from tamcl.files.records import read_study, write_record
 from tamcl.results import TABLES, load_results, write_tables
-from tamcl.scenario.load import add_arm, load_scenario
+from tamcl.scenario.load import add_arm, load_scenario, parse
+from tamcl.seeding import derive_seed
 from tamcl.study.compare import compare
 from tamcl.study.verify import verify
+from tamcl.training.build import build_model
+from tamcl.training.resources import Resources
+from tamcl.training.running import lay_ground
 from tests.helpers import in_this_process
 
 
@@ -71,6 +77,36 @@ def test_a_run_of_another_stream_is_not_the_same_however_close(study: Path) -> N
     (found,) = verify(study, cells=1, engine=Inline()).checks
     assert (found.agreement, found.difference) == ("not", 0.0)
     assert found.why == "first to differ: stream"
+
+
+def test_what_a_run_starts_from_and_ends_with_has_digests(study: Path) -> None:
+    runs = load_results(study).runs.set_index(["seed", "arm"]).sort_index()
+    for seed, of_seed in runs.groupby("seed"):
+        assert of_seed[["fingerprint", "order", "initial_weights"]].nunique().eq(1).all(), (
+            "all arms start from the same"
+        )
+        assert of_seed["final_weights"].nunique() == len(of_seed)
+        order, model = blake2b(digest_size=8), blake2b(digest_size=8)
+        scenario = parse(read_study(study / "study.json")["scenario"])
+        ground = lay_ground(scenario, Resources(), seed)
+        for position, segment in enumerate(ground.segments):
+            generator = torch.Generator().manual_seed(derive_seed(seed, "order", position, 0))
+            order.update(torch.randperm(len(segment.train_labels), generator=generator).numpy().tobytes())
+        assert of_seed["order"].iloc[0] == order.hexdigest()
+        for name, values in build_model(scenario, ground.data, ground.segments, seed).state_dict().items():
+            model.update(name.encode() + values.numpy().tobytes())
+        assert of_seed["initial_weights"].iloc[0] == model.hexdigest()
+    assert runs.groupby("seed")[["order", "initial_weights"]].first().nunique().eq(3).all()
+    assert set(runs["device"]) == {"cpu"}
+
+
+def test_the_first_thing_that_differs_is_named(study: Path) -> None:
+    change(study, "runs", lambda runs: runs.__setitem__("final_weights", "other"))
+    (found,) = verify(study, cells=1, engine=Inline()).checks
+    assert (found.agreement, found.difference, found.why) == ("closely", 0.0, "first to differ: final weights")
+    change(study, "runs", lambda runs: runs.__setitem__("initial_weights", "other"))
+    (found,) = verify(study, cells=1, engine=Inline()).checks
+    assert found.why == "first to differ: initial weights"
 
 
 def test_code_that_a_folder_names_is_imported_only_if_it_is_named_again(
