@@ -89,6 +89,9 @@ class BaseOptimizer(Optimizer, ABC):
     moment: ClassVar[str] = "momentum_buffer"
     """The tensor of the state whose precision tells that of the others."""
 
+    decays_by_itself: ClassVar[bool] = False
+    """Whether weight decay is left to ``update``: neither parameters nor gradients are changed for it before."""
+
     process_group: Any = None
     has_whole_tensors = False
 
@@ -149,7 +152,7 @@ class BaseOptimizer(Optimizer, ABC):
     def apply(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Do a step with what was gathered for it; autograd must not look on."""
         for group, params, *_ in batches:
-            if group["weight_decay"] and group["decoupled_weight_decay"]:
+            if group["weight_decay"] and group["decoupled_weight_decay"] and not self.decays_by_itself:
                 torch._foreach_mul_(params, 1 - learning_rate(group) * group["weight_decay"])
         if batches or ranks is not None:
             self.update(batches, ranks)

@@ -69,13 +69,13 @@ class Ranks:
         self.process_group = process_group
         self.are_tensors_known = are_tensors_known
 
-    def check_tensors(self, option: str, instead: str) -> None:
+    def check_tensors(self, option: str, instead: str = "") -> None:
         """Raise InputError unless what belongs to one tensor is known, which an option needs."""
         if not self.are_tensors_known:
             raise InputError(
                 f"{option} measures each tensor by itself, and the parameters of a process group do not tell which of "
-                f"their pieces are one tensor: set {instead}; or divide them by fully_shard, by "
-                "FullyShardedDataParallel with use_orig_params=True, or by ZeroRedundancyOptimizer"
+                f"their pieces are one tensor: {f'set {instead}; or ' if instead else ''}divide them by fully_shard, "
+                "by FullyShardedDataParallel with use_orig_params=True, or by ZeroRedundancyOptimizer"
             )
 
     def add_up(self, values: Tensor, is_known: bool = False) -> Sums:

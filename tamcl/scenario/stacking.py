@@ -16,8 +16,8 @@ MODELS = frozenset({"mlp"})
 STRATEGIES = frozenset({"naive"})
 """Strategies that can be stacked: the others add to the loss, or bring back earlier examples."""
 
-ALONE = frozenset({"sam"})
-"""Optimizers that need a closure, and so forward and backward passes of their own."""
+ALONE = {"sam": "needs a closure", "fade": "looks at what the last layer is given in a forward pass of its own"}
+"""Optimizers that cannot be stepped in a stack, and why."""
 
 
 def is_stacked(scenario: Scenario, arm: str) -> bool:
@@ -56,8 +56,8 @@ def why_alone(scenario: Mapping[str, Any], arm: str) -> str:
         return f"the model {model['name']} is not faster stacked"
     if model.get("head", "single") not in HEADS:
         return f"the head {model['head']} is not one of tamcl's"
-    if ALONE & _names(options):
-        return f"the optimizer {optimizer} needs a closure"
+    for name in sorted(ALONE.keys() & _names(options)):
+        return f"the optimizer {optimizer} {ALONE[name]}"
     if not is_known(options) and not stacked:
         return f"the optimizer {optimizer} is not one of tamcl's, and strategy.stacked = true was not set"
     return ""

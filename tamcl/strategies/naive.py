@@ -13,6 +13,7 @@ from torch.nn.functional import mse_loss
 from tamcl.avalanche import EvaluationPlugin, PeriodicEval, SupervisedPlugin, SupervisedTemplate
 from tamcl.models import Classifier
 from tamcl.optim.closures import needs_closure
+from tamcl.optim.phases import tell_of_model, tell_of_shift, tell_of_training, weights_to_test
 from tamcl.seeding import generator_states, set_generators
 from tamcl.strategies.evaluation import Evaluation, evaluate
 from tamcl.strategies.loader import BatchLoader
@@ -45,8 +46,9 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     What differs from Avalanche's template, and why:
 
     - mini-batches are slices of tensors in memory, in an order drawn from the seed, the experience and the epoch;
-    - the optimizer is never touched between experiences: the model has all its parameters from the start, while
-      Avalanche would wipe the state on the first call of ``train`` and add parameters that were left out;
+    - the optimizer is told of a boundary, if it has ``at_shift``, and else never touched between experiences: the model
+      has all its parameters from the start, while Avalanche would wipe the state on the first call of ``train`` and add
+      parameters that were left out;
     - plugins that have nothing to do at an event are not called, since eight calls a step cost more than the step;
     - ``eval`` tests all experiences in one pass and draws nothing at random, so that it changes nothing in training;
     - an optimizer that needs a closure, such as SAM and LBFGS, is given one. Its first call returns the loss whose
@@ -150,12 +152,18 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
         """Leave model and optimizer as they are, or make anew at a boundary what is to be made anew."""
-        if not self.clock.train_exp_counter:
-            return
+        if self.clock.train_exp_counter:
+            self._cross_boundary()
+        tell_of_training(self.optimizer)
+        tell_of_model(self.optimizer, self.model)
+
+    def _cross_boundary(self) -> None:
         if self.initial is not None:
             self.model.load_state_dict(self.initial)
         if self.initial is not None or self.settings.optimizer_state == "reset":
             self.optimizer = self.new_optimizer(self.model.parameters())
+        else:
+            tell_of_shift(self.optimizer)
 
     def state_dict(self) -> State:
         """Return all that changes in training, between two steps of an experience, as tensors and plain values.
@@ -293,7 +301,8 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     def test(self, stream: ExperienceStream, only: Iterable[int] | None = None) -> list[Evaluation]:
         """Test the model as ``eval`` does, without a word to any plugin, in training or not."""
-        return evaluate(self.model, stream, self.device, only)
+        with weights_to_test(self.optimizer):
+            return evaluate(self.model, stream, self.device, only)
 
     def eval(self, stream: ExperienceStream, only: Sequence[int] | None = None, **kwargs: Any) -> list[Evaluation]:
         """Test the model on the experiences of a stream, in one pass.

@@ -25,6 +25,15 @@ ARMS = {
     "adam_cg": 'optimizer = "adam_cg"\nlr = [0.001]',
     "sgd_cg": 'optimizer = "sgd_cg"\nlr = [0.05]\nmomentum = 0.9',
     "rmsprop_cg": 'optimizer = "rmsprop_cg"\nlr = [0.001]',
+    "adam_rel": 'optimizer = "adam_rel"\nlr = [0.001]',
+    "ademamix": 'optimizer = "ademamix"\nlr = [0.001]\nwarmup = 10',
+    "cautious": 'optimizer = "cautious"\nlr = [0.1]\nbase = "tam"\nxi = 0',
+    "fade": 'optimizer = "fade"\nlr = [0.05]',
+    "hgm": 'optimizer = "hgm"\nlr = [0.001]\ngamma = 0.5',
+    "lion": 'optimizer = "lion"\nlr = [0.001]',
+    "muon": 'optimizer = "muon"\nlr = [0.001]',
+    "schedule_free": 'optimizer = "schedule_free"\nlr = [0.001]',
+    "upgd": 'optimizer = "upgd"\nlr = [0.01]\nsigma = 0.01',
     "adam_mv": 'optimizer = "adam_cm"\nlr = [0.001]\ncapacity = 0',
 }
 

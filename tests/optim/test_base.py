@@ -23,6 +23,7 @@ from tamcl.optim import (
     AdamWCM,
     AdaTAM,
     AdaTAMW,
+    Cautious,
     Lookahead,
     RMSpropCG,
     Switch,
@@ -32,7 +33,7 @@ from tamcl.registry import lookup, signature
 
 REGISTERED = [lookup(OPTIMIZERS, name) for name, path in OPTIMIZERS.items() if path.startswith("tamcl.")]
 OURS = [cls for cls in REGISTERED if issubclass(cls, BaseOptimizer)]
-WRAPPERS = [SAM, Lookahead, Switch]
+WRAPPERS = [SAM, Lookahead, Cautious, Switch]
 
 
 def parameter(**options):

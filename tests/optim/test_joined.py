@@ -10,7 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, NAdam, Optimizer, RAdam, RMSprop
 
-from tamcl.optim import SAM, SGDCG, SGDCM, TAM, AdamCM, AdamWCM, AdaTAM, AdaTAMW
+from tamcl.optim import (
+    HGM,
+    SAM,
+    SGDCG,
+    SGDCM,
+    TAM,
+    UPGD,
+    AdamCM,
+    AdamRel,
+    AdamWCM,
+    AdaTAM,
+    AdaTAMW,
+    AdEMAMix,
+    Lion,
+    Muon,
+)
 from tamcl.optim.joined import Joined, can_be_joined
 
 SHAPES = [(3, 4), (3,), (2, 3), (2,)]
@@ -36,6 +51,9 @@ MAKERS: dict[str, Callable[[Sequence[Tensor]], Optimizer]] = {
     "adam_cm, none": lambda params: AdamCM(params, lr=0.01, capacity=0),
     "adamw_cm, random": lambda params: AdamWCM(params, lr=0.01, replacement="random", seed=1, capacity=2),
     "sgd_cm": lambda params: SGDCM(params, lr=0.01, weight_decay=0.1, maximize=True),
+    "hgm": lambda params: HGM(params, lr=0.01, weight_decay=0.01),
+    "lion": lambda params: Lion(params, lr=0.01, weight_decay=0.01),
+    "ademamix": lambda params: AdEMAMix(params, lr=0.01, warmup=20),
     "sgd_cg": lambda params: SGDCG(params, lr=0.01, capacity=5),
 }
 
@@ -128,6 +146,10 @@ def test_what_is_about_a_tensor_by_itself_is_not_joined() -> None:
     for optimizer in (
         TAM(params, granularity="tensor"),
         TAM([nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))]),
+        HGM(params, granularity="tensor"),
+        AdamRel(params),  # which is told of shifts between its steps
+        Muon(params),
+        UPGD(params),
         SAM(params, base=SGD, lr=0.1),
         Mine(params, lr=0.1),
         SGD(groups, lr=0.1),

@@ -72,7 +72,7 @@ def test_between_other_optimizers_state_starts_anew_and_the_learning_rate_stays(
     assert_equal(params, twins)
 
 
-NAMES = [name for name in OPTIMIZERS if name not in ("sam", "lookahead", "switch")]
+NAMES = [name for name in OPTIMIZERS if name not in ("sam", "lookahead", "cautious", "switch")]
 
 
 @pytest.mark.parametrize("options", [{"weight_decay": 0.5}, {}], ids=["decay", "plain"])

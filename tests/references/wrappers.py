@@ -53,3 +53,28 @@ class LookaheadReference:
                 slow + self.alpha * (fast - slow) for slow, fast in zip(self.slow, self.base.theta, strict=True)
             ]
             self.base.theta = [np.array(slow) for slow in self.slow]
+
+
+class CautiousReference:
+    """Over a base without weight decay; ``weight_decay`` is decoupled, at the base's learning rate."""
+
+    def __init__(self, base, xi=1.0, weight_decay=0.0):
+        self.base, self.xi, self.weight_decay = base, xi, weight_decay
+
+    @property
+    def theta(self):
+        return self.base.theta
+
+    def step(self, grads):
+        lr = np.broadcast_to(self.base.lr, len(grads))
+        for i, g in enumerate(grads):
+            if g is not None:
+                self.base.theta[i] = (1 - lr[i] * self.weight_decay) * self.base.theta[i]
+        before = [np.array(p) for p in self.base.theta]
+        self.base.step(grads)
+        for i, g in enumerate(grads):
+            if g is not None:
+                move = self.base.theta[i] - before[i]
+                kept = (move * g < 0).astype(float)
+                scale = g.size / (self.xi + kept.sum()) if kept.any() else 0.0
+                self.base.theta[i] = before[i] + scale * kept * move

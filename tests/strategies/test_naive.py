@@ -16,7 +16,7 @@ from avalanche.training.plugins import EvaluationPlugin
 from tamcl.avalanche import SupervisedPlugin
 from tamcl.models import Classifier
 from tamcl.models.classifier import build_classifier
-from tamcl.optim import SAM, Lookahead, Switch
+from tamcl.optim import HGM, SAM, AdamRel, Lookahead, ScheduleFree, Switch
 from tamcl.optim.closures import needs_closure
 from tamcl.strategies import Naive
 from tamcl.strategies.loader import BatchLoader
@@ -380,3 +380,33 @@ def test_experiences_are_built_when_asked_for_and_share_the_images() -> None:
     x, y, task = stream[1].dataset[4]
     assert (y, task) == (int(stream[1].labels[4]), 0)
     assert torch.equal(x, stream[1].images.batch(stream[1].index[4:5])[0])
+
+
+def test_an_optimizer_with_a_clock_is_told_of_every_boundary_but_the_first() -> None:
+    """Of 3 experiences of 10 mini-batches each it counts the last one's."""
+    strategy = train(segments(FLIPS), optimizer=lambda p: AdamRel(p, lr=0.01))
+    assert {state["step"] for state in strategy.optimizer.state.values()} == {10}
+    wrapped = train(segments(FLIPS), optimizer=lambda p: Lookahead(p, lr=0.01, base="adam_rel"))
+    assert {state["step"] for state in wrapped.optimizer.state.values()} == {10}
+    other = train(segments(FLIPS), optimizer=lambda p: HGM(p, lr=0.01))
+    assert {state["step"] for state in other.optimizer.state.values()} == {30}
+
+
+def test_what_is_tested_is_the_average_and_a_test_changes_nothing() -> None:
+    parts, test = segments(FLIPS), build_benchmark(DATA, segments(FLIPS)).test_stream
+
+    def make(p: Any) -> ScheduleFree:
+        return ScheduleFree(p, lr=0.05)
+
+    plain, tested = (train(parts, evaluate=evaluate, optimizer=make) for evaluate in (False, True))
+    assert torch.equal(weights(plain.model), weights(tested.model))
+    found = tested.test(test)
+    assert torch.equal(weights(plain.model), weights(tested.model))
+    with torch.no_grad():
+        for param, state in plain.optimizer.state.items():
+            param.copy_((param - 0.1 * state["z"]) / 0.9)
+    plain.optimizer.state.clear()
+    expected = plain.test(test)
+    assert [each.loss for each in found] == pytest.approx([each.loss for each in expected], rel=1e-5)
+    trained = build(Naive, tested.model, adam).test(test)
+    assert [each.loss for each in found] != pytest.approx([each.loss for each in trained], rel=1e-3)

@@ -52,6 +52,13 @@ CASES = {name: (name, {}) for name in OPTIMIZERS} | {
     "sgd_cg[random]": ("sgd_cg", {"momentum": 0.9, "replacement": "random", "capacity": 3}),
     "adam_cg[paper]": ("adam_cg", {"variant": "paper", "capacity": 3}),
     "rmsprop_cg[centered]": ("rmsprop_cg", {"aggregation": "sum", "momentum": 0.9, "centered": True}),
+    "fade[fast]": ("fade", {"meta_lr": 1.0, "initial_log_decay": -3.0, "weight_decay": 0.1}),
+    "hgm[tensor]": ("hgm", {"granularity": "tensor", "gamma": 2.0, "weight_decay": 0.1}),
+    "ademamix[warmup]": ("ademamix", {"warmup": 10, "beta3": 0.99, "weight_decay": 0.1}),
+    "muon[original]": ("muon", {"adjust_lr_fn": "original", "nesterov": False, "weight_decay": 0.1}),
+    "schedule_free[warmup]": ("schedule_free", {"warmup": 5, "betas": (0.5, 0.99), "weight_decay": 0.1}),
+    "upgd": ("upgd", {"lr": 0.1}),
+    "upgd[decayed]": ("upgd", {"lr": 0.1, "beta_utility": 0.5, "sigma": 0.01, "weight_decay": 0.1}),
     "sam[tam]": ("sam", {"base": "tam"}),
     "sam[adam_cm]": ("sam", {"base": "adam_cm"}),
     "sam[adam]": ("sam", {"base": "adam"}),
@@ -59,6 +66,9 @@ CASES = {name: (name, {}) for name in OPTIMIZERS} | {
     "lookahead[adam_cm]": ("lookahead", {"base": "adam_cm"}),
     "lookahead[adam]": ("lookahead", {"base": "adam"}),
     "lookahead[sam]": ("lookahead", {"base": partial(SAM, base="tam")}),
+    "cautious[sgd]": ("cautious", {"base": "sgd", "momentum": 0.9, "weight_decay": 0.01}),
+    "cautious[adam_cm]": ("cautious", {"base": "adam_cm", "variant": "paper", "xi": 0.0}),
+    "cautious[tam]": ("cautious", {"base": "tam"}),
     "switch[5]": ("switch", {"at": 5}),
     "switch[10]": ("switch", {"at": 10, "s": None, "granularity": "tensor"}),
     "switch[15]": ("switch", {"at": 15, "carry": "nothing", "nesterov": True}),
@@ -74,6 +84,8 @@ CASES = {name: (name, {}) for name in OPTIMIZERS} | {
 
 _FILLS_FIRST = "the released code only fills its buffer with the first gradient"
 _WALKS_BACK = "every k-th step goes part of the way back to the slow weights, whatever the learning rate"
+_HOLDS_ALL = "all utilities are negative where every weight should shrink, and the method then holds them all"
+_IS_NOISY = "noise moves the weights where there is no gradient"
 SKIPS = {
     **{
         (case, "check_first_step_moves"): _FILLS_FIRST
@@ -88,8 +100,22 @@ SKIPS = {
         )
     },
     **{(case, "check_changed_lr"): _WALKS_BACK for case in CASES if case.startswith("lookahead")},
+    **{(case, "check_zero_gradient"): _IS_NOISY for case in CASES if case.startswith("upgd")},
+    ("upgd", "check_descends_a_quadratic"): _HOLDS_ALL,
     ("sgd", "check_rejects_bad_options"): "torch's SGD accepts lr=nan",
     ("sam", "check_rejects_bad_options"): "torch's SGD, its base, accepts momentum=nan",
+    **{
+        (case, "check_zero_gradient"): "the last layer decays in every step, also without a gradient"
+        for case in CASES
+        if case.startswith("fade")
+    },
+    ("lion", "check_scalar_and_empty_parameters"): "as many steps of one size lead back to where a scalar was",
+    **{
+        (case, "check_group_options"): "momentum is that of matrices, and the group has none"
+        for case in CASES
+        if case.startswith("muon")
+    },
+    ("cautious[sgd]", "check_rejects_bad_options"): "torch's SGD, its base, accepts momentum=nan",
     ("lookahead", "check_rejects_bad_options"): "torch's SGD, its base, accepts momentum=nan",
     ("nadam", "check_state_dict_resume_float64"): "torch rounds NAdam's mu_product when it loads it",
     ("nadam", "check_state_dict_resume_bfloat16"): "torch rounds NAdam's mu_product when it loads it",

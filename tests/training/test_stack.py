@@ -76,7 +76,16 @@ ARMS: dict[str, dict[str, Any]] = {
     "adam_cm": {"optimizer": "adam_cm", "lr": [0.001]},
     "adamw_cm": {"optimizer": "adamw_cm", "lr": [0.001], "replacement": "random"},
     "sgd_cg": {"optimizer": "sgd_cg", "lr": [0.001]},
+    "hgm": {"optimizer": "hgm", "lr": [0.002]},
+    "hgm_tensor": {"optimizer": "hgm", "lr": [0.002], "granularity": "tensor"},
+    "adam_rel": {"optimizer": "adam_rel", "lr": [0.002], "weight_decay": 0.01},
+    "lion": {"optimizer": "lion", "lr": [0.0005]},
+    "ademamix": {"optimizer": "ademamix", "lr": [0.001], "warmup": 100},
+    "muon": {"optimizer": "muon", "lr": [0.002], "weight_decay": 0.01},
+    "schedule_free": {"optimizer": "schedule_free", "lr": [0.002], "weight_decay": 0.01},
+    "upgd": {"optimizer": "upgd", "lr": [0.02], "sigma": 0.01, "weight_decay": 0.01},
     "lookahead": {"optimizer": "lookahead", "base": "adam", "lr": [0.002]},
+    "cautious": {"optimizer": "cautious", "base": "adamw", "lr": [0.002]},
 }
 
 SETTINGS = {
@@ -267,6 +276,7 @@ def test_what_waits_for_autograd_is_refused() -> None:
     [
         ([], {"optimizer": "sam", "base": "sgd"}, "sam needs a closure"),
         ([], {"optimizer": "lookahead", "base": "sam"}, "lookahead needs a closure"),
+        ([], {"optimizer": "fade"}, "fade looks at what the last layer is given in a forward pass of its own"),
         ([], {"optimizer": f"{__name__}:Noisy"}, "is not one of tamcl's, and strategy.stacked = true was not set"),
         (["strategy.stacked=false"], {"optimizer": "tam"}, "strategy.stacked is false"),
         (["strategy.name=ewc"], {"optimizer": "tam"}, "the strategy ewc cannot be stacked"),
