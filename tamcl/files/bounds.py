@@ -77,11 +77,15 @@ def _bytes(column: pa.Array) -> int:
     if not pa.types.is_dictionary(column.type):
         return int(column.nbytes)
     lengths = pc.binary_length(column.dictionary.cast(pa.large_string()))
-    return int(pc.sum(pc.take(lengths, column.indices)).as_py() or 0) + _NUMBER * len(column)
+    if len(lengths) > 1:
+        lengths = pc.take(lengths, column.indices)
+        return int(pc.sum(lengths).as_py() or 0) + _NUMBER * len(column)
+    return (int(lengths[0].as_py() or 0) if len(lengths) else 0) * len(column) + _NUMBER * len(column)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.large_string() if pa.types.is_string(kind) else kind
 
 
 def _is_plain(kind: pa.DataType) -> bool:

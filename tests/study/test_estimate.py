@@ -37,7 +37,7 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
 
     def measure(task: Task, resources: Resources, seconds: float) -> Taken:
         tasks.append(task)
-        return Taken(STEP_S[task[0].arm], 0.5, 0.2, 4.0, 1000, 10.0)
+        return Taken(STEP_S[task[0].arm], 0.5, 0.2, 4.0, bytes_at_least=1000, bytes_a_row=10.0)
 
     monkeypatch.setattr(MODULE, "measure", measure)
     monkeypatch.setattr(MODULE, "measure_evaluation", lambda *_: EvaluationTime(0.1, 0.05))
