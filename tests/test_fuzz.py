@@ -10,7 +10,6 @@ import json
 import os
 import pickle
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -193,8 +192,8 @@ def read_all(path: Path) -> None:
 
 FILES: dict[str, tuple[Callable[[], bytes], Callable[[Path], object]]] = {
     "checkpoint": (checkpoint, read_checkpoint),
-    "table": (lambda: dump_parquet(small("runs")), lambda path: load_parquet(BytesIO(path.read_bytes()))),
-    "table without a digest": (table, lambda path: load_parquet(BytesIO(path.read_bytes()))),
+    "table": (lambda: dump_parquet(small("runs")), lambda path: load_parquet(io.BytesIO(path.read_bytes()))),
+    "table without a digest": (table, lambda path: load_parquet(io.BytesIO(path.read_bytes()))),
     "study": (lambda: dump_json(STUDY), read_study),
     "claims": (lambda: dump_json(CLAIMS), read_claims),
     "batch of CIFAR": (
