@@ -54,14 +54,17 @@ def read_plain(file: IO[bytes], columns: Sequence[str] | None = None, *, most: i
         raise ValueError(f"{len(schema)} columns of {rows} rows take {size / 1e9:.3g} GB, more than this machine has")
     chosen = None if columns is None else [name for name in columns if name in schema.names]
     found = pa.Table.from_batches(_batches(parquet, chosen, most), _chosen(schema, chosen))
-    plain = [field.with_type(_plain(field.type)) for field in found.schema]
-    return found.cast(pa.schema(plain))
+    plain = pa.schema([field.with_type(_plain(field.type)) for field in found.schema])
+    both = zip(found.columns, plain, strict=True)
+    arrays = [column if column.type == field.type else column.cast(field.type) for column, field in both]
+    return pa.Table.from_arrays(arrays, schema=plain)
 
 
 def _batches(parquet: pq.ParquetFile, columns: Sequence[str] | None, most: int) -> Iterator[pa.RecordBatch]:
     size = 0
     for batch in parquet.iter_batches(AT_ONCE, columns=columns, use_threads=False):
-        size += sum(map(_bytes, batch.columns))
+        size += sum(_bytes(column) for column in batch.columns if pa.types.is_dictionary(column.type))
+        size += _NUMBER * batch.num_columns * batch.num_rows
         if size > most:
             raise ValueError(f"its rows take more than {most / 1e9:.3g} GB, which this machine has not")
         yield batch
@@ -73,14 +76,11 @@ def _chosen(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
 
 
 def _bytes(column: pa.Array) -> int:
-    """Return what a column takes once each row has its text."""
-    if not pa.types.is_dictionary(column.type):
-        return int(column.nbytes)
+    """Return what texts take once each row has its own."""
     lengths = pc.binary_length(column.dictionary.cast(pa.large_string()))
-    if len(lengths) > 1:
-        lengths = pc.take(lengths, column.indices)
-        return int(pc.sum(lengths).as_py() or 0) + _NUMBER * len(column)
-    return (int(lengths[0].as_py() or 0) if len(lengths) else 0) * len(column) + _NUMBER * len(column)
+    if len(lengths) == 1:
+        return int(lengths[0].as_py() or 0) * len(column)
+    return int(pc.sum(pc.take(lengths, column.indices)).as_py() or 0)
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
