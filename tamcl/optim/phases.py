@@ -9,9 +9,11 @@ from typing import Any
 from torch import nn
 from torch.optim.optimizer import Optimizer
 
+from tamcl.optim.wrapper import Wrapper
+
 
 def tell_of_shift(optimizer: Optimizer) -> None:
-    """Call ``at_shift`` of an optimizer, or of one that it goes over, if there is any.
+    """Call ``at_shift`` of an optimizer, or of one that it goes over and that steps now, if there is any.
 
     Examples
     --------
@@ -29,8 +31,11 @@ def tell_of_shift(optimizer: Optimizer) -> None:
 
 
 def tell_of_model(optimizer: Optimizer, model: nn.Module) -> None:
-    """Call ``watch`` of an optimizer, or of one that it goes over, if there is any: it wants to see forward passes."""
-    _call(optimizer, "watch", model)
+    """Call ``watch`` of an optimizer, or of one that it goes over, if there is any: it wants to see forward passes.
+
+    Also of one that does not step yet, since it may in the middle of an experience.
+    """
+    _call(optimizer, "watch", model, also_idle=True)
 
 
 def tell_of_training(optimizer: Optimizer) -> None:
@@ -48,9 +53,13 @@ def weights_to_test(optimizer: Optimizer) -> Iterator[None]:
         _call(optimizer, "train", beside="eval")
 
 
-def _call(optimizer: Any, name: str, *arguments: Any, beside: str = "") -> None:
-    """Call a method of an optimizer and of those underneath, of each that has it and another."""
+def _call(optimizer: Any, name: str, *arguments: Any, beside: str = "", also_idle: bool = False) -> None:
+    """Call a method of an optimizer and of those underneath, of each that has it and another.
+
+    One that does not step now would take the state for its own, which is that of another.
+    """
     if callable(getattr(optimizer, name, None)) and (not beside or callable(getattr(optimizer, beside, None))):
         getattr(optimizer, name)(*arguments)
-    for each in getattr(optimizer, "optimizers", ()):
-        _call(each, name, *arguments, beside=beside)
+    has_idle = isinstance(optimizer, Wrapper) and not also_idle
+    for each in [optimizer.base] if has_idle else getattr(optimizer, "optimizers", ()):
+        _call(each, name, *arguments, beside=beside, also_idle=also_idle)

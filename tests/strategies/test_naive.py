@@ -392,6 +392,14 @@ def test_an_optimizer_with_a_clock_is_told_of_every_boundary_but_the_first() -> 
     assert {state["step"] for state in other.optimizer.state.values()} == {30}
 
 
+@pytest.mark.parametrize(("first", "then", "at"), [("adam", "adam_rel", 100), ("adam_rel", "adam", 5)])
+def test_an_optimizer_that_does_not_step_now_is_told_of_no_boundary(first: str, then: str, at: int) -> None:
+    """Whose clock it would start again is the other's."""
+    made = {"lr": 0.01, "first": first, "then": then, "at": at}
+    strategy = train(segments(FLIPS), optimizer=lambda p: Switch(p, **made))
+    assert {float(state["step"]) for state in strategy.optimizer.state.values()} == {30 - at % 100}
+
+
 def test_what_is_tested_is_the_average_and_a_test_changes_nothing() -> None:
     parts, test = segments(FLIPS), build_benchmark(DATA, segments(FLIPS)).test_stream
 

@@ -14,6 +14,7 @@ from tamcl.cli.main import main
 from tamcl.optim import OPTIMIZERS
 from tamcl.optim.stacked import STEPS
 from tamcl.registry import signature
+from tamcl.results import read_table
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import why_not_compiled
@@ -243,19 +244,19 @@ def test_a_logger_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "--log csv: looks inside of steps, which strategy.compiled = true makes one graph" in capsys.readouterr().err
 
 
-def test_a_study_is_the_same_with_any_number_of_jobs(tmp_path: Path) -> None:
-    """From the command line, with an arm that is not compiled."""
-    settings = ["stream.experiences=2", "model.hidden=[16]", "evaluation.samples=50", "arms.tam.lr=[0.05, 0.1]"]
-    given = [part for setting in settings for part in ("--set", setting)]
-    found = []
-    for jobs in ("1", "2"):
-        out = tmp_path / jobs
-        options = ["--arms", "tam", "--arm", "own=sgd_cg,lr=0.01", "--seeds", "3", "--tune-seeds", "1"]
-        command = ["compare", "label_flip_digits", "--compile", *given, *options]
-        assert main([*command, "--jobs", jobs, "--out", str(out)]) == 0
-        found.append({name: pd.read_parquet(out / f"{name}.parquet") for name in ("online", "eval", "metrics", "runs")})
-        assert "Compiled runs" in (out / "report.html").read_text()
-    one, two = found
-    for name in ("online", "eval", "metrics"):
-        pd.testing.assert_frame_equal(one[name], two[name])
-    assert one["runs"].groupby("arm")["compiled"].all().to_dict() == {"own": False, "tam": True}
+def test_a_study_with_two_jobs_is_what_one_process_trains(tmp_path: Path) -> None:
+    """From the command line, with an arm that is not compiled, beside one stack an arm here."""
+    settings = ["stream.experiences=2", "model.hidden=[16]", "evaluation.samples=50"]
+    given = [part for setting in [*settings, "arms.tam.lr=[0.05, 0.1]"] for part in ("--set", setting)]
+    options = ["--arms", "tam", "--arm", "own=sgd_cg,lr=0.01", "--seeds", "3", "--tune-seeds", "1", "--jobs", "2"]
+    assert main(["compare", "label_flip_digits", "--compile", *given, *options, "--out", str(tmp_path)]) == 0
+    assert "Compiled runs" in (tmp_path / "report.html").read_text()
+    runs = read_table(tmp_path, "runs")
+    assert runs.groupby("arm")["compiled"].all().to_dict() == {"own": False, "tam": True}
+    scenario = compiled_of(*settings, tam={"optimizer": "tam"}, own={"optimizer": "sgd_cg"})
+    for _, rows in runs.groupby("arm"):
+        cells = [Cell(scenario, row.arm, row.lr, row.seed, row.phase) for row in rows.itertuples()]
+        for cell, outcome in zip(cells, run_all(cells), strict=True):
+            for name in ("online", "eval"):
+                found, expected = read_table(tmp_path / "cells" / cell.id, name), outcome.tables[name]
+                pd.testing.assert_frame_equal(found, expected.reset_index(drop=True), check_exact=True)

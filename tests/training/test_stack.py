@@ -48,10 +48,9 @@ def run_all(cells: list[Cell]) -> list[Outcome]:
 def assert_equal(one: Outcome, other: Outcome) -> None:
     """To the last bit."""
     for name in MEASURED:
-        pd.testing.assert_frame_equal(
-            one.tables[name].reset_index(drop=True), other.tables[name].reset_index(drop=True)
-        )
-    columns = ["status", "error", "fingerprint"]
+        left, right = (each.tables[name].reset_index(drop=True) for each in (one, other))
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
+    columns = ["status", "error", "fingerprint", "final_weights"]
     assert one.runs[columns].equals(other.runs[columns])
 
 

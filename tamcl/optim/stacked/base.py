@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from tamcl.optim.base import TABLES
+
 Rates = Mapping[str, Any]
 """Numbers of each run that follow from its learning rate and the number of the step alone."""
 
@@ -118,7 +120,7 @@ class StackedStep(ABC):
                     column[row].copy_(entries[key].reshape(column[row].shape))
         for key, number in state.numbers.items():
             if key in own[0]:
-                number[row].copy_(torch.as_tensor(own[0][key]))
+                number[row].copy_(torch.as_tensor(own[0][key], dtype=number.dtype))
         has_begun = any(isinstance(value, Tensor) for value in own[0].values())
         state.steps[row] = int(own[0].get("step", has_begun))
 
@@ -126,7 +128,7 @@ class StackedStep(ABC):
         """Let an optimizer's state say what is in a run's row: tensors are views of it."""
         if not state.steps[row]:
             return
-        numbers = {key: _plain(number[row]) for key, number in state.numbers.items()}
+        numbers = {key: _plain(key, number[row]) for key, number in state.numbers.items()}
         for place, param in enumerate(optimizer.param_groups[0]["params"]):
             own = optimizer.state[param]
             for key, columns in state.tensors.items():
@@ -137,9 +139,9 @@ class StackedStep(ABC):
                 own["step"] = _count(state.steps[row], own.get("step"), self.counts == "tensor")
 
 
-def _plain(number: Tensor) -> Any:
-    """Return a single number as Python's, and a table as a tensor of its own on the CPU."""
-    return number.item() if len(number) == 1 else number.to("cpu", copy=True)
+def _plain(key: str, number: Tensor) -> Any:
+    """Return a number as Python's, and a table as a tensor of its own on the CPU."""
+    return number.to("cpu", copy=True) if key in TABLES else number.item()
 
 
 def _count(steps: int, before: Any, is_tensor: bool) -> Any:
