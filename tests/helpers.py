@@ -13,6 +13,7 @@ import pytest
 
 from tamcl.cli.main import main
 from tamcl.data import DataSet
+from tamcl.engines import Engine
 from tamcl.engines.inline import Inline
 from tamcl.engines.local import Local
 from tamcl.streams import Segment
@@ -24,6 +25,32 @@ def in_this_process(jobs: int = 1, timeout: float | None = None) -> Inline:
     """Stand in for `tamcl.engines.local.Local`, whose processes take seconds to start."""
     Local(jobs, timeout)  # which refuses what cannot be
     return Inline()
+
+
+class StartedFirst:
+    """An engine that must be started before it knows how many tasks it trains at once, as one of an executor."""
+
+    jobs = None
+
+    def __init__(self) -> None:
+        self.trained_in: list[Path] = []
+
+    @contextmanager
+    def kept(self) -> Iterator[Engine]:
+        trained_in = self.trained_in
+
+        class Started(Inline):
+            jobs = 2
+
+            def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
+                trained_in.append(directory)
+                yield from super().train(tasks, directory, resources)
+
+        yield Started()
+
+    def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
+        """Train nothing: nobody has started it."""
+        raise AssertionError("it is not started")
 
 
 def train_here(cells: Sequence[Cell], directory: Path) -> list[str]:

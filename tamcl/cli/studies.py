@@ -428,6 +428,8 @@ def _again(
 
 def _agreement(differences: list[float]) -> str:
     """Say how far folders agree on the runs that several of them have."""
+    if not differences:
+        return "none of them in several folders"
     differing = [each for each in differences if each]
     twice = f"{len(differences)} of them in several folders"
     if not differing:

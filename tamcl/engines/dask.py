@@ -54,7 +54,7 @@ class DaskExecutor(Executor):
                 elif where.startswith("file="):
                     to = {"scheduler_file": str(_written(user_path(where.removeprefix("file="))))}
                 else:
-                    to = {"address": where}
+                    to = {"address": _checked(where)}
                 client = distributed.Client(**to, timeout=CONNECT_S, set_as_default=False, name="tamcl")
                 opened.enter_context(client)
             except Exception as error:
@@ -105,6 +105,17 @@ def _is_amount(value: Any) -> bool:
 
 def _has(there: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
     return all(there.get(resource, 0) >= amount for resource, amount in wanted.items())
+
+
+def _checked(address: str) -> str:
+    """Return an address if it can be one; a client that is given another ends in 40 s, with a traceback."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    scheme, place = parse_address(address)
+    get_backend(scheme)
+    parse_host_port(place)
+    return address
 
 
 def _written(path: Path) -> Path:

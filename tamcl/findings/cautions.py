@@ -97,6 +97,9 @@ def _unfair(study: Study) -> Iterator[str]:
     for name, versions in study.versions.items():
         if len(versions) > 1:
             yield f"The runs were made with several versions of {name}: {' and '.join(versions)}."
+    devices = sorted({*study.results.runs["device"]} - {""})
+    if len(devices) > 1:
+        yield f"The runs were trained on several devices: {' and '.join(devices)}."
     data = study.data
     official = data.get("official")
     if official and [data.get("train"), data.get("test")] != list(official):

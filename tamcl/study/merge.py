@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from math import inf
+from operator import attrgetter
 from pathlib import Path
 from sys import float_info
 from typing import Any, NamedTuple
@@ -18,12 +19,11 @@ from tamcl.findings.study import records
 from tamcl.results import Results, Tables, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
-from tamcl.study.checks import check_new
 from tamcl.study.compare import choose, scores_of
-from tamcl.study.folder import difference, find_cell, locked, read_cell, write_study
+from tamcl.study.folder import check_folder, difference, find_cell, locked, read_cell, write_study
 from tamcl.study.gather import write_results
 from tamcl.study.plan import report_seeds, tuning_seeds
-from tamcl.study.search import Rates
+from tamcl.study.search import Rates, next_rates
 from tamcl.training.cell import folder_of
 
 WORDS = ("title", "source", "notes", "cost")
@@ -59,14 +59,14 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
     """Join finished folders of one study that were trained on several machines: other seeds, arms or learning rates.
 
     Nothing is trained, and no class that a study names is imported. A cell that several folders have is taken from the
-    first of them. Learning rates are chosen anew among all that were tried.
+    first of them in which it did not fail. Learning rates are chosen anew among all that were tried.
 
     Parameters
     ----------
     directories : sequence of path
         Two or more.
     out : path
-        A new folder, which gets the cells, the tables and a ``study.json``.
+        A new folder, which gets the cells, the tables and a ``study.json``; or one in which this was interrupted.
     command : str
         What repeats it, kept for the report.
 
@@ -74,7 +74,7 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
     ------
     InputError
         If a folder holds no finished study; if they differ in more than arms, learning rates, seeds and wording, naming
-        the first difference; if the joined study lacks cells, naming the first; or if ``out`` is not empty.
+        the first difference; if the joined study lacks cells, naming the first; or if ``out`` holds anything else.
     """
     parts = [_read(user_path(directory)) for directory in directories]
     if len({part.directory.resolve() for part in parts}) < max(2, len(parts)):
@@ -88,16 +88,21 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
     _check_complete(tune_keys, tuning, "tuning")
     tuned = [tuning[key][0] for key in tune_keys]
     _check_present(tuned)
-    rates = choose(scenario, scores_of(scenario, [place.path for place in tuned]))
+    scores = scores_of(scenario, [place.path for place in tuned])
+    _check_widened(scenario, tried, scores)
+    rates = choose(scenario, scores)
     report_keys = [(arm, lr, seed) for seed in report_seeds(scenario) for arm, lr in rates.items()]
     _check_complete(report_keys, reported, "reported")
     cells = [*tuned, *(reported[key][0] for key in report_keys)]
     _check_present(cells)
-    check_new(out)
     record = {"command": command, "scenario": scenario.dump(), "data": parts[0].study.get("data")}
+    check_folder(out, scenario.dump())
     with locked(out, record):
+        if (out / "runs.parquet").is_file():
+            raise InputError(f"--out {out}: holds a study that is finished; name another folder")
         copies = {place: out / "cells" / place.name for place in cells}
         for place, copy in copies.items():
+            shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(place.path, copy)
         write_results(out, copies.values(), scenario.protocol.pairs)
         write_study(out, record | {"tried": tried})
@@ -114,6 +119,7 @@ class Place(NamedTuple):
 
     directory: Path
     name: str
+    is_failed: bool
 
     @property
     def path(self) -> Path:
@@ -122,7 +128,7 @@ class Place(NamedTuple):
 
 
 Places = dict[Key, list[Place]]
-"""All places of each cell, in the order of the folders."""
+"""All places of each cell, in the order of the folders; those where it failed are the last."""
 
 
 def _read(directory: Path) -> Part:
@@ -174,7 +180,10 @@ def _tried(scenario: Scenario, parts: Sequence[Part]) -> Rates:
     is_grid = scenario.protocol.search == "grid"
     tried = {arm: list(config.lr) if is_grid else [] for arm, config in scenario.arms.items() if len(config.lr) > 1}
     for part in parts:
-        for arm, lr in part.runs.loc[part.runs["phase"] == "tune", ["arm", "lr"]].itertuples(index=False):
+        held = part.study.get("tried", {})
+        noted = [(label, lr) for label in tried for lr in held.get(label, [])]  # in the order of trying
+        ran = part.runs.loc[part.runs["phase"] == "tune", ["arm", "lr"]].itertuples(index=False, name=None)
+        for arm, lr in [*noted, *ran]:
             tried[arm] += [] if lr in tried[arm] else [lr]
     return tried
 
@@ -190,8 +199,8 @@ def _places(parts: Sequence[Part], phase: str, arms: Iterable[str]) -> Places:
                 raise InputError(
                     f"merge: arm '{row['arm']}' has the name of another but for its case; rename one of them"
                 )
-            places.setdefault(key, []).append(Place(part.directory, name))
-    return places
+            places.setdefault(key, []).append(Place(part.directory, name, row["status"] == "failed"))
+    return {key: sorted(several, key=attrgetter("is_failed")) for key, several in places.items()}
 
 
 def _check_fit(parts: Sequence[Part]) -> None:
@@ -221,6 +230,22 @@ def _check_complete(keys: Iterable[Key], places: Places, phase: str) -> None:
         raise InputError(f"merge: no folder has the {phase} run of {arm} at lr {lr:g} and seed {seed}{more}")
 
 
+def _check_widened(scenario: Scenario, tried: Rates, scores: pd.DataFrame) -> None:
+    """Check that all arms have had the same: one machine widens their grids together, and ends when all are wide."""
+    added = {arm: len(rates) - len(scenario.arms[arm].lr) for arm, rates in tried.items()}
+    if scenario.protocol.search != "grid" or not any([scenario.protocol.extend, *added.values()]):
+        return
+    if len(set(added.values())) > 1:
+        numbers = ", ".join(f"{arm} {number}" for arm, number in added.items())
+        raise InputError(
+            f"merge: the grids were widened by different numbers of learning rates: {numbers}; with --extend train all "
+            "arms in each folder"
+        )
+    if more := next_rates(scenario, tried, scores):
+        arm, [lr] = next(iter(more.items()))
+        raise InputError(f"merge: one machine would have widened the grids further, that of {arm} by lr {lr:g}")
+
+
 def _check_present(places: Iterable[Place]) -> None:
     """Check that cells are there, and whole."""
     for place in places:
@@ -236,10 +261,12 @@ def _compared(places: Places, target: str) -> list[float]:
     The smallest number above 0 where only other numbers differ.
     """
     found = []
-    for several in (each for each in places.values() if len(each) > 1):
-        _check_present(several)
-        first, *others = (read_cell(place.path) for place in several)
-        found.append(max(_differ(first, other, "loss" if target == "number" else "correct") for other in others))
+    for every in places.values():
+        several = [place for place in every if not place.is_failed]
+        if len(several) > 1:
+            _check_present(several)
+            first, *others = (read_cell(place.path) for place in several)
+            found.append(max(_differ(first, other, "loss" if target == "number" else "correct") for other in others))
     return found
 
 

@@ -66,7 +66,7 @@ def _oracle(study: Study, kind: str) -> Scenario:
     if not study.rates:
         raise InputError(f"{where}: reports no arm, so there is nothing to hold against an oracle")
     rates = {arm: study.rates[arm] for arm in scenario.arms if arm in study.rates}
-    values = at_rates(scenario, rates, study.n_seeds).dump()
+    values = at_rates(scenario, rates, study.n_seeds, first_seed=scenario.protocol.first_seed).dump()
     values["stream"]["oracle"] = kind
     values["evaluation"]["every"] = values["diagnostics"] = None
     return parse(values)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from tamcl.engines import Engine, local
+from tamcl.engines import Engine, kept, local
 from tamcl.errors import InputError, printable
 from tamcl.findings.study import Study
 from tamcl.results import Results, load_results
@@ -42,7 +42,12 @@ def say_imports(study: Study) -> None:
 
 
 def at_rates(
-    scenario: Scenario, rates: Mapping[str, float], seeds: int, pairs: Iterable[tuple[str, str]] | None = None
+    scenario: Scenario,
+    rates: Mapping[str, float],
+    seeds: int,
+    pairs: Iterable[tuple[str, str]] | None = None,
+    *,
+    first_seed: int = 0,
 ) -> Scenario:
     """Return the scenario with some of its arms, each at one learning rate, so that nothing is left to be tuned.
 
@@ -55,11 +60,13 @@ def at_rates(
         Number of reported seeds.
     pairs : iterable of (str, str), optional
         Pairs of arms; those that are left of the scenario's if absent.
+    first_seed : int
+        The first reported seed.
     """
     values = scenario.only(rates).dump()
     for arm, rate in rates.items():
         values["arms"][arm]["lr"] = [rate]
-    values["protocol"] |= {"seeds": seeds, "search": "grid", "trials": None, "extend": 0}
+    values["protocol"] |= {"first_seed": first_seed, "seeds": seeds, "search": "grid", "trials": None, "extend": 0}
     if pairs is not None:
         values["protocol"]["pairs"] = list(pairs)
     return parse(values)
@@ -115,10 +122,10 @@ def repeat(
     cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
     _check_code(study, cells)
     record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
-    with locked(folder, record):
+    with kept(engine) as started, locked(folder, record):
         before()
         trained = train_all(
-            cells, phase, directory=folder / "cells", resources=resources, engine=engine, on_progress=tell
+            cells, phase, directory=folder / "cells", resources=resources, engine=started, on_progress=tell
         )
         write_results(folder, trained, scenario.protocol.pairs)
         write_study(folder, record)

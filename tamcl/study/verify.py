@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from math import inf, isnan
+from math import inf, isfinite, isnan
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from tamcl.engines import Engine, jobs_of, local
-from tamcl.errors import InputError
+from tamcl.engines import Engine, jobs_of, kept, local
+from tamcl.errors import InputError, unknown_name
 from tamcl.findings.study import records
 from tamcl.results import CELL, DIGESTS, Results, Tables, load_results
 from tamcl.scenario.load import parse
@@ -83,7 +83,8 @@ def verify(
     Raises
     ------
     InputError
-        If the folder holds no finished study, its data are others here, or no run is left to be trained.
+        If the folder holds no finished study, its data are others here, it names no such module, or no run is left
+        to be trained.
     """
     if cells < 1:
         raise InputError(f"--cells {cells}: must be at least 1")
@@ -98,10 +99,11 @@ def verify(
     scenario = scenario.only(dict.fromkeys(row["arm"] for row in sample))
     _check_data(results, check(scenario, resources, seeds=sorted({row["seed"] for row in sample})))
     again = [Cell(scenario, row["arm"], row["lr"], row["seed"], row["phase"]) for row in sample]
-    with tempfile.TemporaryDirectory() as folder:
-        for _ended in engine.train(pack(again, jobs_of(engine)), Path(folder), resources):
+    with tempfile.TemporaryDirectory(prefix="tamcl-") as folder, kept(engine) as started:
+        trained = Path(folder) / "cells"  # an executor has its logs beside them
+        for _ended in started.train(pack(again, jobs_of(started)), trained, resources):
             pass
-        tables = [read_cell(Path(folder) / cell.id) for cell in again]
+        tables = [read_cell(trained / cell.id) for cell in again]
     found = zip(sample, tables, again, strict=True)
     checks = [_check(_tables(results, row), new, cell) for row, new, cell in found]
     (here,) = records(tables[0]["runs"])
@@ -111,6 +113,10 @@ def verify(
 def _needs_code(scenario: Scenario, allowed: Collection[str]) -> dict[str, str]:
     """Return the arms that name a class outside the tables which was not allowed, and why they are left out."""
     found: dict[str, str] = {}
+    named = named_modules(scenario.dump())
+    for module in allowed:
+        if module not in named:
+            raise unknown_name("module of the study", module, named)
     for arm, config in scenario.arms.items():
         parts = [scenario.stream, scenario.model, scenario.strategy, scenario.diagnostics, config]
         values = [part.model_dump(mode="json", serialize_as_any=True) for part in parts if part is not None]
@@ -167,8 +173,12 @@ def _differences(there: Tables, here: Tables, target: str) -> Iterator[float]:
         yield inf
         return
     for one, other in zip(*(_means(tables, column, rows) for tables in (there, here)), strict=True):
-        same = one == other or (isnan(one) and isnan(other))
-        yield 0.0 if same else abs(one - other) / (max(abs(one), abs(other)) if target == "number" else 1)
+        if one == other or (isnan(one) and isnan(other)):
+            yield 0.0
+        elif isfinite(one) and isfinite(other):
+            yield abs(one - other) / (max(abs(one), abs(other)) if target == "number" else 1)
+        else:
+            yield inf
 
 
 def _means(tables: Tables, column: str, rows: str) -> list[float]:

@@ -558,6 +558,8 @@ NEEDS = pytest.mark.skipif(
         ),
         pytest.param("submitit", "--executor submitit: there is no Slurm here: no sbatch on the PATH", marks=NEEDS),
         pytest.param("dask:127.0.0.1:1", "dask:127.0.0.1:1: no scheduler of dask is reached: ", marks=NEEDS),
+        pytest.param("dask:localhost", "no scheduler of dask is reached: missing port number", marks=NEEDS),
+        pytest.param("dask:tpc://here:1", "no scheduler of dask is reached: unknown address scheme", marks=NEEDS),
         pytest.param("dask:file=no.json", "no scheduler of dask is reached: there is no file 'no.json'", marks=NEEDS),
     ],
 )

@@ -217,8 +217,13 @@ def test_names_are_escaped(report: Callable[..., Page]) -> None:
             ),
             "The runs were made with several versions of torch: 2.6 and 2.9.",
         ),
+        (
+            "runs",
+            lambda runs: runs.assign(device=["" if seed == 0 else f"GPU {seed % 2}" for seed in runs["seed"]]),
+            "The runs were trained on several devices: GPU 0 and GPU 1.",
+        ),
     ],
-    ids=["other streams", "a part of the data", "unequal grids", "two versions"],
+    ids=["other streams", "a part of the data", "unequal grids", "two versions", "two devices"],
 )
 def test_what_is_not_as_it_should_be_is_said(
     report: Callable[..., Page], name: str, edit: Callable[[pd.DataFrame], pd.DataFrame], words: str

@@ -19,8 +19,9 @@ from tamcl.scenario.load import load_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.study.compare import compare
 from tamcl.study.confirm import confirm
+from tamcl.study.regret import train_oracle
 from tamcl.study.repeat import at_rates
-from tests.helpers import in_this_process, interrupted, refusal
+from tests.helpers import StartedFirst, in_this_process, interrupted, refusal
 from tests.synthetic_study import write_study
 
 
@@ -40,6 +41,12 @@ def scenario(tiny: Path) -> Scenario:
 def study(here: None, scenario: Scenario, tmp_path: Path) -> Path:
     compare(scenario, tmp_path / "study")
     return tmp_path / "study"
+
+
+def test_claims_are_repeated_by_an_engine_that_starts_something_first(study: Path, tmp_path: Path) -> None:
+    engine = StartedFirst()
+    confirm(study, seeds=1, engine=engine)
+    assert engine.trained_in == [study / "confirm" / "cells"]
 
 
 def test_claims_are_repeated_at_their_rates_on_seeds_that_were_never_used(study: Path) -> None:
@@ -166,6 +173,13 @@ def test_what_is_repeated_at_a_rate_is_searched_no_more(tiny: Path, search: list
     assert {arm: config.lr for arm, config in fixed.arms.items()} == {"tam": (0.3,), "sgdm": (0.1,)}
     protocol = fixed.protocol
     assert (protocol.seeds, protocol.search, protocol.trials, protocol.extend) == (5, "grid", None, 0)
+
+
+def test_a_study_of_the_last_seeds_is_repeated_like_any_other(here: None, tiny: Path, tmp_path: Path) -> None:
+    settings = ["protocol.first_seed=998", "protocol.seeds=2", "arms.tam.lr=[0.1]", "arms.sgdm.lr=[0.1]"]
+    compare(load_scenario(str(tiny), settings, ["sgdm", "tam"]), tmp_path / "out")
+    assert set(confirm(tmp_path / "out", seeds=3).runs["seed"]) == {2000, 2001, 2002}
+    assert set(train_oracle(tmp_path / "out", "restart").runs["seed"]) == {998, 999}
 
 
 def test_a_confirmation_is_not_confirmed_again_on_its_own_seeds(study: Path) -> None:

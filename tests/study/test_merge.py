@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from tamcl.cli.main import main
 from tamcl.engines.inline import Inline
 from tamcl.errors import InputError
 from tamcl.files.records import read_study, write_record
-from tamcl.results import load_results, read_table, write_tables
+from tamcl.results import TABLES, load_results, read_table, write_tables
 from tamcl.scenario.load import load_scenario, parse
 from tamcl.study.compare import compare
 from tamcl.study.merge import merge
@@ -67,6 +68,27 @@ def test_learning_rates_are_chosen_among_those_of_all_parts(folders: Path, tmp_p
     assert (tmp_path / "joined" / "report.html").is_file()
 
 
+def test_grids_are_widened_as_one_machine_would_have(tiny: Path, tmp_path: Path) -> None:
+    def train(name: str, extend: int, *arms: str, first_seed: int = 0) -> Path:
+        settings = ["protocol.seeds=1", "protocol.tune_seeds=1", f"protocol.extend={extend}"]
+        settings += [f"protocol.first_seed={first_seed}", "arms.tam.lr=[2e-5, 1e-5]"]
+        settings += [f"arms.sgdm.lr={[1e-4, 0.05, 10.0] if name == 'wide' else [1e-4, 0.05]}"]
+        return compare(load_scenario(str(tiny), settings, arms), tmp_path / name, engine=Inline()).directory
+
+    tam, sgdm, narrow = train("tam", 2, "tam"), train("sgdm", 1, "sgdm"), train("narrow", 0, "tam")
+    with pytest.raises(InputError, match="by different numbers of learning rates: tam 2, sgdm 1; with --extend train"):
+        merge([tam, sgdm], tmp_path / "joined")
+    with pytest.raises(InputError, match="by different numbers of learning rates: tam 0, sgdm 1"):
+        merge([narrow, sgdm], tmp_path / "joined")
+    with pytest.raises(InputError, match="would have widened the grids further, that of tam by lr "):
+        merge([narrow, train("wide", 1, "sgdm")], tmp_path / "joined")
+    assert not (tmp_path / "joined").exists()
+    both = [train(f"both{seed}", 2, "tam", "sgdm", first_seed=seed) for seed in (0, 1)]
+    joined = merge(both, tmp_path / "joined").results
+    assert joined.study["tried"] == load_results(both[0]).study["tried"]
+    assert min(len(rates) for rates in joined.study["tried"].values()) > 2
+
+
 def test_a_joined_study_goes_on_where_its_parts_ended(folders: Path, tmp_path: Path) -> None:
     merge([folders / "tam", folders / "sgdm"], tmp_path / "joined")
     scenario = parse(read_study(tmp_path / "joined" / "study.json")["scenario"])
@@ -85,6 +107,45 @@ def test_runs_that_several_folders_have_are_compared(folders: Path, tmp_path: Pa
     assert len(differences) == 2 * 2 * len(set(load_results(folders / "first").runs.query("phase == 'tune'")["seed"]))
     assert sorted(differences)[:-1] == [0.0] * (len(differences) - 1)
     assert max(differences) == pytest.approx(1 / tables["online"]["n"].sum())
+
+
+def test_a_run_that_failed_in_one_folder_is_taken_from_another(folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders / "first", tmp_path / "other")
+    (cell,) = (tmp_path / "other" / "cells").glob("tam-lr0.2-seed1000-*")
+    for folder in (cell, tmp_path / "other"):
+        names = [name for name in TABLES if name not in ("metrics", "comparisons") or folder != cell]
+        tables = {name: read_table(folder, name) for name in names if (folder / f"{name}.parquet").is_file()}
+        fails = tables["runs"].eval("arm == 'tam' and lr == 0.2 and seed == 1000")
+        tables["runs"] = tables["runs"].assign(status=tables["runs"]["status"].mask(fails, "failed"))
+        write_tables(folder, tables, of=folder.name)
+    joined = merge([tmp_path / "other", folders / "last"], tmp_path / "joined")
+    assert set(joined.results.runs["status"]) == {"ok"}
+    assert set(joined.differences) == {0.0}
+
+
+def test_an_interrupted_merge_goes_on_when_it_is_asked_for_again(
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, copies = [folders / "first", folders / "last"], count()
+
+    def cut_off(source: Path, target: Path) -> None:
+        if next(copies) == 3:
+            target.mkdir(parents=True)
+            shutil.copy(source / "online.parquet", target)
+            raise KeyboardInterrupt
+        copytree(source, target)
+
+    copytree = shutil.copytree
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copytree", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            merge(parts, tmp_path / "joined")
+    with pytest.raises(InputError, match="holds no finished study"):
+        load_results(tmp_path / "joined")
+    joined = merge(parts, tmp_path / "joined").results
+    assert_frame_equal(joined.online, load_results(folders / "whole").online, check_exact=True)
+    with pytest.raises(InputError, match="holds a study that is finished; name another folder"):
+        merge(parts, tmp_path / "joined")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
@@ -20,11 +21,11 @@ from tamcl.results import TABLES, load_results, write_tables
 from tamcl.scenario.load import add_arm, load_scenario, parse
 from tamcl.seeding import derive_seed
 from tamcl.study.compare import compare
-from tamcl.study.verify import verify
+from tamcl.study.verify import _differences, verify
 from tamcl.training.build import build_model
 from tamcl.training.resources import Resources
 from tamcl.training.running import lay_ground
-from tests.helpers import in_this_process
+from tests.helpers import StartedFirst, in_this_process
 
 
 @pytest.fixture
@@ -48,6 +49,30 @@ def test_a_study_is_the_same_on_the_machine_that_made_it(study: Path) -> None:
     assert found.versions == found.left_out == {}
     assert [check[:4] for check in verify(study, cells=2, engine=Inline()).checks] == [c[:4] for c in found.checks[:2]]
     assert {path: path.stat().st_mtime_ns for path in study.rglob("*")} == before
+
+
+def test_an_engine_that_starts_something_first_trains_in_a_folder_of_its_own(study: Path) -> None:
+    engine = StartedFirst()
+    assert verify(study, cells=1, engine=engine).checks[0].agreement == "bit by bit"
+    (folder,) = engine.trained_in
+    around = folder.parent  # which an executor has its logs in
+    assert around.parent == Path(tempfile.gettempdir())
+    assert not around.exists()
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "difference"),
+    [
+        (0.5, 0.25, 0.5),
+        (float("inf"), 0.25, float("inf")),
+        (0.25, float("nan"), float("inf")),
+        (float("inf"), float("inf"), 0.0),
+    ],
+)
+def test_a_loss_that_is_no_number_on_one_side_alone_is_another(there: float, here: float, difference: float) -> None:
+    online = pd.DataFrame({"n": [1], "loss": [1.0]})
+    one, other = ({"online": online, "eval": pd.DataFrame({"loss": [loss]})} for loss in (there, here))
+    assert max(_differences(one, other, "number")) == difference
 
 
 def test_what_differs_is_said(study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,6 +153,8 @@ def test_code_that_a_folder_names_is_imported_only_if_it_is_named_again(
     assert found.left_out["own"].endswith("--code own_of_verify")
     assert not (tmp_path / "imported").exists()
 
+    with pytest.raises(InputError, match="unknown module of the study 'own_verify': did you mean 'own_of_verify'"):
+        verify(tmp_path / "study", code=["own_verify"], engine=Inline())
     found = verify(tmp_path / "study", cells=9, code=["own_of_verify"], engine=Inline())
     assert {(check.arm, check.agreement) for check in found.checks} == {("sgdm", "bit by bit"), ("own", "bit by bit")}
     assert (tmp_path / "imported").exists()
