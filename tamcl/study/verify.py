@@ -162,7 +162,7 @@ def _check(there: Tables, here: Tables, cell: Cell) -> Check:
     changed += [difference(config, new_config)] if not changed else []
     why = "; ".join(filter(None, [*changed, f"first to differ: {DIGESTS[digests[0]]}" if digests else ""]))
     largest = max(_differences(there, here, cell.scenario.stream.target))
-    close = largest <= CLOSE and "fingerprint" not in digests
+    close = largest <= CLOSE and {"fingerprint", "order"}.isdisjoint(digests)
     return Check(*key, "closely" if close else "not", largest, why)
 
 

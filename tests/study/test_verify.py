@@ -97,11 +97,12 @@ def test_what_differs_is_said(study: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert any(line.startswith("torch: 1.0 there, ") for line in lines[n:])
 
 
-def test_a_run_of_another_stream_is_not_the_same_however_close(study: Path) -> None:
-    change(study, "runs", lambda runs: runs.__setitem__("fingerprint", "other"))
+@pytest.mark.parametrize(("column", "what"), [("fingerprint", "stream"), ("order", "order of the examples")])
+def test_a_run_of_another_stream_or_order_is_not_the_same_however_close(study: Path, column: str, what: str) -> None:
+    change(study, "runs", lambda runs: runs.__setitem__(column, "other"))
     (found,) = verify(study, cells=1, engine=Inline()).checks
     assert (found.agreement, found.difference) == ("not", 0.0)
-    assert found.why == "first to differ: stream"
+    assert found.why == f"first to differ: {what}"
 
 
 def test_what_a_run_starts_from_and_ends_with_has_digests(study: Path) -> None:
