@@ -62,7 +62,8 @@ ExecutorOptions = Annotated[
     Path | None, typer.Option(**PATH, help="TOML file; its table \\[executor] has the executor's options.")
 ]
 Timeout = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="Give up a run that takes longer, and count it as failed.")
+    float | None,
+    typer.Option(metavar="SECONDS", help="Give up a run that makes no step for so long; it has failed."),
 ]
 
 

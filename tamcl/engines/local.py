@@ -61,8 +61,8 @@ class Local:
     jobs : int
         Number of processes. The tables do not depend on it.
     timeout : float, optional
-        Seconds after which a run is given up and counted as failed; it may take any time if absent. With it each run is
-        a task of its own, so that each has its time.
+        Seconds without a step or a test after which a run is given up and counted as failed; it may take any time if
+        absent. With it each run is a task of its own, so that none hurts another.
 
     Raises
     ------

@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from math import inf
+from mmap import mmap
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -94,7 +95,7 @@ class Workers:
     jobs : int
         Number of processes. No more are started than there are calls for.
     timeout : float, optional
-        Seconds after which a call is given up.
+        Seconds without a sign of life (``tamcl.strategies.heartbeat``) after which a call is given up.
     begin : callable, optional
         Called first of all in every process, as to say where it works and what it writes to.
     """
@@ -305,7 +306,7 @@ def _stop(workers: Sequence[_Worker]) -> None:
 
 
 def _too_long(timeout: float | None) -> WorkerDied:
-    return WorkerDied(f"the run took longer than {timeout:g} s and was ended")
+    return WorkerDied(f"the run made no step for {timeout:g} s and was ended")
 
 
 def _how_it_ended(code: int) -> str:
@@ -340,7 +341,15 @@ def _serve(
             warm_up()
     make = partial(_answer_of_a_fork, connection, inf if timeout is None else timeout) if forks else _answer
     process = os.getpid()
-    connection.send((process, None, None))
+
+    def say_alive() -> None:
+        if os.getpid() == process:  # a process that somebody's code has forked says nothing
+            with suppress(OSError):
+                connection.send((process, None, None))
+
+    if not forks:
+        importlib.import_module("tamcl.strategies.heartbeat").listen(say_alive)
+    say_alive()
     while True:
         try:
             place, call = connection.recv()
@@ -377,12 +386,13 @@ def _answer(call: bytes) -> Any:
 def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> Any:
     """Make a call in a fork of this process, and end whatever it has started with it."""
     parent, limit, late = os.getpid(), time.monotonic() + timeout, False
+    beats, heard = mmap(-1, 1), 0  # of both processes
     file = os.memfd_create("answer")  # and no pipe, which a process that the call started could hold
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        _be_the_fork(parent, connection, file, call)
+        _be_the_fork(parent, connection, file, call, beats)
     with suppress(OSError):
         os.setpgid(child, child)
 
@@ -397,6 +407,10 @@ def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> An
         while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if connection.poll(0.01):  # closed: the main process is gone
                 leave()
+            if beats[0] != heard:
+                heard, limit = beats[0], time.monotonic() + timeout
+                with suppress(OSError):  # the main process is gone, which is noticed above
+                    connection.send((parent, None, None))
             if not late and time.monotonic() > limit:
                 late = True
                 _kill_group(child)
@@ -416,8 +430,12 @@ _ANSWERED = 86
 """Status of a fork that has written its answer; no other is likely to end so."""
 
 
-def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes) -> None:
+def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes, beats: mmap) -> None:
     code = 1
+
+    def say_alive() -> None:
+        beats[0] = (beats[0] + 1) % 256
+
     try:
         os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it dies with the worker, even when it is stopped
@@ -425,6 +443,7 @@ def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes) ->
             connection.close()
             allow_children()  # as data loaders' workers
             process = os.getpid()
+            importlib.import_module("tamcl.strategies.heartbeat").listen(say_alive)
             answer = pickle.dumps(_answer(call))
             if os.getpid() == process:
                 with open(file, "wb", closefd=False) as written:

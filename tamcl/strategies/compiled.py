@@ -20,6 +20,7 @@ from tamcl.models.stacked import rows_for
 from tamcl.models.weights import Shape, StackedWeights, passes
 from tamcl.optim.stacked import make_step
 from tamcl.optim.stacked.base import StackedState, StackedStep
+from tamcl.strategies.heartbeat import beat
 from tamcl.strategies.naive import Naive
 from tamcl.strategies.stacked import Batch, Hooks, Stacked, batches
 from tamcl.strategies.state import State
@@ -114,6 +115,7 @@ class Compiled(Stacked):
                     self._state.steps[row] += run in on
                 self._call(hooks, on, "before_backward", "after_backward", "before_update")
                 self._call(hooks, on, "after_update", "after_training_iteration")
+                beat()
                 if self.after_step is not None:
                     self.after_step()
             self._unpark()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, mse_loss
 
 from tamcl.models import Classifier
+from tamcl.strategies.heartbeat import beat
 from tamcl.streams.benchmark import Experience, ExperienceStream
 
 _BATCH, _BLOCK_BYTES = 500, 2**21
@@ -69,12 +70,18 @@ def _evaluate(model: Classifier, experiences: Sequence[Experience], device: torc
     inputs = experiences[0].images
     images, position = torch.cat([experience.index for experience in experiences]).unique(return_inverse=True)
     size = max(1, min(_BATCH, _BLOCK_BYTES // (4 * inputs.pixels[0].numel())))
-    features = torch.cat([model.body(inputs.batch(index).to(device)) for index in images.split(size)])
+    features = torch.cat([_features(model, inputs.batch(index).to(device)) for index in images.split(size)])
     sizes = [len(experience.index) for experience in experiences]
     return [
         _measure(experience, model.head(features[rows.to(device)], experience.task), device)
         for experience, rows in zip(experiences, position.split(sizes), strict=True)
     ]
+
+
+def _features(model: Classifier, images: Tensor) -> Tensor:
+    beat()
+    features: Tensor = model.body(images)
+    return features
 
 
 def _measure(experience: Experience, output: Tensor, device: torch.device) -> Evaluation:

@@ -16,6 +16,7 @@ from tamcl.optim.closures import needs_closure
 from tamcl.optim.phases import tell_of_model, tell_of_shift, tell_of_training, weights_to_test
 from tamcl.seeding import generator_states, set_generators
 from tamcl.strategies.evaluation import Evaluation, evaluate
+from tamcl.strategies.heartbeat import beat
 from tamcl.strategies.loader import BatchLoader
 from tamcl.strategies.settings import TrainingSettings
 from tamcl.strategies.state import (
@@ -258,6 +259,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             self.optimizer_step()
             _call(after_update, self)
             _call(after_iteration, self)
+            beat()
             if self.after_step is not None:
                 self.after_step()
 

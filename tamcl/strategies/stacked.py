@@ -20,6 +20,7 @@ from tamcl.models.stacked import StackedMLP, rows_for
 from tamcl.optim.closures import needs_closure
 from tamcl.optim.joined import Joined, can_be_joined
 from tamcl.seeding import GlobalGenerators
+from tamcl.strategies.heartbeat import beat
 from tamcl.strategies.naive import Hook, Naive, no_metrics, train_epochs
 from tamcl.strategies.state import State
 from tamcl.streams.benchmark import Experience
@@ -212,6 +213,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             if not on:
                 break
             self._iterate(batch, on, hooks)
+            beat()
             if self.after_step is not None:
                 self.after_step()
 

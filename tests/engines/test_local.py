@@ -23,12 +23,14 @@ from tamcl.errors import InputError
 from tamcl.results import read_table
 from tamcl.scenario.load import add_arm, load_scenario
 from tamcl.scenario.schema import Scenario
+from tamcl.strategies import heartbeat
 from tamcl.study.checks import check
 from tamcl.study.compare import compare
 from tamcl.study.plan import report_cells
 from tamcl.training.build import make_optimizer
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
+from tamcl.training.run import run_cell
 from tests.helpers import train_here
 
 OWN = """
@@ -320,6 +322,19 @@ def stop() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def step_on(seconds: float) -> str:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.05)
+        heartbeat.beat()
+    return "done"
+
+
+def step_and_hang() -> None:
+    step_on(0.3)
+    time.sleep(10_000)
+
+
 def fill(path: str) -> None:
     raise OSError(errno.ENOSPC, "No space left on device", path)
 
@@ -330,8 +345,32 @@ def test_what_takes_too_long_is_ended_though_it_ignores_that_or_is_stopped(
 ) -> None:
     monkeypatch.setattr(processes, "_LEAVE_S", 0.5)
     answers = dict(run_calls([ignore_and_wait, stop], 2, apart=apart, timeout=0.5))
-    late = "the run took longer than 0.5 s and was ended"
+    late = "the run made no step for 0.5 s and was ended"
     assert [str(answers[place]) for place in (0, 1)] == [late, late]
+
+
+@pytest.mark.parametrize("apart", [(), (0, 1)])
+def test_what_makes_steps_may_take_any_time_until_it_makes_none(
+    monkeypatch: pytest.MonkeyPatch, apart: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(processes, "_LEAVE_S", 0.5)
+    answers = dict(run_calls([partial(step_on, 4.0), step_and_hang], 2, apart=apart, timeout=1.5))
+    assert answers[0] == "done"
+    assert str(answers[1]) == "the run made no step for 1.5 s and was ended"
+
+
+def test_steps_and_tests_are_signs_of_life(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.0)
+    for stacked in ("true", "false"):
+        heard: list[int] = []
+        heartbeat.listen(lambda heard=heard: heard.append(1))  # type: ignore[misc]
+        scenario = load_scenario(str(tiny), [f"strategy.stacked={stacked}"])
+        try:
+            outcome = run_cell(Cell(scenario, "tam", 0.1, 0, "report"))
+        finally:
+            heartbeat.listen(None)
+        tests = outcome.eval["trained_on"].nunique()
+        assert len(heard) == len(outcome.online) + tests, "one image block a test"
 
 
 def test_workers_stay_for_the_next_calls_unless_they_died_or_are_of_another_kind() -> None:
