@@ -73,7 +73,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: Path | None, mark: dict[str, Any]) -> None:
-        self._path = path
+        self._path = None if path is not None and path.parent.is_symlink() else path  # which may lead to another run
         self._mark = json.dumps(mark, sort_keys=True)
 
     @property

@@ -25,6 +25,7 @@ from tamcl.scenario.load import load_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.study.compare import compare
 from tamcl.study.folder import is_finished, read_cell
+from tamcl.training import checkpoint
 from tests.helpers import in_this_process
 
 CLAIM = {"metric": "online_accuracy", "arm_a": "tam", "arm_b": "sgdm", "n_pairs": 3, "diff": 0.0375}
@@ -282,7 +283,9 @@ def test_a_damaged_cell_is_trained_again_and_said(
     whole: Path,
     scenario: Scenario,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY_S", 0.0)  # through a link they would go to the other cell
     cell, other = cell_of(study, "sgdm"), cell_of(study, "tam")
     kept = {path: path.read_bytes() for path in other.iterdir()}
     damage(cell, other)
