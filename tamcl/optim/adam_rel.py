@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, column, learning_rate
-from tamcl.optim.moments import MomentsOptimizer, adam
+from tamcl.optim.base import Batch
+from tamcl.optim.moments import MomentsOptimizer
 from tamcl.optim.sharing import Ranks
 
 if TYPE_CHECKING:
@@ -114,16 +114,5 @@ class AdamRel(MomentsOptimizer):
 
     def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Do one step of Adam."""
-        for group, params, grads, states in batches:
-            for state in states:
-                state["step"] += 1
-            adam(
-                params,
-                grads,
-                column(states, "exp_avg"),
-                column(states, "exp_avg_sq"),
-                [state["step"] for state in states],
-                [learning_rate(group)] * len(params),
-                betas=group["betas"],
-                eps=group["eps"],
-            )
+        for batch in batches:
+            self.step_as_adam(batch)

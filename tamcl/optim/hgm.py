@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.base import Batch, check_choice, check_number, column, learning_rate
-from tamcl.optim.moments import MomentsOptimizer, adam
+from tamcl.optim.moments import MomentsOptimizer
 from tamcl.optim.sharing import Ranks
 from tamcl.optim.torque import Granularity, Products, Row, cosine, exact_products, measure
 
@@ -150,20 +150,9 @@ class HGM(MomentsOptimizer):
         else:
             states_of_all = (state for batch in batches for state in batch.states)
             smoothed = iter([self._note(*pair) for pair in zip(cosines, states_of_all, strict=True)])
-        for group, params, grads, states in batches:
-            lr = learning_rate(group)
-            for state in states:
-                state["step"] += 1
-            adam(
-                params,
-                grads,
-                column(states, "exp_avg"),
-                column(states, "exp_avg_sq"),
-                [state["step"] for state in states],
-                [lr * math.exp(group["gamma"] * next(smoothed)) for _ in params],
-                betas=group["betas"],
-                eps=group["eps"],
-            )
+        for batch in batches:
+            lr, gamma = learning_rate(batch.group), batch.group["gamma"]
+            self.step_as_adam(batch, [lr * math.exp(gamma * next(smoothed)) for _ in batch.params])
 
     def _note(self, measured: float, state: dict[str, Any]) -> float:
         """Return the smoothed cosine; both are left in a state."""

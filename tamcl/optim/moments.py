@@ -7,7 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tamcl.optim.base import BaseOptimizer, at_least_float32, check_betas, check_number
+from tamcl.optim.base import (
+    BaseOptimizer,
+    Batch,
+    at_least_float32,
+    check_betas,
+    check_number,
+    column,
+    learning_rate,
+)
 from tamcl.optim.kernels import fused_adam, group_by_device_and_dtype
 
 
@@ -27,6 +35,22 @@ class MomentsOptimizer(BaseOptimizer):
         for key in ("exp_avg", "exp_avg_sq"):
             if key not in state:
                 state[key] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
+
+    def step_as_adam(self, batch: Batch, lrs: list[float] | None = None) -> None:
+        """Count a step and do Adam's, by the group's learning rate where tensors have none of their own."""
+        group, params, grads, states = batch
+        for state in states:
+            state["step"] += 1
+        adam(
+            params,
+            grads,
+            column(states, "exp_avg"),
+            column(states, "exp_avg_sq"),
+            [state["step"] for state in states],
+            [learning_rate(group)] * len(params) if lrs is None else lrs,
+            betas=group["betas"],
+            eps=group["eps"],
+        )
 
 
 def adam(

@@ -11,7 +11,7 @@ from torch.optim.optimizer import ParamsT
 
 from tamcl.errors import InputError
 from tamcl.optim.base import Batch, at_least_float32, check_choice, check_number, column, learning_rate
-from tamcl.optim.moments import MomentsOptimizer, adam
+from tamcl.optim.moments import MomentsOptimizer
 from tamcl.optim.sharing import Ranks
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Muon(MomentsOptimizer):
         if ranks is not None and not self.has_whole_tensors:
             raise InputError("Muon takes matrices as a whole: no rank may have but a piece of one")
         for batch in batches:
-            for is_matrix, step in ((True, _muon), (False, _adamw)):
+            for is_matrix, step in ((True, _muon), (False, self.step_as_adam)):
                 rows = [row for row in zip(*batch[1:], strict=True) if (row[0].dim() == 2) is is_matrix]
                 if rows := [row for row in rows if row[0].numel()]:
                     step(Batch(batch.group, *map(list, zip(*rows, strict=True))))
@@ -159,20 +159,4 @@ def _muon(batch: Batch) -> None:
         eps=EPS,
         adjust_lr_fn=group["adjust_lr_fn"],
         has_complex=False,
-    )
-
-
-def _adamw(batch: Batch) -> None:
-    group, params, grads, states = batch
-    for state in states:
-        state["step"] += 1
-    adam(
-        params,
-        grads,
-        column(states, "exp_avg"),
-        column(states, "exp_avg_sq"),
-        [state["step"] for state in states],
-        [learning_rate(group)] * len(params),
-        betas=group["betas"],
-        eps=group["eps"],
     )
