@@ -6,14 +6,13 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, get_args
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.base import Batch, check_choice, check_number, column, learning_rate
 from tamcl.optim.moments import MomentsOptimizer
 from tamcl.optim.sharing import Ranks
-from tamcl.optim.torque import Granularity, Products, Row, cosine, exact_products, measure
+from tamcl.optim.torque import Granularity, Row, cosine, cosines_over_ranks, measure
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -171,12 +170,5 @@ class HGM(MomentsOptimizer):
             if self._is_global:
                 return [float(cosine(products, rows))]
             return [float(cosine([each], [row])) for each, row in zip(products, rows, strict=True)]
-        if not self._is_global:
-            ranks.check_tensors("granularity='tensor'", "granularity='global'")
-        exact = [exact_products(row.grad, row.moment, row.weight) for row in rows]
-        table = torch.stack([each.to(exact[0].device) for each in exact]) if exact else torch.zeros(0, 3).double()
-        found = ranks.add_up(table, is_known=self._is_global and "smoothed_cosine" in self.shared_state)
-        if not found.gradients:
-            return []
-        sums = [found.of_all] if self._is_global else found.of_each
-        return [float(cosine([Products(*each)], [])) for each in sums]
+        is_known = "smoothed_cosine" in self.shared_state
+        return cosines_over_ranks(rows, ranks, together=self._is_global, is_known=is_known)

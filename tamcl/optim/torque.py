@@ -131,24 +131,48 @@ def _torque_over_ranks(
 ) -> list[list[Any]]:
     """Do the same where each rank has but a share of the parameters."""
     together = group["granularity"] == "global"
-    if not together:
-        ranks.check_tensors("granularity='tensor'", "granularity='global'")
     states = [state for batch in batches for state in batch.states]
     grads = [grad for batch in batches for grad in batch.grads]
-    own = [
-        exact_products(grad, local(state[moment]), state.get("weight", 1.0))
-        for grad, state in zip(grads, states, strict=True)
+    rows = [
+        Row(grad, local(state[moment]), state.get("weight", 1.0)) for grad, state in zip(grads, states, strict=True)
     ]
-    table = torch.stack([row.to(own[0].device) for row in own]) if own else torch.zeros(0, 3, dtype=torch.float64)
-    found = ranks.add_up(table, is_known=together and "smoothed_cosine" in shared_state)
-    if not found.gradients:
+    measured = cosines_over_ranks(rows, ranks, together=together, is_known="smoothed_cosine" in shared_state)
+    if not measured:
         return []
     if together:
-        damping = _note(float(cosine([Products(*found.of_all)], [])), shared_state, group)
+        damping = _note(measured[0], shared_state, group)
         return [[damping] * len(batch.params) for batch in batches]
-    measured = (float(cosine([Products(*row)], [])) for row in found.of_each)
     dampings = iter([_note(each, state, group) for each, state in zip(measured, states, strict=True)])
     return [list(islice(dampings, len(batch.params))) for batch in batches]
+
+
+def cosines_over_ranks(rows: list[Row], ranks: Ranks, *, together: bool, is_known: bool) -> list[float]:
+    """Return the cosine of each row, or the one of all, where each rank has but a share of the parameters.
+
+    Parameters
+    ----------
+    rows : list of Row
+        Those of this rank.
+    ranks : Ranks
+    together : bool
+        Whether there is one cosine, of all rows; else no tensor may be divided.
+    is_known : bool
+        Whether this rank knows the numbers that the steps so far have left to the whole optimizer.
+
+    Returns
+    -------
+    list of float
+        Nothing if no rank has a gradient.
+    """
+    if not together:
+        ranks.check_tensors("granularity='tensor'", "granularity='global'")
+    own = [exact_products(*row) for row in rows]
+    table = torch.stack([row.to(own[0].device) for row in own]) if own else torch.zeros(0, 3, dtype=torch.float64)
+    found = ranks.add_up(table, is_known=together and is_known)
+    if not found.gradients:
+        return []
+    sums = [found.of_all] if together else found.of_each
+    return [float(cosine([Products(*each)], [])) for each in sums]
 
 
 def exact_products(grad: Tensor, moment: Tensor, weight: float) -> Tensor:
