@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from operator import attrgetter
 from pathlib import Path
 from sys import float_info
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
@@ -19,12 +19,15 @@ from tamcl.findings.study import records
 from tamcl.results import Results, Tables, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
+from tamcl.study.agreement import apart, is_same, means
 from tamcl.study.compare import choose, scores_of
 from tamcl.study.folder import check_folder, difference, find_cell, locked, read_cell, write_study
 from tamcl.study.gather import write_results
 from tamcl.study.plan import report_seeds, tuning_seeds
 from tamcl.study.search import Rates, next_rates
 from tamcl.training.cell import folder_of
+
+T = TypeVar("T")
 
 WORDS = ("title", "source", "notes", "cost")
 """What says nothing of how a study was trained: that of the first folder is kept."""
@@ -87,14 +90,17 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
     tune_keys = [(arm, lr, seed) for seed in tuning_seeds(scenario) for arm in tried for lr in tried[arm]]
     _check_complete(tune_keys, tuning, "tuning")
     tuned = [tuning[key][0] for key in tune_keys]
-    _check_present(tuned)
+    for place in tuned:
+        _read_there(place, find_cell)
     scores = scores_of(scenario, [place.path for place in tuned])
     _check_widened(scenario, tried, scores)
     rates = choose(scenario, scores)
     report_keys = [(arm, lr, seed) for seed in report_seeds(scenario) for arm, lr in rates.items()]
     _check_complete(report_keys, reported, "reported")
-    cells = [*tuned, *(reported[key][0] for key in report_keys)]
-    _check_present(cells)
+    chosen = [reported[key][0] for key in report_keys]
+    for place in chosen:
+        _read_there(place, find_cell)
+    cells = [*tuned, *chosen]
     record = {"command": command, "scenario": scenario.dump(), "data": parts[0].study.get("data")}
     check_folder(out, scenario.dump())
     with locked(out, record):
@@ -246,13 +252,12 @@ def _check_widened(scenario: Scenario, tried: Rates, scores: pd.DataFrame) -> No
         raise InputError(f"merge: one machine would have widened the grids further, that of {arm} by lr {lr:g}")
 
 
-def _check_present(places: Iterable[Place]) -> None:
-    """Check that cells are there, and whole."""
-    for place in places:
-        try:
-            find_cell(place.path)
-        except FileNotFoundError as error:
-            raise InputError(f"'{place.directory}': has no cell {place.name}, which its tables speak of") from error
+def _read_there(place: Place, read: Callable[[Path], T]) -> T:
+    """Read a cell, or refuse the folder whose tables speak of it."""
+    try:
+        return read(place.path)
+    except FileNotFoundError as error:
+        raise InputError(f"'{place.directory}': has no cell {place.name}, which its tables speak of") from error
 
 
 def _compared(places: Places, target: str) -> list[float]:
@@ -264,18 +269,14 @@ def _compared(places: Places, target: str) -> list[float]:
     for every in places.values():
         several = [place for place in every if not place.is_failed]
         if len(several) > 1:
-            _check_present(several)
-            first, *others = (read_cell(place.path) for place in several)
-            found.append(max(_differ(first, other, "loss" if target == "number" else "correct") for other in others))
+            first, *others = (_read_there(place, read_cell) for place in several)
+            found.append(max(_difference(first, other, target) for other in others))
     return found
 
 
-def _differ(one: Tables, other: Tables, column: str) -> float:
-    if all(one[name].equals(other[name]) for name in ("online", "eval", "continual")):
+def _difference(one: Tables, other: Tables, target: str) -> float:
+    if is_same(one, other):
         return 0.0
     if len(one["online"]) != len(other["online"]):
         return inf
-    n = one["online"]["n"].sum()
-    weights = one["online"]["n"] if column == "loss" else 1
-    difference = ((one["online"][column] - other["online"][column]) * weights).sum() / max(1, n)
-    return max(abs(float(difference)), float_info.min)
+    return max(apart(means(one, target)[0], means(other, target)[0]), float_info.min)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
-from math import inf, isfinite, isnan
+from collections.abc import Collection, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from tamcl.results import CELL, DIGESTS, Results, Tables, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.seeding import derive_seed
+from tamcl.study.agreement import apart, is_same, means
 from tamcl.study.checks import check
 from tamcl.study.folder import difference, read_cell
 from tamcl.study.plan import pack
@@ -154,38 +155,24 @@ def _check(there: Tables, here: Tables, cell: Cell) -> Check:
     if status != old_status:
         return Check(*key, "not", inf, f"it is {old_status} there and {status} here{error and ': ' + error}")
     digests = [name for name in DIGESTS if len({runs[name].item() for runs in found} - {""}) > 1]
-    if not digests and all(there[name].equals(here[name]) for name in ("online", "eval", "continual")):
+    if not digests and is_same(there, here):
         return Check(*key, "bit by bit", 0.0, "")
     config, new_config = ({**json.loads(runs["config"].item()), "tamcl": ""} for runs in found)
     codes = [json.loads(runs["code"].item() or "{}") for runs in found]
     changed = [f"the code of {', '.join(modules)}" for modules in [differing(*codes)] if modules]
     changed += [difference(config, new_config)] if not changed else []
     why = "; ".join(filter(None, [*changed, f"first to differ: {DIGESTS[digests[0]]}" if digests else ""]))
-    largest = max(_differences(there, here, cell.scenario.stream.target))
+    largest = _difference(there, here, cell.scenario.stream.target)
     close = largest <= CLOSE and {"fingerprint", "order"}.isdisjoint(digests)
     return Check(*key, "closely" if close else "not", largest, why)
 
 
-def _differences(there: Tables, here: Tables, target: str) -> Iterator[float]:
-    """Yield by how much means of two runs differ."""
-    column, rows = ("loss", "loss") if target == "number" else ("correct", "accuracy")
+def _difference(there: Tables, here: Tables, target: str) -> float:
+    """Return the largest difference of the means of two runs."""
     if any(len(there[name]) != len(here[name]) for name in ("online", "eval")):
-        yield inf
-        return
-    for one, other in zip(*(_means(tables, column, rows) for tables in (there, here)), strict=True):
-        if one == other or (isnan(one) and isnan(other)):
-            yield 0.0
-        elif isfinite(one) and isfinite(other):
-            yield abs(one - other) / (max(abs(one), abs(other)) if target == "number" else 1)
-        else:
-            yield inf
-
-
-def _means(tables: Tables, column: str, rows: str) -> list[float]:
-    """Return the mean over the stream, and that of every test."""
-    online = tables["online"]
-    total = (online[column] * (online["n"] if column == "loss" else 1)).sum()
-    return [float(total / online["n"].sum()), *tables["eval"][rows].astype(float)]
+        return inf
+    pairs = zip(means(there, target), means(here, target), strict=True)
+    return max(apart(*pair, relative=target == "number") for pair in pairs)
 
 
 def _versions(sample: Sequence[dict[str, Any]], run: dict[str, Any]) -> dict[str, tuple[str, str]]:

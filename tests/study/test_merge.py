@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from itertools import count
+from math import inf, nan
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from tamcl.files.records import read_study, write_record
 from tamcl.results import TABLES, load_results, read_table, write_tables
 from tamcl.scenario.load import load_scenario, parse
 from tamcl.study.compare import compare
-from tamcl.study.merge import merge
+from tamcl.study.merge import _difference, merge
 from tests.helpers import refusal
 
 RATES = "arms.tam.lr=[0.2, 0.1]", "arms.sgdm.lr=[0.001, 0.01]"
@@ -95,6 +96,16 @@ def test_a_joined_study_goes_on_where_its_parts_ended(folders: Path, tmp_path: P
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "joined" / "cells").iterdir()}
     compare(scenario, tmp_path / "joined", engine=Inline())
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "joined" / "cells").iterdir()} == before
+
+
+def test_a_loss_that_is_no_number_in_one_folder_alone_is_another() -> None:
+    tables = [
+        {"online": pd.DataFrame({"n": [1], "loss": [loss]}), "eval": pd.DataFrame({"loss": [1.0]}), "continual": none}
+        for none in [pd.DataFrame()]
+        for loss in (1.0, inf, nan)
+    ]
+    assert [_difference(tables[0], other, "number") for other in tables] == [0.0, inf, inf]
+    assert _difference(tables[1], tables[1], "number") == 0.0
 
 
 def test_runs_that_several_folders_have_are_compared(folders: Path, tmp_path: Path) -> None:

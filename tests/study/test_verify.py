@@ -21,7 +21,7 @@ from tamcl.results import TABLES, load_results, write_tables
 from tamcl.scenario.load import add_arm, load_scenario, parse
 from tamcl.seeding import derive_seed
 from tamcl.study.compare import compare
-from tamcl.study.verify import _differences, verify
+from tamcl.study.verify import _difference, verify
 from tamcl.training.build import build_model
 from tamcl.training.resources import Resources
 from tamcl.training.running import lay_ground
@@ -72,7 +72,7 @@ def test_an_engine_that_starts_something_first_trains_in_a_folder_of_its_own(stu
 def test_a_loss_that_is_no_number_on_one_side_alone_is_another(there: float, here: float, difference: float) -> None:
     online = pd.DataFrame({"n": [1], "loss": [1.0]})
     one, other = ({"online": online, "eval": pd.DataFrame({"loss": [loss]})} for loss in (there, here))
-    assert max(_differences(one, other, "number")) == difference
+    assert _difference(one, other, "number") == difference
 
 
 def test_what_differs_is_said(study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
