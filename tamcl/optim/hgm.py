@@ -78,6 +78,7 @@ class HGM(MomentsOptimizer):
     --------
     How far a steady gradient moves a parameter in each step, in learning rates: Adam goes 1.
 
+    >>> import torch
     >>> weight = torch.nn.Parameter(torch.zeros(2))
     >>> optimizer = HGM([weight], lr=1.0)
     >>> for _ in range(4):
