@@ -61,5 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tamcl: somebody's code called sys.exit({error.code!r})", file=sys.stderr)
         return 2
     if status == 130 and arguments[:1] != ["watch"]:  # typer's answer to Ctrl-C
-        print("tamcl: interrupted; a study goes on where it stopped when the same command is given", file=sys.stderr)
+        is_kept = arguments[:1] != ["verify"]  # which trains in a folder that is gone
+        goes_on = "a study goes on where it stopped when the same command is given" if is_kept else "nothing is kept"
+        print(f"tamcl: interrupted; {goes_on}", file=sys.stderr)
     return status

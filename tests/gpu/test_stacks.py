@@ -43,7 +43,7 @@ def test_every_grouping_gives_the_same_bits(arm: str) -> None:
     together = run_cells(tuple(cells), Resources(device="cuda"))
     alone = [run_cells((cell,), Resources(device="cuda"))[0] for cell in cells[:2]]
     for one, other in zip(alone, together, strict=False):
-        pd.testing.assert_frame_equal(one.online, other.online)
+        pd.testing.assert_frame_equal(one.online, other.online, check_exact=True)
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -64,7 +64,7 @@ def test_every_grouping_of_compiled_runs_gives_the_same_bits(arm: str) -> None:
     together = run_cells(tuple(cells), Resources(device="cuda"))
     alone = [run_cells((cell,), Resources(device="cuda"))[0] for cell in cells[:2]]
     for one, other in zip(alone, together, strict=False):
-        pd.testing.assert_frame_equal(one.online, other.online)
+        pd.testing.assert_frame_equal(one.online, other.online, check_exact=True)
 
 
 @pytest.mark.parametrize("compiled", ["false", "true"])

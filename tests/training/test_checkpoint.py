@@ -290,7 +290,7 @@ def assert_goes_on(cell: Cell, path: Path, steps: Sequence[int] = STEPS) -> Outc
     assert weights(trainings[0]) == weights(trainings[-1])
     assert len(outcome.online) > 0
     timeless = [column for column in whole.runs if column not in ("wall_s", "ms_per_step", "evaluation_s")]
-    assert_frame_equal(outcome.runs[timeless], whole.runs[timeless])
+    assert_frame_equal(outcome.runs[timeless], whole.runs[timeless], check_exact=True)
     return outcome
 
 

@@ -32,8 +32,8 @@ def silent(cell: Cell) -> Outcome:
 
 
 def same(one: Outcome, other: Outcome) -> None:
-    pd.testing.assert_frame_equal(one.online, other.online)
-    pd.testing.assert_frame_equal(one.eval, other.eval)
+    pd.testing.assert_frame_equal(one.online, other.online, check_exact=True)
+    pd.testing.assert_frame_equal(one.eval, other.eval, check_exact=True)
 
 
 def test_tensorboard_holds_what_the_tables_hold(cell: Cell, silent: Outcome, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_workers_log_their_cells(cell: Cell, silent: Outcome, tmp_path: Path) ->
     assert [status for _, status in trained] == ["ok"]
     assert (tmp_path / "logs" / cell.id / "eval_results.csv").is_file()
     pd.testing.assert_frame_equal(
-        read_table(tmp_path / "cells" / cell.id, "online")["loss"].to_frame(), silent.online[["loss"]]
+        read_table(tmp_path / "cells" / cell.id, "online")["loss"].to_frame(), silent.online[["loss"]], check_exact=True
     )
 
 
