@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from tamcl.diagnostics.diagnostic import Diagnostic, Row, cosines
-from tamcl.diagnostics.torque import MOMENTA
-from tamcl.diagnostics.update import Update, home
+from tamcl.diagnostics.update import MOMENTA, Update, home
 
 
 class BufferOccupancy(Diagnostic):

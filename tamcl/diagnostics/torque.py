@@ -8,16 +8,14 @@ from typing import Any
 from torch import Tensor
 
 from tamcl.diagnostics.diagnostic import Diagnostic, Row, cosines, mean_first
-from tamcl.diagnostics.update import Update
-
-MOMENTA = ("momentum_buffer", "exp_avg")
-"""Names that optimizers give their momentum in the state."""
+from tamcl.diagnostics.update import MOMENTA, Update
 
 
 class Cosine(Diagnostic):
     """Cosine of momentum and gradient, as the optimizer measured it.
 
-    It is read from ``cosine`` in the optimizer's state; where each tensor has its own, the whole is their mean.
+    It is read from ``cosine`` in the optimizer's state; where tensors or groups have their own, the whole is the mean
+    over tensors. It is 0 where there is no momentum yet.
     ``MomentumGradientCosine`` measures it for optimizers that do not.
     """
 
@@ -29,8 +27,8 @@ class Cosine(Diagnostic):
 class SmoothedCosine(Diagnostic):
     """Cosine of momentum and gradient, smoothed over steps by the optimizer.
 
-    It is read from ``smoothed_cosine`` in the optimizer's state; where each tensor has its own, the whole is their
-    mean.
+    It is read from ``smoothed_cosine`` in the optimizer's state; where tensors or groups have their own, the whole is
+    the mean over tensors.
     """
 
     def measure(self, update: Update) -> Iterable[Row]:
@@ -41,8 +39,9 @@ class SmoothedCosine(Diagnostic):
 class Damping(Diagnostic):
     """The number that the gradient was multiplied by as it entered the momentum.
 
-    It is read from ``damping`` in the optimizer's state, or, held at a number, from the option of that name; where each
-    tensor has its own, the whole is their mean.
+    It is read from ``damping`` in the optimizer's state, or, held at a number, from the option of that name; 1 where a
+    first gradient enters whole. Where tensors or groups have their own, the whole is the mean over tensors; where all
+    share one, a tensor whose first gradient comes late is not told apart.
     """
 
     def measure(self, update: Update) -> Iterable[Row]:
@@ -69,17 +68,22 @@ class MomentumGradientCosine(Diagnostic):
 
 
 def dampings(update: Update) -> dict[str, Any]:
-    """Return the damping of each tensor with a gradient, or under "" that of the whole; nothing if nothing damps."""
+    """Return the damping of each tensor with a gradient, or under "" that of the whole; nothing if nothing damps.
+
+    That of a first gradient which enters whole is 1.
+    """
     measured = update.numbers("damping")
-    if measured:
+    if "" in measured or "damping" not in update.stepping.defaults:
         return measured
     held = {
         update.names[param]: group["damping"]
         for group in update.optimizer.param_groups
         for param in group["params"]
-        if _is_number(group.get("damping")) and "damping" in update.stepping.defaults
+        if update.names.get(param) in update.gradients and _is_number(group.get("damping"))
     }
-    return {"": next(iter(held.values()))} if len(set(held.values())) == 1 else held
+    is_whole = update.optimizer.param_groups[0].get("start") == "gradient"
+    found = {**measured, **held, **dict.fromkeys(update.new if is_whole else (), 1.0)}
+    return {"": next(iter(found.values()))} if held and len(set(found.values())) == 1 else found
 
 
 def _is_number(value: Any) -> bool:

@@ -17,6 +17,9 @@ from torch.optim import Optimizer
 from tamcl.errors import InputError
 from tamcl.optim.sharing import is_dtensor, is_flattened
 
+MOMENTA = ("momentum_buffer", "exp_avg")
+"""Names that optimizers give their momentum in the state."""
+
 
 class Activity(NamedTuple):
     """What the units of a layer put out on the examples.
@@ -52,6 +55,8 @@ class Update:
         Those parameters before the update.
     gradients : dict of str to Tensor
         Gradients of the mini-batch, of the parameters that have one.
+    new : set of str
+        Those of them that have no momentum yet.
     """
 
     def __init__(self, strategy: Any, samples: int) -> None:
@@ -67,6 +72,9 @@ class Update:
         self.gradients = {
             name: param.grad.detach().clone() for param, name in self.names.items() if param.grad is not None
         }
+
+        states = {name: self.optimizer.state.get(param, {}) for param, name in self.names.items()}
+        self.new = {name for name in self.gradients if states[name].keys().isdisjoint(MOMENTA)}
 
     @property
     def stepping(self) -> Optimizer:
@@ -90,13 +98,25 @@ class Update:
         """Return a number of the state for each parameter with a gradient, or under "" that of the whole optimizer.
 
         An entry that the optimizer's first trained parameter has alone is about the whole: that is where the
-        ``shared_state`` of tamcl's optimizers lives.
+        ``shared_state`` of tamcl's optimizers lives. One of a group is that of each of its parameters with a momentum.
         """
+        if key in getattr(self.stepping, "numbers_of_groups", ()):
+            return self._numbers_of_groups(key)
         held = {param: state[key] for param, state in self.optimizer.state.items() if key in state}
         first = home(self.optimizer)
         if len(held) == 1 and first in held:
             return {"": held[first]}
         return {name: held[param] for param, name in self.names.items() if param in held and name in self.gradients}
+
+    def _numbers_of_groups(self, key: str) -> dict[str, Any]:
+        stepping: Any = self.stepping
+        found = {}
+        for group in self.optimizer.param_groups:
+            numbers, params = stepping.numbers_of(group), set(group["params"])
+            if key in numbers:
+                own = [name for param, name in self.names.items() if param in params]
+                found.update({name: numbers[key] for name in own if name in self.gradients and name not in self.new})
+        return found
 
     @cached_property
     def examples(self) -> tuple[Tensor, Tensor]:

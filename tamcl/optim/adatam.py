@@ -24,7 +24,7 @@ from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.kernels import fused_adam, group_by_device_and_dtype
 from tamcl.optim.sharing import Ranks
-from tamcl.optim.torque import Granularity, TorqueOptimizer, check_torque, torque
+from tamcl.optim.torque import CosineOn, Granularity, Start, TorqueOptimizer, check_torque
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -43,8 +43,9 @@ class AdaTAM(TorqueOptimizer):
     in place of Adam untuned; and in tamcl's scenarios it did not beat Adam.
 
     .. math::
-        g_t &\leftarrow g_t + \lambda \, \theta_{t-1} \\
         d_t &= (1 + \hat s_t) / 2 \quad \text{as in TAM} \\
+        g_t &\leftarrow g_t + \lambda \, \theta_{t-1} \\
+        m_1 &= g_1 \\
         m_t &= \beta_1 \, m_{t-1} + (\epsilon + d_t) \, g_t \\
         v_t &= \beta_2 \, v_{t-1} + (1 - \beta_2) \, g_t^2 \\
         \theta_t &= \theta_{t-1} - \eta \, \hat m_t / (\sqrt{\hat v_t} + \epsilon)
@@ -63,12 +64,19 @@ class AdaTAM(TorqueOptimizer):
         :math:`\epsilon`, at least 0, in both places.
     weight_decay : float
         :math:`\lambda`, at least 0.
-    granularity : {"global", "tensor"}
-        One cosine over all parameters that have a gradient, or one for each tensor; the same in all groups.
+    start : {"gradient", "zero"}
+        What the first gradient of a parameter does: enter whole, or meet a momentum of zero; see ``TAM``.
+    cosine_on : {"raw", "decayed"}
+        Whether the cosine is that of the gradient itself or that of the gradient with weight decay; the same in all
+        groups.
+    granularity : {"group", "global", "tensor"}
+        One cosine over all parameters of a group that have a gradient, over those of all groups, or for each tensor;
+        the same in all groups. With one group, "group" and "global" are the same.
     bias_correction : {"second", "none", "both"}
         Which moments are corrected for their start at zero: :math:`\hat v_t = v_t / (1 - \beta_2^t)` alone (the first
-        step is :math:`\eta / 2`), none (the first steps are 16, 22, 27 times :math:`\eta`), or also
-        :math:`\hat m_t = m_t / (1 - \beta_1^t)`, as in Adam (the first step is :math:`5 \eta`).
+        step is :math:`\eta`), none (the first steps are 32, 32, 35 times :math:`\eta`), or also
+        :math:`\hat m_t = m_t / (1 - \beta_1^t)`, as in Adam (the first step is :math:`10 \eta`). From
+        ``start="zero"`` the first step is half of that.
     damping : float or {"average", "shuffled"}, optional
         Null models of torque, the same in all groups; see ``TAM``.
     damping_function : {"linear", "quadratic", "reversed"}
@@ -90,14 +98,15 @@ class AdaTAM(TorqueOptimizer):
     ----------
     state : dict
         ``step``, ``exp_avg``, ``exp_avg_sq`` and ``weight`` of every parameter, where the momentum :math:`m_t` is
-        ``weight * exp_avg``; and ``cosine``, ``smoothed_cosine`` and ``damping`` of the last step: of every parameter,
-        or, if global, in ``shared_state``.
+        ``weight * exp_avg``; and ``cosine``, ``smoothed_cosine`` and ``damping``, as in ``TAM``.
 
     Notes
     -----
     The first moment follows TAM's recurrence; the second is built from the gradient itself, not the damped one.
-    Assumptions: bias correction of the second moment alone, coupled weight decay, and those of ``TAM``. Other readings
-    of the paper correct neither moment: ``bias_correction="none"``.
+    Assumptions: bias correction of the second moment alone, and coupled weight decay; the first step, the cosine of the
+    gradient without decay and the cosine of each group, which in the precursor of ``TAM`` are those of SGD with
+    momentum: it has no Adam. Other readings of the paper correct neither moment, ``bias_correction="none"``, and start
+    from zero.
 
     References
     ----------
@@ -131,7 +140,9 @@ class AdaTAM(TorqueOptimizer):
         gamma: float = 0.9,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
-        granularity: Granularity = "global",
+        start: Start = "gradient",
+        cosine_on: CosineOn = "raw",
+        granularity: Granularity = "group",
         bias_correction: BiasCorrection = "second",
         damping: float | Timing | None = None,
         damping_function: DampingFunction = "linear",
@@ -148,6 +159,8 @@ class AdaTAM(TorqueOptimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "decoupled_weight_decay": self.decouples_weight_decay,
+            "start": start,
+            "cosine_on": cosine_on,
             "granularity": granularity,
             "bias_correction": bias_correction,
             "damping": damping,
@@ -174,17 +187,16 @@ class AdaTAM(TorqueOptimizer):
         for key in ("step", "weight"):
             if key not in state:
                 state[key] = zero(param, group)
-        for key in ("exp_avg", "exp_avg_sq"):
-            if key not in state:
-                state[key] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
+        super().initialize(state, param, group)
+        if "exp_avg_sq" not in state:
+            state["exp_avg_sq"] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
 
     def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Do one step of AdaTAM."""
-        all_dampings = torque(batches, self.shared_state, self.param_groups[0], ranks, "exp_avg")
-        for (group, params, grads, states), dampings in zip(batches, all_dampings, strict=True):
+        for (group, params, grads, states), entering in self.damped(batches, ranks):
             shares = []
-            for state, damping in zip(states, dampings, strict=True):
-                weight, share = average(state["weight"], group["betas"][0], group["eps"] + damping)
+            for state, enters in zip(states, entering, strict=True):
+                weight, share = average(state["weight"], group["betas"][0], enters)
                 set_scalar(state, step=state["step"] + 1, weight=weight)
                 shares.append(share)
             adatam(

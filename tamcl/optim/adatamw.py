@@ -9,7 +9,7 @@ from torch.optim.optimizer import ParamsT
 
 from tamcl.optim.adatam import AdaTAM, BiasCorrection
 from tamcl.optim.damping import DampingFunction, Timing
-from tamcl.optim.torque import Granularity
+from tamcl.optim.torque import Granularity, Start
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -24,6 +24,7 @@ class AdaTAMW(AdaTAM):
     .. math::
         \theta_{t-1} &\leftarrow (1 - \eta \lambda) \, \theta_{t-1} \\
         d_t &= (1 + \hat s_t) / 2 \quad \text{as in TAM} \\
+        m_1 &= g_1 \\
         m_t &= \beta_1 \, m_{t-1} + (\epsilon + d_t) \, g_t \\
         v_t &= \beta_2 \, v_{t-1} + (1 - \beta_2) \, g_t^2 \\
         \theta_t &= \theta_{t-1} - \eta \, \hat m_t / (\sqrt{\hat v_t} + \epsilon)
@@ -42,8 +43,10 @@ class AdaTAMW(AdaTAM):
         Smoothing of the cosine over steps, in [0, 1).
     eps : float
         :math:`\epsilon`, at least 0.
-    granularity : {"global", "tensor"}
-        One cosine over all parameters, or one for each tensor.
+    start : {"gradient", "zero"}
+        Whether the first gradient enters whole, or meets a momentum of zero; see ``TAM``.
+    granularity : {"group", "global", "tensor"}
+        One cosine over all parameters of a group, over those of all groups, or for each tensor.
     bias_correction : {"second", "none", "both"}
         Which moments are corrected for their start at zero.
     damping : float or {"average", "shuffled"}, optional
@@ -92,7 +95,8 @@ class AdaTAMW(AdaTAM):
         gamma: float = 0.9,
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
-        granularity: Granularity = "global",
+        start: Start = "gradient",
+        granularity: Granularity = "group",
         bias_correction: BiasCorrection = "second",
         damping: float | Timing | None = None,
         damping_function: DampingFunction = "linear",
@@ -109,6 +113,7 @@ class AdaTAMW(AdaTAM):
             gamma=gamma,
             eps=eps,
             weight_decay=weight_decay,
+            start=start,
             granularity=granularity,
             bias_correction=bias_correction,
             damping=damping,

@@ -201,7 +201,7 @@ class BaseOptimizer(Optimizer, ABC):
         """
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             state_dict = pre_hook(self, state_dict) or state_dict
-        state_dict = with_numbers(state_dict)
+        state_dict = with_past_options(with_numbers(state_dict))
         check_is_whole(state_dict)
         with without_hooks(self._optimizer_load_state_dict_pre_hooks):
             super().load_state_dict(state_dict)
@@ -311,12 +311,15 @@ class BaseOptimizer(Optimizer, ABC):
                 )
 
 
-def shared_state(optimizer: Optimizer, numbers: Collection[str]) -> dict[str, Any]:
+def shared_state(
+    optimizer: Optimizer, numbers: Collection[str], groups: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     """Return the state of an optimizer's first parameter that is trained, with some numbers of the whole in it.
 
-    They stand elsewhere if another was the first before: one that is frozen now, or in an older state.
+    They stand elsewhere if another was the first before: one that is frozen now, or in an older state. Numbers of some
+    groups stand with the first of theirs.
     """
-    groups = optimizer.param_groups
+    groups = optimizer.param_groups if groups is None else groups
     first = next((param for group in groups for param in group["params"] if param.requires_grad), None)
     if first is None:
         first = next((param for group in groups for param in group["params"]), None)
@@ -324,7 +327,8 @@ def shared_state(optimizer: Optimizer, numbers: Collection[str]) -> dict[str, An
         return {}
     home: dict[str, Any] = optimizer.state[first]
     if numbers and home.keys().isdisjoint(numbers):
-        for state in list(optimizer.state.values()):
+        for param in (param for group in groups for param in group["params"] if param in optimizer.state):
+            state = optimizer.state[param]
             home.update({key: state.pop(key) for key in numbers if key in state})
     return home
 
@@ -351,6 +355,19 @@ def with_numbers(state_dict: StateDict) -> StateDict:
         index = int(key) if isinstance(key, str) and key not in ids and key.isdigit() else key
         state[index] = state.get(index, {}) | entries if isinstance(entries, dict) else entries
     return state_dict | {"state": state}
+
+
+PAST_OPTIONS = {"start": "zero", "cosine_on": "decayed"}
+"""What TAM and AdaTAM did before these were options."""
+
+
+def with_past_options(state_dict: StateDict) -> StateDict:
+    """Return a saved state whose groups say what was not said when they were saved, so that it goes on as it began."""
+    groups = [
+        PAST_OPTIONS | group if "damping" in group and PAST_OPTIONS.keys().isdisjoint(group) else group
+        for group in state_dict["param_groups"]
+    ]
+    return state_dict | {"param_groups": groups}
 
 
 @contextmanager

@@ -123,7 +123,7 @@ class BufferOptimizer(BaseOptimizer):
             return of_parameters, sum(lengths) if is_official else math.hypot(*lengths)
         if is_official:
             ranks.check_tensors("variant='official'", "variant='paper'")
-        found = ranks.add_up(squares(grads), is_known)
+        found = ranks.add_up(squares(grads), [is_known])
         if not found.gradients:
             return [], None
         return found.of_each.sqrt().flatten().tolist(), found.lengths if is_official else math.sqrt(found.of_all)

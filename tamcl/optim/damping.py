@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
 from tamcl.optim.base import check_choice, check_count
 from tamcl.optim.draws import draw
@@ -56,9 +57,22 @@ def damping(state: dict[str, Any], smoothed_cosine: Any, group: dict[str, Any]) 
     if timing == "average":
         average = state.get("damping", 0.0)
         return average + (present - average) / step
-    past = state.setdefault("past_dampings", torch.zeros(MEMORY, dtype=torch.float64))
+    past = state.setdefault("past_dampings", no_dampings())
     past[(step - 1) % MEMORY] = present
     return float(past[draw(group["seed"], step, min(step, MEMORY))])
+
+
+def begin_damping(state: dict[str, Any], group: dict[str, Any]) -> None:
+    """Make what the null models keep, of no step so far: a checkpoint loads what is there."""
+    if isinstance(group.get("damping"), str):
+        state["damping_step"] = 0
+    if group.get("damping") == "shuffled":
+        state["past_dampings"] = no_dampings()
+
+
+def no_dampings() -> Tensor:
+    """Return room for the last dampings."""
+    return torch.zeros(MEMORY, dtype=torch.float64)
 
 
 def check_damping(group: dict[str, Any]) -> None:

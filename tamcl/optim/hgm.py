@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
@@ -12,10 +12,12 @@ from torch.optim.optimizer import ParamsT
 from tamcl.optim.base import Batch, check_choice, check_number, column, learning_rate
 from tamcl.optim.moments import MomentsOptimizer
 from tamcl.optim.sharing import Ranks
-from tamcl.optim.torque import Granularity, Row, cosine, cosines_over_ranks, measure
+from tamcl.optim.torque import Row, cosine, cosines_of_each, cosines_of_sections, measure
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
+
+Granularity = Literal["global", "tensor"]
 
 
 class HGM(MomentsOptimizer):
@@ -65,9 +67,9 @@ class HGM(MomentsOptimizer):
     -----
     No code of its author is known, and its paper was not at hand: the equations are as another collection of optimizers
     (zij, https://github.com/junaidaliop/zij, ``canon/math/hgm.md``) gives them. Assumptions: :math:`s_0 = 0`; the
-    cosine is global, as in TAM, which the collection leaves open; a cosine with a zero vector is 0, in place of an
-    :math:`\epsilon` in its denominator; defaults of :math:`\beta_s` and :math:`\gamma` are ours, those of TAM's
-    smoothing and of a step between 0.37 and 2.7 times Adam's.
+    cosine is global, which the collection leaves open (TAM has one for each group); a cosine with a zero vector is 0,
+    in place of an :math:`\epsilon` in its denominator; defaults of :math:`\beta_s` and :math:`\gamma` are ours, those
+    of TAM's smoothing and of a step between 0.37 and 2.7 times Adam's.
 
     References
     ----------
@@ -171,5 +173,8 @@ class HGM(MomentsOptimizer):
             if self._is_global:
                 return [float(cosine(products, rows))]
             return [float(cosine([each], [row])) for each, row in zip(products, rows, strict=True)]
-        is_known = "smoothed_cosine" in self.shared_state
-        return cosines_over_ranks(rows, ranks, together=self._is_global, is_known=is_known)
+        if not self._is_global:
+            ranks.check_tensors("granularity='tensor'", "granularity='global'")
+            return cosines_of_each(rows, ranks)
+        [found] = cosines_of_sections(rows, [0] * len(rows), ranks, ["smoothed_cosine" in self.shared_state])
+        return [found.cosine] if found.gradients else []

@@ -78,16 +78,17 @@ class Ranks:
                 "by FullyShardedDataParallel with use_orig_params=True, or by ZeroRedundancyOptimizer"
             )
 
-    def add_up(self, values: Tensor, is_known: bool = False) -> Sums:
+    def add_up(self, values: Tensor, known: Sequence[bool | None] = ()) -> Sums:
         """Sum over the pieces of each tensor, and over all tensors.
 
         Parameters
         ----------
         values : Tensor
             Of each gradient here, what is to be summed: (gradients, columns), in float64.
-        is_known : bool
-            Whether this rank knows the numbers that the steps so far have left to the whole optimizer. If some ranks
-            do and others do not, the state is not that of these ranks, and InputError is raised on all of them.
+        known : sequence of bool or None
+            Whether this rank knows the numbers that the steps so far have left to the whole optimizer, or to each group
+            of parameters; None if it has none of them. If some ranks do and others do not, the state is not that of
+            these ranks, and InputError is raised on all of them.
         """
         rows, columns = len(self.divisions), values.shape[1]
         table = values.new_zeros(rows, columns + 1)
@@ -102,16 +103,19 @@ class Ranks:
         if self.process_group is not None:
             is_cut = [division.tensors == "cut" and not division.groups for division in self.divisions]
             cut, others = ([row for row in range(rows) if is_cut[row] is which] for which in (True, False))
-            notes = table.new_tensor([table[others, 0].sqrt().sum(), rows > 0, rows > 0 and is_known])
+            holding = [rows > 0 and is_known is not None for is_known in known]
+            notes = table.new_tensor([table[others, 0].sqrt().sum(), *holding, *(rows > 0 and bool(k) for k in known)])
             whole = torch.cat([table[others].sum(0), notes, table[cut].flatten()])
             whole = _summed(whole, [self.process_group])
-            total, (lengths, holding, knowing) = whole[: columns + 1], whole[columns + 1 : columns + 4]
-            if 0 < knowing < holding:
-                raise InputError(
-                    f"{int(knowing)} of {int(holding)} ranks know the numbers of the steps so far, and the others do "
-                    "not: load the state into as many ranks as it was saved from"
-                )
-            table[cut] = whole[columns + 4 :].reshape(len(cut), columns + 1)
+            total, noted = whole[: columns + 1], whole[columns + 1 : columns + 1 + len(notes)]
+            lengths = noted[0]
+            for holds, knows in noted[1:].int().reshape(2, -1).T.tolist():
+                if 0 < knows < holds:
+                    raise InputError(
+                        f"{knows} of {holds} ranks know the numbers of the steps so far, and the others do not: load "
+                        "the state into as many ranks as it was saved from"
+                    )
+            table[cut] = whole[columns + 1 + len(notes) :].reshape(len(cut), columns + 1)
             total, lengths = total + table[cut].sum(0), lengths + table[cut, 0].sqrt().sum()
         total = total.cpu()
         return Sums(table[self.present, :columns].cpu(), total[:columns], float(lengths), int(total[columns]))

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, ParamsT, StateDict
 
 from tamcl.errors import InputError
-from tamcl.optim.base import BaseOptimizer, at_least_float32, check_choice, check_is_whole
+from tamcl.optim.base import BaseOptimizer, at_least_float32, check_choice, check_is_whole, check_number
 from tamcl.optim.damping import FUNCTIONS
 from tamcl.optim.sharing import largest_anywhere
 from tamcl.optim.tam import TAM
@@ -30,7 +30,7 @@ from tamcl.optim.wrapper import (
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-Carry = Literal["velocity", "buffer", "nothing"]
+Carry = Literal["nothing", "velocity", "buffer"]
 
 HEAVY_BALL = (TAM, torch.optim.SGD)
 """Optimizers that step by the learning rate times ``momentum_buffer``."""
@@ -45,11 +45,12 @@ class Switch(Wrapper):
     Use it to find out whether an optimizer helps early on alone. Where a stream goes on shifting after step k, the
     shifts are met by the second optimizer.
 
-    From TAM to SGD with momentum the learning rate is divided as the rule of ``transfer_lr`` says, and the momentum is
-    multiplied by the same number, so that the parameters keep their velocity :math:`\eta m`:
+    At the switch the first is thrown away with all that it knows, and the second begins anew, at a learning rate of its
+    own. If none is given, it steps with the first's; but between TAM and SGD with momentum as the rule of
+    ``transfer_lr`` says, so that both take steps of one size:
 
     .. math::
-        \eta \leftarrow \eta \, \frac{1 + \hat s}{2}, \qquad m \leftarrow \frac{2}{1 + \hat s} \, m
+        \eta \leftarrow \eta \, \frac{1 + \hat s}{2} \quad \text{from TAM to SGD}
 
     Parameters
     ----------
@@ -57,17 +58,22 @@ class Switch(Wrapper):
         Parameters or parameter groups.
     lr : float or Tensor of one element, optional
         :math:`\eta` of the first; its own default if None. The groups and what schedulers set keep speaking of the
-        first: the second steps with its share of it.
+        first: the second steps with a multiple of it.
     first, then : str, type or callable
         The two optimizers: a registered name, ``package.module:Class``, a class, or a ``functools.partial``.
     at : int
         k, at least 1: steps of the first. Steps in which no parameter has a gradient do not count.
+    lr_then : float, optional
+        :math:`\eta` of the second, greater than 0, at the first's ``lr``: where a scheduler or a group has a part of
+        that, the second steps with the same part of this. In a study an arm's ``lr`` is the first's, and a list of
+        them tunes the first alone; this stays, where the rule above follows. None: by the rule above.
     s : float, optional
         :math:`\hat s` in (-1, 1]: the smoothed cosine that TAM counts as having settled at. None: the one of step k
-        (its mean over tensors, where each has its own).
-    carry : {"velocity", "buffer", "nothing"}
-        What becomes of the momentum: multiplied as above, taken over as it is (the velocity then drops by
-        :math:`(1 + \hat s) / 2` at the switch), or started anew.
+        (its mean over groups or tensors, where each has its own).
+    carry : {"nothing", "velocity", "buffer"}
+        What becomes of the momentum between TAM and SGD with momentum: it is started anew; taken over so that the
+        parameters keep their velocity :math:`\eta m`, divided by what the learning rate is multiplied by; or taken
+        over as it is.
     process_group : ProcessGroup, optional
         The ranks among which ``FullyShardedDataParallel`` divides the parameters; see ``tamcl.optim.sharing``.
     **options
@@ -83,11 +89,14 @@ class Switch(Wrapper):
 
     Notes
     -----
-    Assumptions, since the paper's text on its warm-up is not at hand: the division of the learning rate, the velocity
-    as what is carried, and :math:`\hat s = 0`, where TAM settles away from turns. A TAM whose damping is held counts
-    with that damping. In the other direction, from SGD to TAM, everything is turned round. All this is between TAM and
-    ``torch.optim.SGD`` alone: from or to any other optimizer the learning rate stays as it is, since no rule says what
-    compares with TAM's, and the state starts anew.
+    Source: ``train.py`` of the first author's precursor code (see ``TAM``), which warms a language model up with it or
+    with SGD and then builds a new AdamW at a learning rate of its own, with no state carried over. That the paper's
+    warm-up of SGD with momentum does the same is an assumption, since its text is not at hand; so are the rule for the
+    learning rate and :math:`\hat s = 0`, where TAM settles away from turns.
+
+    A TAM whose damping is held counts with that damping. In the other direction, from SGD to TAM, everything is turned
+    round. Between any other optimizers the learning rate stays as it is, unless ``lr_then`` says another, since no rule
+    says what compares with TAM's, and nothing is carried over.
 
     References
     ----------
@@ -107,8 +116,8 @@ class Switch(Wrapper):
     """
 
     own_state = ("switch_step", "switch_factor")
-    own_options = ("switch_at", "switch_s", "switch_carry", "switch_then")
-    shared_options = ("switch_at", "switch_s", "switch_carry")
+    own_options = ("switch_at", "switch_s", "switch_carry", "switch_lr_ratio", "switch_then")
+    shared_options = ("switch_at", "switch_s", "switch_carry", "switch_lr_ratio")
 
     def __init__(
         self,
@@ -118,8 +127,9 @@ class Switch(Wrapper):
         first: Base = "tam",
         then: Base = "sgd",
         at: int = 1000,
+        lr_then: float | None = None,
         s: float | None = 0.0,
-        carry: Carry = "velocity",
+        carry: Carry = "nothing",
         process_group: ProcessGroup | None = None,
         **options: Any,
     ) -> None:
@@ -136,11 +146,14 @@ class Switch(Wrapper):
         other = maker(then, lr, theirs)([_part(*each) for each in zip(one.param_groups, keys, strict=False)])
         for group, others in zip(one.param_groups, other.param_groups, strict=True):
             _join(group, others)
-        super().__init__([one, other], {"switch_at": at, "switch_s": s, "switch_carry": carry}, process_group)
-        if self.process_group is not None and s is None and one.param_groups[0].get("granularity") == "tensor":
+        own = {"switch_at": at, "switch_s": s, "switch_carry": carry, "switch_lr_ratio": _ratio(one, lr_then)}
+        super().__init__([one, other], own, process_group)
+        granularity = one.param_groups[0].get("granularity")
+        has_several = granularity == "tensor" or (granularity == "group" and len(one.param_groups) > 1)
+        if self.process_group is not None and s is None and has_several:
             raise InputError(
-                "s=None takes the mean of the smoothed cosines of all tensors, of which each rank knows its own alone: "
-                "set s, or granularity='global'"
+                f"s=None takes the mean of the smoothed cosines of all {granularity}s, of which each rank knows its "
+                "own alone: set s, or granularity='global'"
             )
 
     def check_options(self, group: dict[str, Any]) -> None:
@@ -236,10 +249,12 @@ class Switch(Wrapper):
                 group.update(first)
 
     def _switch(self) -> float:
-        """Leave the second optimizer the momentum, and return the factor of its learning rate."""
+        """Leave the second optimizer what is carried over, and return the factor of its learning rate."""
         first, then = self.optimizers
         comparable = isinstance(first, HEAVY_BALL) and isinstance(then, HEAVY_BALL)
-        factor = self._damping(first) / self._damping(then) if comparable else 1.0
+        factor: float | None = self.param_groups[0]["switch_lr_ratio"]
+        if factor is None:
+            factor = self._damping(first) / self._damping(then) if comparable else 1.0
         carry = self.param_groups[0]["switch_carry"]
         carried = carry != "nothing" and comparable
         for param, state in self.state.items():
@@ -261,6 +276,18 @@ class Switch(Wrapper):
             s = sum(measured) / len(measured) if measured else 0.0
         damping = held if isinstance(held, float | int) else FUNCTIONS[group.get("damping_function", "linear")](s)
         return max(damping, SMALLEST_DAMPING)
+
+
+def _ratio(first: Optimizer, lr_then: float | None) -> float | None:
+    """Return the second's learning rate as a multiple of the first's, if it was given."""
+    if lr_then is None:
+        return None
+    check_number({"lr_then": lr_then}, "lr_then")
+    lr = float(first.defaults["lr"])
+    if lr_then == 0 or lr == 0:
+        name, value = ("lr_then", lr_then) if lr_then == 0 else ("lr, of which lr_then is a multiple,", lr)
+        raise ValueError(f"{name} must be greater than 0, got {value!r}")
+    return float(lr_then) / lr
 
 
 def _part(group: dict[str, Any], keys: set[str]) -> dict[str, Any]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from tamcl.optim.base import Batch, at_least_float32, check_number, column, is_fast, learning_rate
+from tamcl.optim.base import Batch, check_number, column, is_fast, learning_rate
 from tamcl.optim.damping import DampingFunction, Timing
 from tamcl.optim.draws import own_seed
 from tamcl.optim.kernels import fused_sgd, group_by_device_and_dtype
 from tamcl.optim.sharing import Ranks
-from tamcl.optim.torque import Granularity, TorqueOptimizer, check_torque, torque
+from tamcl.optim.torque import CosineOn, Granularity, Start, TorqueOptimizer, check_torque
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -27,10 +26,12 @@ class TAM(TorqueOptimizer):
     (``damping=0.5``) it did as well in all of tamcl's scenarios, so compare it with that too.
 
     .. math::
-        S_t &= \frac{\langle m_{t-1}, g_t \rangle}{\lVert m_{t-1} \rVert \, \lVert g_t \rVert} \\
+        m_1 &= g_1 + \lambda \theta_0, \qquad \hat s_1 = 0 \\
+        S_t &= \frac{\langle m_{t-1}, g_t \rangle}{\lVert m_{t-1} \rVert \, \lVert g_t \rVert}
+            \quad \text{from the second gradient on} \\
         \hat s_t &= \gamma \, \hat s_{t-1} + (1 - \gamma) \, S_t \\
         d_t &= (1 + \hat s_t) / 2 \\
-        m_t &= \beta \, m_{t-1} + (\epsilon + d_t) \, g_t \\
+        m_t &= \beta \, m_{t-1} + (\epsilon + d_t) \, (g_t + \lambda \theta_{t-1}) \\
         \theta_t &= \theta_{t-1} - \eta \, m_t
 
     Parameters
@@ -48,14 +49,22 @@ class TAM(TorqueOptimizer):
     weight_decay : float
         :math:`\lambda`, at least 0.
     decoupled_weight_decay : bool
-        False: :math:`g_t` becomes :math:`g_t + \lambda \theta_{t-1}` before the cosine is taken. True:
-        :math:`\theta_{t-1}` shrinks by :math:`1 - \eta \lambda` before the step.
-    granularity : {"global", "tensor"}
-        One cosine over all parameters that have a gradient, or one for each tensor; the same in all groups.
+        False: as above. True: :math:`\theta_{t-1}` shrinks by :math:`1 - \eta \lambda` before the step, and
+        :math:`g_t` enters alone.
+    start : {"gradient", "zero"}
+        What the first gradient of a parameter does, in whatever step it comes: enter whole, without a cosine, or meet a
+        momentum of zero, whose cosine counts as 0, so that the first damping is 1/2. The same in all groups.
+    cosine_on : {"raw", "decayed"}
+        Whether the cosine is that of the gradient itself or that of the gradient with coupled weight decay; decoupled,
+        both are the same. The same in all groups.
+    granularity : {"group", "global", "tensor"}
+        One cosine over all parameters of a group that have a gradient, over those of all groups, or for each tensor;
+        the same in all groups. With one group, "group" and "global" are the same.
     damping : float or {"average", "shuffled"}, optional
         Null models of torque, the same in all groups. A number in [0, 1]: hold :math:`d_t` there and measure no cosine;
         1/2 is what TAM would be if torque did not matter. ``"average"``: the mean of all dampings so far.
-        ``"shuffled"``: one of the last 1000, drawn at random, so that only its timing is lost.
+        ``"shuffled"``: one of the last 1000, drawn at random, so that only its timing is lost. A first gradient enters
+        as it does in TAM, and is in none of these.
     damping_function : {"linear", "quadratic", "reversed"}
         :math:`d_t` as a function of :math:`\hat s_t`: with c for :math:`(1 + \hat s_t) / 2`, it is c, :math:`c^2` or
         :math:`1 - c`. The same in all groups.
@@ -75,16 +84,26 @@ class TAM(TorqueOptimizer):
     Attributes
     ----------
     state : dict
-        ``momentum_buffer`` of every parameter, and of the last step ``cosine`` (:math:`S_t`), ``smoothed_cosine``
-        (:math:`\hat s_t`) and ``damping`` (:math:`d_t`): of every parameter, or, if global, in ``shared_state``.
+        ``momentum_buffer`` of every parameter; and ``cosine`` (:math:`S_t`), ``smoothed_cosine`` (:math:`\hat s_t`) and
+        ``damping`` (:math:`d_t`) as they were last measured (before that 0, 0 and 1): of all in ``shared_state``, of
+        a group among several in ``numbers_of(group)``, or of every parameter.
 
     Notes
     -----
-    Assumptions, where the paper's text leaves room: :math:`m_0 = 0`, :math:`\hat s_0 = 0` and the cosine with a zero
-    vector is 0, so that the first damping is 1/2; the cosine is global; weight decay is coupled by default.
+    Source: ``Adabeta`` in ``optim_adabeta.py`` of https://github.com/pranshu28/nanoGPT (branch ``optim_gpt``, May 2024,
+    MIT), public code of the paper's first author from seven months before the paper. It is a precursor: its formula and
+    constants are TAM's, but that it is TAM is an inference, since the paper's text was not at hand. From it are the
+    first step, the cosine of each group on the gradient without weight decay, coupled decay, and all constants. It
+    clamps norms at 1e-8 in the cosine; here only a cosine with a zero vector is special: it is 0.
 
-    ``TAM`` of pytorch_optimizer 4.1 multiplies momentum and gradient entry by entry and never sums: no cosine is
-    formed, and its damping is 1/2 for any real layer. It also starts from :math:`m_0 = g_1`.
+    Assumptions: a parameter whose first gradient comes late has no part in that step's cosine (as in the source), and
+    from its second on shares the smoothed cosine of its group. If a step has first gradients alone, the smoothed cosine
+    stays.
+
+    Other readings of the paper start from zero and take one cosine of everything after weight decay
+    (``start="zero", cosine_on="decayed", granularity="global"``, as here before these were options). ``TAM`` of
+    pytorch_optimizer 4.1 multiplies momentum and gradient entry by entry and never sums: no cosine is formed, and its
+    damping is 1/2 for any real layer.
 
     Held at ``damping=1`` with ``eps=0`` this is ``torch.optim.SGD`` with momentum.
 
@@ -94,6 +113,7 @@ class TAM(TorqueOptimizer):
 
     Examples
     --------
+    >>> import torch
     >>> weight = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
     >>> optimizer = TAM([weight], lr=0.1)
     >>> for _ in range(100):
@@ -119,7 +139,9 @@ class TAM(TorqueOptimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled_weight_decay: bool = False,
-        granularity: Granularity = "global",
+        start: Start = "gradient",
+        cosine_on: CosineOn = "raw",
+        granularity: Granularity = "group",
         damping: float | Timing | None = None,
         damping_function: DampingFunction = "linear",
         seed: int | None = None,
@@ -135,6 +157,8 @@ class TAM(TorqueOptimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
+            "start": start,
+            "cosine_on": cosine_on,
             "granularity": granularity,
             "damping": damping,
             "damping_function": damping_function,
@@ -151,23 +175,16 @@ class TAM(TorqueOptimizer):
         check_number(group, "eps")
         check_torque(group)
 
-    def initialize(self, state: dict[str, Any], param: Tensor, group: dict[str, Any]) -> None:
-        """Start from zero momentum."""
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(param, dtype=at_least_float32(param.dtype))
-
     def update(self, batches: list[Batch], ranks: Ranks | None) -> None:
         """Do one step of TAM."""
-        dampings = torque(batches, self.shared_state, self.param_groups[0], ranks)
-        for (group, params, grads, states), own_dampings in zip(batches, dampings, strict=True):
+        for (group, params, grads, states), shares in self.damped(batches, ranks):
             tam(
                 params,
                 grads,
                 column(states, "momentum_buffer"),
-                own_dampings,
+                shares,
                 lr=learning_rate(group),
                 beta=group["momentum"],
-                eps=group["eps"],
                 foreach=is_fast(group),
             )
 
@@ -176,34 +193,32 @@ def tam(
     params: list[Tensor],
     grads: list[Tensor],
     momentum_buffers: list[Tensor],
-    dampings: list[Any],
+    shares: list[Any],
     *,
     lr: Any,
     beta: float,
-    eps: float,
     foreach: bool = True,
 ) -> None:
-    """Do one step of TAM on lists of tensors, given the damping of each.
+    """Do one step of TAM on lists of tensors, given the share of each gradient that enters the momentum.
 
-    Tensor by tensor, dampings and ``lr`` may also be tensors that broadcast: without dimensions under ``capturable``,
+    Tensor by tensor, shares and ``lr`` may also be tensors that broadcast: without dimensions under ``capturable``,
     or of shape (R, 1, ..., 1) for R runs that are stacked in one tensor and have each its own.
     """
     step = _fused_tam if foreach else _single_tensor_tam
-    step(params, grads, momentum_buffers, dampings, lr=lr, beta=beta, eps=eps)
+    step(params, grads, momentum_buffers, shares, lr=lr, beta=beta)
 
 
 def _single_tensor_tam(
     params: list[Tensor],
     grads: list[Tensor],
     momentum_buffers: list[Tensor],
-    dampings: list[Any],
+    shares: list[Any],
     *,
     lr: Any,
     beta: float,
-    eps: float,
 ) -> None:
-    for param, grad, momentum, damping in zip(params, grads, momentum_buffers, dampings, strict=True):
-        momentum.mul_(beta).add_((eps + damping) * grad)
+    for param, grad, momentum, share in zip(params, grads, momentum_buffers, shares, strict=True):
+        momentum.mul_(beta).add_(share * grad)
         param.sub_(lr * momentum)
 
 
@@ -211,15 +226,14 @@ def _fused_tam(
     params: list[Tensor],
     grads: list[Tensor],
     momentum_buffers: list[Tensor],
-    dampings: list[Any],
+    shares: list[Any],
     *,
     lr: Any,
     beta: float,
-    eps: float,
 ) -> None:
     """Do the step in one pass: it is that of torch's SGD, which takes 1 - dampening of a gradient into the momentum."""
-    for tensors, numbers, _, fits in group_by_device_and_dtype((params, grads, momentum_buffers), (dampings,)):
+    for tensors, numbers, _, fits in group_by_device_and_dtype((params, grads, momentum_buffers), (shares,)):
         if not fits or beta == 0:  # without momentum the kernel takes no buffers
-            _single_tensor_tam(*tensors, *numbers, lr=lr, beta=beta, eps=eps)
+            _single_tensor_tam(*tensors, *numbers, lr=lr, beta=beta)
             continue
-        fused_sgd(*tensors, lr=lr, momentum=beta, share=eps + numbers[0][0])
+        fused_sgd(*tensors, lr=lr, momentum=beta, share=numbers[0][0])

@@ -26,6 +26,7 @@ from tamcl.optim.base import (
     shared_state,
     use_plain_numbers,
     with_numbers,
+    with_past_options,
 )
 from tamcl.optim.closures import needs_closure
 from tamcl.optim.sharing import check_process_group, has_gradient_anywhere, zero_redundancy_group
@@ -162,7 +163,7 @@ class Wrapper(Optimizer, ABC):
         """Load a state into all optimizers underneath; the wrapper's own tensors keep their precision."""
         for pre_hook in self._optimizer_load_state_dict_pre_hooks.values():
             state_dict = pre_hook(self, state_dict) or state_dict
-        state_dict = with_numbers(state_dict)
+        state_dict = with_past_options(with_numbers(state_dict))
         groups = state_dict["param_groups"]
         if any(group.keys().isdisjoint(self.own_options) for group in groups):
             raise ValueError(

@@ -102,8 +102,8 @@ def repeat(
     Raises
     ------
     InputError
-        If data or user code are others than the study's, or data, streams, model or optimizers cannot be had
-        by now, or worker processes cannot be used.
+        If data, user code or defaults of optimizers are others than the study's, or data, streams, model or optimizers
+        cannot be had by now, or worker processes cannot be used.
     AllFailed
         If every run failed.
     """
@@ -121,6 +121,7 @@ def repeat(
         )
     cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
     _check_code(study, cells)
+    _check_defaults(study, cells)
     record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
     with kept(engine) as started, locked(folder, record):
         before()
@@ -144,4 +145,17 @@ def _check_code(study: Study, cells: Sequence[Cell]) -> None:
             raise InputError(
                 f"arms.{cell.arm}: the code of {', '.join(other)} is not that of the study by now; "
                 "run the study again first"
+            )
+
+
+def _check_defaults(study: Study, cells: Sequence[Cell]) -> None:
+    """Raise an ``InputError`` if an arm was trained when its optimizer had other defaults."""
+    known = {str(arm): json.loads(text) for arm, text in study.runs.groupby("arm")["optimizer"].last().items()}
+    for cell in cells:
+        held = known.get(cell.arm, {})
+        if other := [f"{key} = {value!r}" for key, value in cell.changed_defaults.items() if key not in held]:
+            name = cell.scenario.arms[cell.arm].optimizer
+            raise InputError(
+                f"arms.{cell.arm}: by now {name} has the defaults {', '.join(other)}, "
+                "which were others when the study was trained; run the study again first"
             )

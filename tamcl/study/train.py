@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tamcl.engines import Engine, jobs_of
 from tamcl.results import read_table, take_code
@@ -42,6 +42,7 @@ def train_all(
 
     todo = [cell for cell in cells if not is_finished(directory / cell.id, on_damage=say)]
     say_other_code(todo, directory)
+    say_other_defaults(todo, directory)
     done = len(cells) - len(todo)
     on_progress(Progress(phase, done, len(cells), "found"))
     for _cell, status in engine.train(pack(todo, jobs_of(engine)), directory, resources):
@@ -69,14 +70,48 @@ def say_other_code(cells: Sequence[Cell], directory: Path) -> None:
         )
 
 
+def say_other_defaults(cells: Sequence[Cell], directory: Path) -> None:
+    """Say which arms have an optimizer whose defaults changed since cells were trained, which are trained anew."""
+    with_defaults = {cell.prefix: cell for cell in cells if cell.changed_defaults}
+    folders = directory.iterdir() if with_defaults and directory.is_dir() else ()
+    counted: dict[str, str] = {}
+    for folder in folders:
+        cell = with_defaults.get(f"{folder.name.rpartition('-')[0]}-")
+        if cell is not None and _has_other_defaults(cell, folder):
+            counted[cell.prefix] = cell.arm
+    if counted:
+        arms = ", ".join(sorted(set(counted.values())))
+        print(
+            f"tamcl: the defaults of optimizers changed, so {len(counted)} {cells[0].phase} runs of {arms} in "
+            f"'{directory.parent}' are trained anew",
+            file=sys.stderr,
+        )
+
+
+def _has_other_defaults(cell: Cell, folder: Path) -> bool:
+    """Whether a cell differs from one that is there in nothing but defaults that were others then."""
+    there, here = _config(folder), json.loads(json.dumps(cell.config))
+    if not there or there == here:
+        return False
+    for key in cell.changed_defaults:
+        if key not in there["optimizer"]:
+            del here["optimizer"][key]
+    return bool(there == here)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Return what decided the result of a cell that is there; nothing if it is damaged."""
+    try:
+        found = json.loads(read_table(folder, "runs")["config"].item())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("optimizer"), dict) else {}
+
+
 def _other_code(cell: Cell, folder: Path) -> list[str]:
     """Return the modules by which alone a cell differs from one that is there; none if it differs by more."""
-    try:
-        there = json.loads(read_table(folder, "runs")["config"].item())
-    except (OSError, ValueError):  # damaged
-        return []
-    here = json.loads(json.dumps(cell.config))
-    if not isinstance(there, dict):
+    there, here = _config(folder), json.loads(json.dumps(cell.config))
+    if not there:
         return []
     codes = [take_code(config) for config in (there, here)]
     return differing(*codes) if there == here else []

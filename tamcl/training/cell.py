@@ -20,6 +20,7 @@ import pandas as pd
 from tamcl import __version__
 from tamcl.errors import said
 from tamcl.optim import OPTIMIZERS
+from tamcl.optim.defaults import changed_defaults
 from tamcl.results import OF_CELLS, empty, write_tables
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import is_compiled, is_stacked
@@ -55,11 +56,13 @@ class Cell:
         """Everything that decides the result, the text of somebody's own code included; only the data are not.
 
         The digest of the module that an optimizer is in is its ``source``, those of other modules are the ``code``.
+        Among the options are defaults that were others once: a run that was made with those is another run.
         """
         scenario = self.scenario.dump()
         parts = {part: scenario[part] for part in ("stream", "model", "strategy", "evaluation")}
         arm = self.scenario.arms[self.arm]
-        optimizer, code = {"name": arm.optimizer, "lr": self.lr, **arm.options}, dict(self.code)
+        options = {**arm.options, **self.changed_defaults}
+        optimizer, code = {"name": arm.optimizer, "lr": self.lr, **options}, dict(self.code)
         if arm.optimizer not in OPTIMIZERS:
             optimizer["source"] = code.pop(module_of(arm.optimizer) or "", "")
         for key in ("stacked", "compiled"):
@@ -70,6 +73,12 @@ class Cell:
         if self.is_compiled:
             more["compiled"] = True
         return parts | {"optimizer": optimizer, "seed": self.seed, "tamcl": __version__} | more
+
+    @property
+    def changed_defaults(self) -> dict[str, Any]:
+        """Options of the optimizer that were not given, and whose defaults were others once."""
+        arm = self.scenario.arms[self.arm]
+        return changed_defaults(arm.optimizer, arm.options)
 
     @property
     def is_stacked(self) -> bool:

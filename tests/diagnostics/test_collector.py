@@ -245,7 +245,7 @@ def test_heads_that_know_tasks_are_measured_on_their_task(head: str) -> None:
 
 def test_an_optimizer_made_anew_at_a_boundary_is_followed() -> None:
     rows, watch, strategy = measured("tam", "damping", "distance_from_init", optimizer_state="reset")
-    assert values(rows, "damping")[10] == 0.5
+    assert values(rows, "damping")[10] == 1.0
     moved = [param.detach().numpy() - watch.weights[0][name] for name, param in strategy.model.named_parameters()]
     expected = np.sqrt(sum((part**2).sum() for part in moved))
     assert values(rows, "distance_from_init")[19] == pytest.approx(expected, rel=1e-6)

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
-from tests.diagnostics.helpers import cosine, measured, values, whole
+from tamcl.diagnostics import DiagnosticsCollector, Update
+from tamcl.diagnostics.torque import Damping, SmoothedCosine
+from tamcl.optim import TAM
+from tamcl.strategies import Naive, TrainingSettings
+from tamcl.streams.benchmark import build_benchmark
+from tests.diagnostics.helpers import DATA, Watch, cosine, measured, model, values, whole
+from tests.helpers import noise_segments
 
 NAMES = ("cosine", "smoothed_cosine", "damping", "momentum_gradient_cosine")
 
 
 def test_what_tam_says_is_what_numpy_finds() -> None:
     rows, watch, _ = measured("tam", *NAMES)
-    smoothed, momentum = 0.0, np.zeros_like(whole(watch.grads[0]))
-    for step, grads in enumerate(watch.grads):
+    smoothed, momentum = 0.0, whole(watch.grads[0])
+    first = [values(rows, name)[0] for name in NAMES[:3]]
+    assert first == [0, 0, 1]
+    for step, grads in enumerate(watch.grads[1:], start=1):
         gradient = whole(grads)
         found = cosine(momentum, gradient)
         smoothed = 0.9 * smoothed + 0.1 * found
@@ -21,8 +32,7 @@ def test_what_tam_says_is_what_numpy_finds() -> None:
         assert values(rows, "cosine")[step] == pytest.approx(found, abs=1e-5)
         assert values(rows, "smoothed_cosine")[step] == pytest.approx(smoothed, abs=1e-5)
         assert values(rows, "damping")[step] == pytest.approx((1 + smoothed) / 2, abs=1e-5)
-        if step:
-            assert values(rows, "momentum_gradient_cosine")[step] == pytest.approx(found, abs=1e-5)
+        assert values(rows, "momentum_gradient_cosine")[step] == pytest.approx(found, abs=1e-5)
     assert values(rows, "cosine").abs().max() > 0.01
     assert set(rows[rows["diagnostic"] != "momentum_gradient_cosine"]["tensor"]) == {""}
 
@@ -71,10 +81,56 @@ def test_no_momentum_no_cosine() -> None:
 def test_a_held_damping_is_shown_as_a_line() -> None:
     rows, _, _ = measured("tam", *NAMES[:3], damping=0.25)
     assert set(rows["diagnostic"]) == {"damping"}
+    assert values(rows, "damping").tolist() == [1.0] + [0.25] * 19, "a first gradient enters whole"
+    rows, _, _ = measured("tam", *NAMES[:3], damping=0.25, start="zero")
     assert values(rows, "damping").tolist() == [0.25] * 20
 
 
 def test_a_held_damping_ends_with_the_optimizer_that_holds_it() -> None:
     rows, _, _ = measured("switch", "damping", "effective_lr", damping=0.25, at=6, lr=0.1)
-    assert values(rows, "damping").to_dict() == dict.fromkeys(range(5), 0.25)
-    np.testing.assert_allclose(values(rows, "effective_lr"), 0.025)
+    assert values(rows, "damping").to_dict() == {0: 1.0} | dict.fromkeys(range(1, 5), 0.25)
+    np.testing.assert_allclose(values(rows, "effective_lr"), [0.1] + [0.025] * 19)
+
+
+def test_each_tensor_has_the_numbers_of_its_group() -> None:
+    """Which are those of momentum and gradient of the group, and not of the parameter in whose state they stand."""
+    watch, collector = Watch(), DiagnosticsCollector(NAMES[:3], every=1)
+
+    def make(parameters: list[torch.nn.Parameter]) -> TAM:
+        first, second, *others = parameters
+        return TAM([{"params": [first, second]}, {"params": others}], lr=0.05)
+
+    settings = TrainingSettings(plugins=[watch, collector])
+    strategy = Naive(model=model(), make_optimizer=make, settings=settings)
+    for experience in build_benchmark(DATA, noise_segments(DATA, 1)).train_stream:
+        strategy.train(experience, eval_streams=[])
+    rows, names = collector.rows(), list(watch.grads[0])
+    for group in (names[:2], names[2:]):
+        momentum, smoothed = np.concatenate([watch.grads[0][name].ravel() for name in group]), 0.0
+        for step, grads in enumerate(watch.grads[1:], start=1):
+            gradient = np.concatenate([grads[name].ravel() for name in group])
+            found = cosine(momentum, gradient)
+            smoothed = 0.9 * smoothed + 0.1 * found
+            momentum = 0.9 * momentum + (1 + smoothed) / 2 * gradient
+            for name in group:
+                assert values(rows, "cosine", name)[step] == pytest.approx(found, abs=1e-5)
+                assert values(rows, "smoothed_cosine", name)[step] == pytest.approx(smoothed, abs=1e-5)
+                assert values(rows, "damping", name)[step] == pytest.approx((1 + smoothed) / 2, abs=1e-5)
+                assert values(rows, "damping", name)[0] == 1
+    for diagnostic in NAMES[:3]:
+        mean = np.mean([values(rows, diagnostic, name).loc[1:] for name in names], axis=0)
+        np.testing.assert_allclose(values(rows, diagnostic).loc[1:], mean)
+
+
+def test_a_late_first_gradient_of_a_group_is_told_apart() -> None:
+    """It enters whole, and has no part in the cosine of the others of its group."""
+    weights = {name: torch.nn.Parameter(torch.ones(2)) for name in "abc"}
+    network = torch.nn.ParameterDict(weights)
+    optimizer = TAM([{"params": [weights["a"]]}, {"params": [weights["b"], weights["c"]]}], lr=0.1)
+    for late in (False, False, True):
+        for name, param in weights.items():
+            param.grad = None if name == "c" and not late else torch.ones(2)
+        update = Update(SimpleNamespace(model=network, optimizer=optimizer), 1)
+        optimizer.step()
+    assert dict(Damping().measure(update)) == pytest.approx({"": (0.595 * 2 + 1) / 3, "a": 0.595, "b": 0.595, "c": 1})
+    assert dict(SmoothedCosine().measure(update)) == pytest.approx({"": 0.19, "a": 0.19, "b": 0.19})

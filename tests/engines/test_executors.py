@@ -100,7 +100,9 @@ def assert_trained(cells: list[Cell], directory: Path) -> None:
     for cell in cells:
         for name, expected in run_cell(cell).tables.items():
             if name != "runs":
-                assert_frame_equal(read_table(directory / cell.id, name), expected.reset_index(drop=True), check_exact=True)
+                assert_frame_equal(
+                    read_table(directory / cell.id, name), expected.reset_index(drop=True), check_exact=True
+                )
 
 
 def errors(cells: list[Cell], directory: Path) -> dict[str, str]:

@@ -14,22 +14,30 @@ SEQUENCES = {"dense": gradients(), "missing": gradients(missing=True), "zeros": 
 
 
 @pytest.mark.parametrize("sequence", SEQUENCES)
-@pytest.mark.parametrize("granularity", ["global", "tensor"])
+@pytest.mark.parametrize(("start", "granularity"), [("gradient", "group"), ("zero", "global"), ("gradient", "tensor")])
 @pytest.mark.parametrize("bias_correction", ["second", "none", "both"])
 @pytest.mark.parametrize("optimizer", [AdaTAM, AdaTAMW])
-def test_follows_the_equations(optimizer, bias_correction, granularity, sequence):
-    options = {"granularity": granularity, "bias_correction": bias_correction, "weight_decay": 0.1, "lr": 0.01}
+def test_follows_the_equations(optimizer, bias_correction, start, granularity, sequence):
+    options = {"start": start, "granularity": granularity, "bias_correction": bias_correction}
+    options |= {"weight_decay": 0.1, "lr": 0.01}
     reference = AdaTAMReference([p.detach().numpy() for p in parameters()], decoupled=optimizer is AdaTAMW, **options)
     assert_follows(lambda params: optimizer(params, **options), reference, SEQUENCES[sequence])
 
 
-@pytest.mark.parametrize("granularity", ["global", "tensor"])
+def test_the_cosine_may_be_of_the_decayed_gradient():
+    options = {"cosine_on": "decayed", "weight_decay": 0.5, "lr": 0.01}
+    reference = AdaTAMReference([p.detach().numpy() for p in parameters()], **options)
+    assert_follows(lambda params: AdaTAM(params, **options), reference, gradients(missing=True))
+
+
+@pytest.mark.parametrize("granularity", ["group", "global", "tensor"])
 @pytest.mark.parametrize("optimizer", [AdaTAM, AdaTAMW])
 def test_follows_the_equations_with_two_groups(optimizer, granularity):
     reference = AdaTAMReference(
         [p.detach().numpy() for p in parameters()],
         decoupled=optimizer is AdaTAMW,
         granularity=granularity,
+        groups=[0, 0, 1, 1],
         **TWO_GROUPS,
     )
     assert_follows(
@@ -49,12 +57,19 @@ def test_betas_enter_where_the_equations_say():
 
 
 @pytest.mark.parametrize(
-    ("bias_correction", "first_steps"),
-    [("second", [0.5]), ("none", [15.8, 22.4, 27.3, 31.3]), ("both", [5.0])],
+    ("start", "bias_correction", "first_steps"),
+    [
+        ("gradient", "second", [1.0]),
+        ("gradient", "none", [31.6, 32.4, 34.7]),
+        ("gradient", "both", [10.0]),
+        ("zero", "second", [0.5]),
+        ("zero", "none", [15.8, 22.4, 27.3, 31.3]),
+        ("zero", "both", [5.0]),
+    ],
 )
-def test_first_steps_of_a_steady_gradient_in_learning_rates(bias_correction, first_steps):
+def test_first_steps_of_a_steady_gradient_in_learning_rates(start, bias_correction, first_steps):
     param = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    optimizer = AdaTAM([param], lr=1.0, bias_correction=bias_correction)
+    optimizer = AdaTAM([param], lr=1.0, bias_correction=bias_correction, start=start)
     steps = []
     for _ in first_steps:
         before = param.item()
@@ -67,7 +82,7 @@ def test_first_steps_of_a_steady_gradient_in_learning_rates(bias_correction, fir
 def test_damping_held_at_its_average_form_is_adam():
     """With d = 1 - beta_1 the momentum is Adam's average of gradients, and both corrections make it torch's Adam."""
     ours, torchs = parameters(), parameters()
-    adatam = AdaTAM(ours, lr=0.01, damping=0.1, bias_correction="both", eps=0.0)
+    adatam = AdaTAM(ours, lr=0.01, damping=0.1, bias_correction="both", eps=0.0, start="zero")
     adam = torch.optim.Adam(torchs, lr=0.01, eps=0.0)
     for grads in gradients(100):
         for params, optimizer in ((ours, adatam), (torchs, adam)):

@@ -41,6 +41,7 @@ MAKERS: dict[str, Callable[[Sequence[Tensor]], Optimizer]] = {
     "nadam": lambda params: NAdam(params, lr=0.01),
     "radam": lambda params: RAdam(params, lr=0.01),
     "tam": lambda params: TAM(params, lr=0.1, weight_decay=0.01),
+    "tam, others": lambda params: TAM(params, lr=0.1, weight_decay=0.1, cosine_on="decayed", start="zero"),
     "tam, held": lambda params: TAM(params, lr=0.1, damping=0.5, granularity="tensor"),
     "tam, shuffled": lambda params: TAM(params, lr=0.1, damping="shuffled", seed=3),
     "adatam": lambda params: AdaTAM(params, lr=0.01),
@@ -136,6 +137,15 @@ def _is_row(value: Any) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0
 
 
+def _of_which_one_has_begun() -> TAM:
+    """Of a row there would be but one first step."""
+    params = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(3))]
+    optimizer = TAM(params)
+    params[0].grad = torch.ones(2)
+    optimizer.step()
+    return optimizer
+
+
 def test_what_is_about_a_tensor_by_itself_is_not_joined() -> None:
     params = [nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(3))]
 
@@ -146,6 +156,7 @@ def test_what_is_about_a_tensor_by_itself_is_not_joined() -> None:
     for optimizer in (
         TAM(params, granularity="tensor"),
         TAM([nn.Parameter(torch.zeros(2, dtype=torch.bfloat16))]),
+        _of_which_one_has_begun(),
         HGM(params, granularity="tensor"),
         AdamRel(params),  # which is told of shifts between its steps
         Muon(params),

@@ -24,6 +24,8 @@ CASES = [
     (TAM, {"granularity": "tensor", "weight_decay": 0.1}),
     (TAM, {"damping": 0.0, "eps": 0.0, "momentum": 0.5}),
     (TAM, {"momentum": 0.0}),
+    (TAM, {"start": "zero", "cosine_on": "decayed", "granularity": "global", "weight_decay": 0.1}),
+    (TAM, {"damping": 0.5}),
     (AdaTAM, {"weight_decay": 0.1, "maximize": True}),
     (AdaTAM, {"granularity": "tensor", "bias_correction": "both"}),
     (AdaTAM, {"damping": 0.0, "eps": 0.0}),
@@ -273,7 +275,7 @@ def test_runs_stacked_in_one_tensor_may_have_numbers_of_their_own(step):
         param, grad, m, v, total = ([tensor.clone()] for tensor in tensors)
         constants = {"lr": lr, "eps": 1e-8, "foreach": False}
         if step == "tam":
-            tam(param, grad, m, [damping], beta=0.9, **constants)
+            tam(param, grad, m, [damping], lr=lr, beta=0.9, foreach=False)
         elif step == "adatam":
             shares, weights = [damping], [2 * damping]
             adatam(param, grad, m, v, [3], weights, shares, betas=(0.9, 0.99), bias_correction="both", **constants)

@@ -243,6 +243,36 @@ def gradients_of_one_rank(rank):
     return found
 
 
+IN_GROUPS = ("tam", "adatam", "adatamw")
+"""Those with a cosine for each group of parameters."""
+
+
+def groups_of_ranks(rank):
+    """Return how far ranks are from one process with two groups, where first gradients come late, and on one rank."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    found = {}
+    for name in IN_GROUPS:
+        sizes = (4, 3, 2, 5)
+        one, two = ([nn.Parameter(torch.ones(n, dtype=torch.float64)) for n in sizes] for _ in range(2))
+
+        def groups(params):
+            return [{"params": params[:1], "weight_decay": 0.1}, {"params": params[1:], "lr": 0.01}]
+
+        whole = lookup(OPTIMIZERS, name)(groups(one), **options_of(name))
+        parts = ZeroRedundancyOptimizer(groups(two), lookup(OPTIMIZERS, name), **options_of(name))
+        for step in range(12):
+            for params in (one, two):
+                for i, param in enumerate(params):
+                    missing = step < 3 * ((i + 2) % 4) or step == 5 + i
+                    entries = torch.arange(step - 3.0, step - 3.0 + sizes[i]).double()
+                    param.grad = None if missing else (i + 1) * (entries + i).sin()
+            whole.step()
+            parts.step()
+        found[name] = (joined(two) - joined(one)).abs().max().item()
+    return found
+
+
 def refusals(rank):
     """Return what is said where sums would be wrong or there is nothing to sum over."""
     from torch.distributed.fsdp import FullyShardedDataParallel as FSDP
@@ -339,6 +369,7 @@ def everything(rank, folder):
     return {
         "differences": {(*key, str(options)): difference(rank, *key, options) for *key, options in cases()},
         "gradients of one rank": gradients_of_one_rank(rank),
+        "groups of ranks": groups_of_ranks(rank),
         "refusals": refusals(rank),
         "checkpoints": checkpoints(rank, folder),
     }
@@ -392,6 +423,12 @@ def test_a_rank_without_gradients_neither_waits_nor_counts_otherwise(found):
     for each in found:
         assert each["gradients of one rank"].keys() == set(FEW) - {"sam"}
         assert max(each["gradients of one rank"].values()) < 1e-14
+
+
+def test_groups_have_the_cosines_of_one_process(found):
+    for each in found:
+        assert each["groups of ranks"].keys() == set(IN_GROUPS)
+        assert max(each["groups of ranks"].values()) < 1e-14
 
 
 SAID = {

@@ -37,6 +37,7 @@ LARGE = 2**14
 
 CASES = {name: partial(lookup(OPTIMIZERS, name), lr=0.01) for name in OPTIMIZERS} | {
     "tam[shuffled]": partial(TAM, lr=0.01, damping="shuffled"),
+    "tam[zero]": partial(TAM, lr=0.01, start="zero", cosine_on="decayed", granularity="global", weight_decay=0.1),
     "tam[tensor,average]": partial(TAM, lr=0.01, damping="average", granularity="tensor"),
     "adam_cm[paper,amsgrad]": partial(AdamCM, lr=0.01, variant="paper", amsgrad=True, capacity=12),
     "adam_cm[random]": partial(AdamCM, lr=0.01, replacement="random", capacity=2),
@@ -270,7 +271,7 @@ def test_the_moments_of_torchs_adam_are_gone_on_with():
     adam = partial(torch.optim.Adam, lr=0.01)
     optimizer, param = loaded(AdaTAM, adam, grads[:5], damping=0.5, eps=1e-8)
     whole = nn.Parameter(torch.ones(4, dtype=torch.float64))
-    expected = stepped(AdaTAM([whole], lr=0.01, damping=0.5, eps=1e-8), whole, grads)
+    expected = stepped(AdaTAM([whole], lr=0.01, damping=0.5, eps=1e-8, start="zero"), whole, grads)
     torch.testing.assert_close(stepped(optimizer, param, grads[5:]), expected, rtol=1e-7, atol=0)
     optimizer, param = loaded(AdamCG, adam, grads[:5], capacity=0)
     whole = nn.Parameter(torch.ones(4, dtype=torch.float64))

@@ -48,7 +48,8 @@ def test_a_tam_with_held_damping_goes_over_without_a_trace(at):
     """It is SGD with the learning rate times the damping, before and after; so is the way back."""
     for first, then, lr in (("tam", "sgd", 0.02), ("sgd", "tam", 0.008)):
         ours, plain = parameters(), parameters()
-        switch = Switch(ours, lr=lr, first=first, then=then, at=at, damping=0.4, eps=0.0, momentum=0.9)
+        options = {"damping": 0.4, "eps": 0.0, "momentum": 0.9, "start": "zero"}
+        switch = Switch(ours, lr=lr, first=first, then=then, at=at, carry="velocity", **options)
         for params, optimizer in ((ours, switch), (plain, torch.optim.SGD(plain, lr=0.008, momentum=0.9))):
             run(optimizer, params, gradients(50))
         assert_equal(ours, plain, 1e-12)
@@ -62,6 +63,55 @@ def test_granularity_tensor_takes_the_mean_of_the_smoothed_cosines():
     run(tam, twins, gradients(5))
     mean = np.mean([float(state["smoothed_cosine"]) for state in tam.state.values()])
     assert switch.state[params[0]]["switch_factor"] == pytest.approx((1 + mean) / 2)
+
+
+@pytest.mark.parametrize("pair", [("tam", "sgd"), ("adatam", "adamw"), ("sgd", "tam")])
+def test_the_second_is_a_new_one_at_its_own_learning_rate(pair):
+    first, then = pair
+    params, twins = parameters(), parameters()
+    switch = Switch(params, lr=0.02, first=first, then=then, at=10, lr_then=0.005, weight_decay=0.1)
+    run(switch, params, gradients(10))
+    one, other = lookup(OPTIMIZERS, first), lookup(OPTIMIZERS, then)
+    run(one(twins, lr=0.02, weight_decay=0.1), twins, gradients(10))
+    resumed = Switch(loaded := copy.deepcopy(params), lr=0.3, first=first, then=then, at=3)
+    resumed.load_state_dict(switch.state_dict())
+    momentum = {"momentum": 0.9} if pair == ("tam", "sgd") else {}
+    alone = other(twins, lr=0.005, weight_decay=0.1, **momentum)
+    for some, optimizer in ((params, switch), (loaded, resumed), (twins, alone)):
+        run(optimizer, some, gradients(30)[10:])
+    assert_equal(params, twins, 1e-14)
+    assert_equal(loaded, params)
+
+
+def test_schedulers_and_groups_have_the_same_part_of_the_second_learning_rate():
+    params = [torch.nn.Parameter(torch.zeros(1, dtype=torch.float64)) for _ in range(2)]
+    groups = [{"params": params[:1]}, {"params": params[1:], "lr": 0.5}]
+    switch = Switch(groups, lr=1.0, first="sgd", then="sgd", at=1, lr_then=0.1)
+    for rate, moved in ((1.0, (1.0, 0.5)), (1.0, (0.1, 0.05)), (0.3, (0.03, 0.015))):
+        switch.param_groups[0]["lr"], switch.param_groups[1]["lr"] = rate, rate / 2
+        before = [param.item() for param in params]
+        run(switch, params, [[-np.ones(1)] * 2])
+        assert [param.item() - start for param, start in zip(params, before, strict=True)] == pytest.approx(moved)
+
+
+def test_the_first_state_is_thrown_away_unless_it_is_carried():
+    for carry, kept in (("nothing", False), ("velocity", True), ("buffer", True)):
+        params = parameters()
+        switch = Switch(params, lr=0.01, at=5, carry=carry)
+        run(switch, params, gradients(5))
+        assert all(("momentum_buffer" in switch.state[param]) is kept for param in params)
+
+
+def test_a_momentum_that_tam_takes_over_is_no_first_gradient():
+    """From SGD: the next gradient enters damped, with a cosine."""
+    params, table = parameters(), gradients(6)
+    switch = Switch(params, lr=0.01, first="sgd", then="tam", at=5, carry="buffer", momentum=0.9)
+    run(switch, params, table)
+    m = [sum(0.9 ** (4 - t) * grads[i] for t, grads in enumerate(table[:5])) for i in range(len(params))]
+    cosine = TorqueReference.cosine(m, table[5])
+    for param, momentum, grad in zip(params, m, table[5], strict=True):
+        expected = 0.9 * momentum + (1e-8 + (1 + 0.1 * cosine) / 2) * grad
+        np.testing.assert_allclose(switch.state[param]["momentum_buffer"].numpy(), expected, rtol=1e-10)
 
 
 def test_between_other_optimizers_state_starts_anew_and_the_learning_rate_stays():
@@ -81,7 +131,7 @@ def test_each_steps_as_it_would_alone(first, options):
     """After the switch the second goes on as a new one with the same options does, whatever the first was."""
     for then in NAMES:
         params, twins = parameters(), parameters()
-        switch = Switch(params, lr=0.02, first=first, then=then, at=3, carry="nothing", **options)
+        switch = Switch(params, lr=0.02, first=first, then=then, at=3, **options)
         one, other = lookup(OPTIMIZERS, first), lookup(OPTIMIZERS, then)
         run(switch, params, gradients(3))
         run(one(twins, lr=0.02, **options), twins, gradients(3))
@@ -187,7 +237,7 @@ def test_goes_on_bit_by_bit_on_either_side_of_the_switch(pair, at, dtype):
 
 def test_schedulers_speak_of_the_first_learning_rate():
     param = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
-    switch = Switch([param], lr=1.0, at=2, momentum=0.0, eps=0.0, damping=0.5)
+    switch = Switch([param], lr=1.0, at=2, momentum=0.0, eps=0.0, damping=0.5, start="zero")
     scheduler = torch.optim.lr_scheduler.LambdaLR(switch, lambda epoch: 1 / (epoch + 1))
     moves, rates = [], []
     for _ in range(4):
@@ -224,7 +274,10 @@ def test_options_go_to_whom_they_belong_and_shared_ones_to_both():
         ({"at": 0}, ValueError, "at must be a whole number >= 1, got 0"),
         ({"s": -1.0}, ValueError, r"s must be in \(-1, 1\], got -1\.0"),
         ({"s": "x"}, ValueError, r"s must be in \(-1, 1\], got 'x'"),
-        ({"carry": "all"}, ValueError, "carry must be one of 'velocity', 'buffer', 'nothing', got 'all'"),
+        ({"carry": "all"}, ValueError, "carry must be one of 'nothing', 'velocity', 'buffer', got 'all'"),
+        ({"lr_then": -1.0}, ValueError, "lr_then must be a number >= 0, got -1.0"),
+        ({"lr_then": 0}, ValueError, "lr_then must be greater than 0, got 0"),
+        ({"lr_then": "x"}, ValueError, "lr_then must be a number >= 0, got 'x'"),
         ({"momentun": 0.5}, TypeError, "unknown option of 'tam' and 'sgd' 'momentun': did you mean 'momentum'?"),
         ({"then": "sgdd"}, ValueError, "unknown optimizer 'sgdd': did you mean 'sgd'?"),
     ],
@@ -246,7 +299,7 @@ def test_options_of_the_whole_optimizer_must_agree():
 def test_transfer_lr_gives_tam_the_steps_of_sgd(s):
     """A damping held where TAM settles takes SGD's steps at the transferred learning rate."""
     ours, plain = parameters(), parameters()
-    run(TAM(ours, lr=transfer_lr(0.01, s), damping=(1 + s) / 2, eps=0.0), ours, gradients(30))
+    run(TAM(ours, lr=transfer_lr(0.01, s), damping=(1 + s) / 2, eps=0.0, start="zero"), ours, gradients(30))
     run(torch.optim.SGD(plain, lr=0.01, momentum=0.9), plain, gradients(30))
     assert_equal(ours, plain, 1e-12)
 

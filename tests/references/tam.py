@@ -13,7 +13,8 @@ Array = NDArray[np.float64]
 class TorqueReference:
     """Momentum and damping for a list of arrays; a gradient may be None.
 
-    ``lr`` and ``weight_decay`` may be lists with a value for each array, as parameter groups have them.
+    ``lr`` and ``weight_decay`` may be lists with a value for each array, as parameter groups have them, and ``groups``
+    says which group each is in.
     """
 
     def __init__(
@@ -25,40 +26,47 @@ class TorqueReference:
         eps=1e-8,
         weight_decay=0.0,
         decoupled=False,
-        granularity="global",
+        start="gradient",
+        cosine_on="raw",
+        granularity="group",
+        groups=None,
         damping=None,
     ):
         self.theta = [np.array(p, dtype=float) for p in params]
         n = len(self.theta)
         self.lr, self.weight_decay = np.broadcast_to(lr, n), np.broadcast_to(weight_decay, n)
         self.beta, self.gamma, self.eps, self.decoupled = beta, gamma, eps, decoupled
-        self.granularity, self.damping = granularity, damping
-        self.m = [np.zeros_like(p) for p in self.theta]
-        self.s, self.d = np.zeros(n), np.zeros(n)
+        self.start, self.cosine_on, self.damping = start, cosine_on, damping
+        of = {"group": groups or [0] * n, "global": [0] * n, "tensor": list(range(n))}[granularity]
+        self.sharing = [[i for i in range(n) if of[i] == which] for which in sorted(set(of))]
+        self.m: list[Array | None] = [np.zeros_like(p) if start == "zero" else None for p in self.theta]
+        self.s, self.d = np.zeros(n), np.ones(n)
 
     def step(self, grads: Sequence[Array | None]) -> None:
-        present = [i for i, g in enumerate(grads) if g is not None]
-        if not present:
-            return
-        g = {i: np.array(grads[i]) for i in present}
-        for i in present:
+        raw = {i: np.array(g) for i, g in enumerate(grads) if g is not None}
+        entering = {}
+        for i, g in raw.items():
             if self.decoupled:
                 self.theta[i] = self.theta[i] - self.lr[i] * self.weight_decay[i] * self.theta[i]
+                entering[i] = g
             else:
-                g[i] = g[i] + self.weight_decay[i] * self.theta[i]
-        for i in range(len(self.theta)):
-            if self.granularity == "global":  # every array keeps the same copy of the one smoothed cosine
-                cosine = self.cosine([self.m[k] for k in present], [g[k] for k in present])
-            elif i in present:
-                cosine = self.cosine([self.m[i]], [g[i]])
-            else:
+                entering[i] = g + self.weight_decay[i] * self.theta[i]
+        measured = raw if self.cosine_on == "raw" else entering
+        for sharing in self.sharing:
+            compared = [i for i in sharing if i in raw and self.m[i] is not None]
+            if not compared:  # first gradients alone, or none
                 continue
-            self.s[i] = self.gamma * self.s[i] + (1 - self.gamma) * cosine
-            self.d[i] = self.damp(i)
-        for i in present:
-            d = self.d[i] if self.damping is None else self.damping
-            self.m[i] = self.beta * self.m[i] + (self.eps + d) * g[i]
-            self.move(i, g[i])
+            cosine = self.cosine([self.m[i] for i in compared], [measured[i] for i in compared])
+            for i in sharing:  # each keeps the same copy
+                self.s[i] = self.gamma * self.s[i] + (1 - self.gamma) * cosine
+                self.d[i] = self.damp(i)
+        for i, g in entering.items():
+            if self.m[i] is None:
+                self.m[i] = g
+            else:
+                d = self.d[i] if self.damping is None else self.damping
+                self.m[i] = self.beta * self.m[i] + (self.eps + d) * g
+            self.move(i, g)
 
     def damp(self, i: int) -> float:
         return (1 + self.s[i]) / 2

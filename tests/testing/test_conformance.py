@@ -37,6 +37,9 @@ from tests.broken_optimizers import (
 
 CASES = {name: (name, {}) for name in OPTIMIZERS} | {
     "tam[tensor]": ("tam", {"granularity": "tensor"}),
+    "tam[zero]": ("tam", {"start": "zero", "granularity": "global"}),
+    "tam[decayed]": ("tam", {"cosine_on": "decayed", "weight_decay": 0.1}),
+    "adatam[zero,decayed]": ("adatam", {"start": "zero", "cosine_on": "decayed", "weight_decay": 0.1}),
     "tam[decoupled]": ("tam", {"weight_decay": 0.1, "decoupled_weight_decay": True}),
     "tam[frozen]": ("tam", {"damping": 0.5}),
     "adatam[tensor,both]": ("adatam", {"granularity": "tensor", "bias_correction": "both"}),
@@ -71,7 +74,8 @@ CASES = {name: (name, {}) for name in OPTIMIZERS} | {
     "cautious[tam]": ("cautious", {"base": "tam"}),
     "switch[5]": ("switch", {"at": 5}),
     "switch[10]": ("switch", {"at": 10, "s": None, "granularity": "tensor"}),
-    "switch[15]": ("switch", {"at": 15, "carry": "nothing", "nesterov": True}),
+    "switch[15]": ("switch", {"at": 15, "carry": "velocity", "nesterov": True}),
+    "switch[lr_then]": ("switch", {"at": 5, "lr_then": 0.02}),
     "switch[adam_cm,adam]": ("switch", {"first": "adam_cm", "then": "adam", "at": 5}),
     "switch[adam,tam]": ("switch", {"first": "adam", "then": "tam", "at": 5}),
     **{

@@ -21,7 +21,9 @@ class Known(NamedTuple):
     options: frozenset[str]
 
 
-_TORQUE = frozenset({"gamma", "eps", "weight_decay", "damping", "damping_function"})
+_TORQUE = frozenset(
+    {"gamma", "eps", "weight_decay", "start", "cosine_on", "granularity", "damping", "damping_function"}
+)
 _MOMENTA = frozenset({"capacity", "decay", "betas", "eps", "weight_decay", "variant"})
 
 STEPS = {
@@ -31,7 +33,7 @@ STEPS = {
     "rmsprop": Known("rmsprop:StackedRMSprop", frozenset({"alpha", "eps", "weight_decay", "momentum"})),
     "tam": Known("tam:StackedTAM", _TORQUE | {"momentum", "decoupled_weight_decay"}),
     "adatam": Known("adatam:StackedAdaTAM", _TORQUE | {"betas", "bias_correction"}),
-    "adatamw": Known("adatam:StackedAdaTAM", _TORQUE | {"betas", "bias_correction"}),
+    "adatamw": Known("adatam:StackedAdaTAM", (_TORQUE - {"cosine_on"}) | {"betas", "bias_correction"}),
     "adam_cm": Known("adam_cm:StackedAdamCM", _MOMENTA),
     "adamw_cm": Known("adam_cm:StackedAdamCM", _MOMENTA),
 }
@@ -51,7 +53,7 @@ def why_no_step(optimizer: str, options: Mapping[str, Any]) -> str:
     if optimizer not in STEPS:
         return f"the optimizer {optimizer} is not compiled"
     for key, value in options.items():
-        if key not in STEPS[optimizer].options or value == "shuffled":
+        if key not in STEPS[optimizer].options or value in ("shuffled", "tensor"):
             return f"the option {key} = {value!r} of {optimizer} is not compiled"
     return ""
 

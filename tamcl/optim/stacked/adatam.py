@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tamcl.optim.adatam import adatam, average
-from tamcl.optim.stacked.base import StackedStep, decayed, shrink
-from tamcl.optim.stacked.torque import stacked_torque, torque_numbers
+from tamcl.optim.stacked.base import StackedStep, shrink
+from tamcl.optim.stacked.torque import stacked_shares, torque_numbers, torque_rates
 
 
 class StackedAdaTAM(StackedStep):
@@ -30,7 +30,7 @@ class StackedAdaTAM(StackedStep):
         ones = torch.ones(steps.shape, dtype=torch.float64)
         first = 1 - beta1**steps if which == "both" else ones
         root = (1 - beta2**steps).sqrt() if which != "none" else ones
-        found = {"lr": lr * root / first, "eps": self.group["eps"] * root}
+        found = {"lr": lr * root / first, "eps": self.group["eps"] * root} | torque_rates(steps, self.group)
         if self._is_decoupled:
             found["kept"] = (1 - lr * self.group["weight_decay"]).expand(steps.shape)
         return found
@@ -46,9 +46,8 @@ class StackedAdaTAM(StackedStep):
         """Do the step, without corrections of the moments: they are in the rates."""
         averages, count = state["exp_avg"], len(params)
         shrink(params, rates)
-        grads = grads if self._is_decoupled else decayed(params, grads, self.group["weight_decay"])
-        damping = stacked_torque(averages, grads, numbers["weight"], numbers, self.group)
-        weight, share = average(numbers["weight"], self.group["betas"][0], self.group["eps"] + damping)
+        grads, enters = stacked_shares(params, grads, averages, numbers["weight"], numbers, rates, self.group)
+        weight, share = average(numbers["weight"], self.group["betas"][0], enters)
         numbers["weight"].copy_(weight)
         weight, share = weight.to(params[0].dtype), share.to(params[0].dtype)
         constants: dict[str, Any] = {"lr": rates["lr"], "betas": self.group["betas"], "eps": rates["eps"]}

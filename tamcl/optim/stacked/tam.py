@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tamcl.optim.stacked.base import StackedStep, decayed, shrink
-from tamcl.optim.stacked.torque import stacked_torque, torque_numbers
+from tamcl.optim.stacked.base import StackedStep, shrink
+from tamcl.optim.stacked.torque import stacked_shares, torque_numbers, torque_rates
 from tamcl.optim.tam import tam
 
 
@@ -23,7 +23,7 @@ class StackedTAM(StackedStep):
 
     def rates(self, steps: Tensor, lr: Tensor) -> dict[str, Tensor]:
         """Return the learning rates."""
-        found = {"lr": lr.expand(steps.shape)}
+        found = {"lr": lr.expand(steps.shape)} | torque_rates(steps, self.group)
         if self._is_decoupled:
             found["kept"] = (1 - lr * self.group["weight_decay"]).expand(steps.shape)
         return found
@@ -39,11 +39,10 @@ class StackedTAM(StackedStep):
         """Do the step."""
         momenta = state["momentum_buffer"]
         shrink(params, rates)
-        grads = grads if self._is_decoupled else decayed(params, grads, self.group["weight_decay"])
-        damping = stacked_torque(momenta, grads, 1.0, numbers, self.group)
-        share = damping.to(params[0].dtype) if isinstance(damping, Tensor) else damping
-        constants = {"beta": self.group["momentum"], "eps": self.group["eps"], "foreach": False}
-        tam(params, grads, momenta, [share] * len(params), lr=rates["lr"], **constants)
+        grads, share = stacked_shares(params, grads, momenta, 1.0, numbers, rates, self.group)
+        share = share.to(params[0].dtype) if isinstance(share, Tensor) else share
+        beta = self.group["momentum"]
+        tam(params, grads, momenta, [share] * len(params), lr=rates["lr"], beta=beta, foreach=False)
 
     @property
     def _is_decoupled(self) -> bool:
