@@ -595,6 +595,8 @@ def load_results(directory: str | Path) -> Results:
     directory = user_path(directory)
     files = ["study.json", *(f"{name}.parquet" for name in TABLES if name not in OPTIONAL)]
     missing = [file for file in files if not os.path.lexists(directory / file)]
+    if missing and os.path.lexists(directory / "sweep.json"):
+        raise InputError(f"'{directory}' holds a sweep and no study; name one of the folders in its 'studies'")
     if missing:
         raise InputError(f"'{directory}' holds no finished study: {', '.join(missing)} not found")
     study = read_study(directory / "study.json")

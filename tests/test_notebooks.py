@@ -44,7 +44,7 @@ def test_committed_with_figures_small_and_executed_in_order(notebook: Path) -> N
 @pytest.mark.parametrize("notebook", NOTEBOOKS[:7], ids=lambda path: path.stem)
 def test_results_are_loaded_and_nothing_is_trained(notebook: Path) -> None:
     source = "\n".join("".join(cell["source"]) for cell in code(notebook))
-    assert "load_results(" in source
+    assert re.search(r"load_(results|sweep)\(", source)
     assert not re.search(r"^(import|from) torch|\.backward\(|\.train\(", source, flags=re.MULTILINE)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from math import isnan
 from pathlib import Path
@@ -17,13 +17,16 @@ from rich.table import Table
 from rich.text import Text
 
 from tamcl.errors import printable
+from tamcl.files.records import read_sweep
 from tamcl.findings.durations import duration
 from tamcl.study.state import Arm, State
-from tamcl.study.watch import Watcher
+from tamcl.study.watch import Watcher, is_locked
+from tamcl.sweeps import STUDIES, SWEEP, ordered
 
 if TYPE_CHECKING:
     from tamcl.study.estimate import ArmPlan, Plan, Span
     from tamcl.study.train import Progress
+    from tamcl.sweeps import SweptStudy
 
 EVERY, LOOK = 10.0, 0.5
 """Seconds between two plain lines at least, where there is no terminal, and between two looks at the files."""
@@ -79,6 +82,119 @@ class Display:
             phase = PHASES.get(progress.phase, progress.phase)
             words = printable(f"{phase} {progress.done}/{progress.total} cells{line(state)}")
             print(words, file=self.console.file, flush=True)
+
+
+class SweepDisplay:
+    """Shows a sweep while it is trained here: a line for each study, and below it how far that one is.
+
+    Parameters
+    ----------
+    total : int
+        Number of studies.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total, self.number = total, 0
+        self.display: Display | None = None
+
+    def __enter__(self) -> SweepDisplay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.pause()
+
+    def pause(self) -> None:
+        """Leave what is shown as it is, as before something else is printed."""
+        if self.display is not None:
+            self.display.live.stop()
+
+    def begin(self, study: SweptStudy) -> None:
+        """Show the next study."""
+        self.pause()
+        self.number += 1
+        self.display = Display(study.directory)
+        words = printable(f"{study.name} (study {self.number} of {self.total})")
+        print(words, file=self.display.console.file, flush=True)
+
+    def update(self, progress: Progress) -> None:
+        """Show one more finished cell of the study."""
+        if self.display is not None:
+            self.display.update(progress)
+
+
+def watch_sweep(
+    directory: Path, *, once: bool = False, every: float = 2.0, sleep: Callable[[float], object] = time.sleep
+) -> list[str]:
+    """Show how far a sweep is, a line a study, until nobody trains it any more, and return what was seen last.
+
+    Parameters
+    ----------
+    directory, once, every, sleep
+        As of ``watch``.
+    """
+    console, watchers = Console(markup=False, emoji=False), dict[Path, Watcher]()
+    seen: list[str] = []
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+        while True:
+            running = is_locked(directory)
+            before, seen = seen, _sweep_lines(directory, watchers, running)
+            if live:
+                live.update(Text("\n".join(seen)), refresh=True)
+            else:
+                for words in seen if not before else [words for words in seen if words not in before]:
+                    print(words, file=console.file, flush=True)
+            if once or not running:
+                return seen
+            sleep(every)
+
+
+def _sweep_lines(directory: Path, watchers: dict[Path, Watcher], running: bool | None) -> list[str]:
+    """Return what a sweep is doing, and how far each of its studies is."""
+    lines, finished = [], 0
+    held = read_sweep(directory / SWEEP)
+    for each in ordered(held["studies"]):
+        folder = directory / STUDIES / each["folder"]
+        if not (folder / "study.json").is_file():
+            lines.append(f"{each['name']}: {each.get('error') or 'not begun'}")
+            continue
+        state = watchers.setdefault(folder, Watcher(folder)).read()
+        finished += state.finished
+        failed = f"; {each['error']}" if each.get("error") and not state.running else ""
+        lines.append(f"{each['name']}: {summary(state).partition(': ')[2]}{line(state)}{failed}")
+    doing = "running" if running else "finished" if finished == len(lines) else "not finished"
+    name = held["scenario"].get("name", "")
+    return [printable(each) for each in (f"{name}: {doing}, {finished}/{len(lines)} studies finished", *lines)]
+
+
+def show_sweep_plan(plans: Mapping[str, Plan], directory: Path) -> None:
+    """Print what each study of a sweep will take, and all of them."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("study", "cells", "finished", "time"):
+        table.add_column(title, justify="left" if title == "study" else "right")
+    for name, plan in plans.items():
+        cells = _between(plan.cells, "{:.0f}".format)
+        table.add_row(printable(name), cells, str(plan.finished), _between(plan.wall_s, duration))
+    console.print(table)
+    for why in dict.fromkeys(
+        f"{arm}: not measured, and left out of the time: {each.why_unknown}"
+        for plan in plans.values()
+        for arm, each in plan.arms.items()
+        if each.why_unknown
+    ):
+        print(why, file=console.file)
+    jobs = next(iter(plans.values())).jobs
+    wall, size = (_summed(getattr(plan, name) for plan in plans.values()) for name in ("wall_s", "bytes"))
+    processes = f"{jobs} processes" if jobs > 1 else "1 process"
+    time_ = f"about {_between(wall, duration)} with {processes} on an idle machine"
+    print(f"{len(plans)} studies in {directory}: {time_}, then the reports", file=console.file)
+    if not any(map(isnan, size)):
+        print(f"about {_between(size, _megabytes)} of disk", file=console.file)
+
+
+def _summed(spans: Iterable[Span]) -> Span:
+    least, most = map(sum, zip(*spans, strict=True))
+    return least, most
 
 
 def watch(

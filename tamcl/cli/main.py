@@ -19,7 +19,14 @@ from tamcl.scenario.plain import unprintable
 WRONG_CALL = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 """The class of all wrong calls, which is click's, and typer's own where it has click inside."""
 
-COMMANDS: list[Callable[..., int]] = [studies.compare, studies.plan, studies.confirm, studies.regret, studies.run]
+COMMANDS: list[Callable[..., int]] = [
+    studies.compare,
+    studies.sweep,
+    studies.plan,
+    studies.confirm,
+    studies.regret,
+    studies.run,
+]
 COMMANDS += [studies.watch, studies.report, studies.merge, studies.verify, studies.ranks]
 COMMANDS += [objects.check, objects.toys, objects.doctor]
 for command in COMMANDS:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -54,6 +54,9 @@ Compile = Annotated[
 ]
 _COMPILED = ["strategy.compiled=true"]
 Search = Annotated[str | None, typer.Option(metavar="KIND", help="Learning rates: grid, random or tpe.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Train nothing: say how long it would take, as tamcl plan does.")
+]
 Trials = Annotated[int | None, typer.Option(help="Learning rates an arm, for random and tpe.")]
 
 
@@ -77,9 +80,7 @@ def compare(
     executor_options: ExecutorOptions = None,
     timeout: Timeout = None,
     log: LoggerName = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Train nothing: say how long it would take, as tamcl plan does.")
-    ] = False,
+    dry_run: DryRun = False,
 ) -> int:
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
     chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, compiled, settings)
@@ -101,6 +102,78 @@ def compare(
             on_progress=display.update,
         )
     return _finish(directory, results)
+
+
+def sweep(
+    context: typer.Context,
+    scenario: ScenarioName,
+    over: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=V1,V2,...", help="A key of the scenario and its values; of several each combination."
+        ),
+    ],
+    arms: Arms = None,
+    arm: MoreArms = None,
+    seeds: Seeds = None,
+    tune_seeds: TuneSeeds = None,
+    extend: Extend = False,
+    search: Search = None,
+    trials: Trials = None,
+    compiled: Compile = False,
+    settings: Settings = None,
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+    out: Annotated[
+        Path | None, typer.Option(**PATH, help="Folder for the results; out/SCENARIO-sweep if absent.")
+    ] = None,
+    jobs: Jobs = None,
+    executor: ExecutorName = None,
+    executor_options: ExecutorOptions = None,
+    timeout: Timeout = None,
+    log: LoggerName = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Run a study at each value of a key, in one folder, with one report and one figure of them all."""
+    from tamcl.scenario.sweeping import points, read_over
+
+    chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, compiled, settings)
+    given = read_over(over)
+    points(chosen, given)
+    directory = out or Path("out") / f"{chosen.name}-sweep"
+    resources = _resources(data_dir, allow_subset, log, directory)
+    if dry_run:
+        return _plan_sweep(chosen, given, resources, jobs, timeout, directory)
+    engine = _engine(jobs, timeout, executor, executor_options)
+    from tamcl.cli.display import SweepDisplay
+    from tamcl.report import sweep_verdicts, write_report, write_sweep_report
+    from tamcl.study import sweep  # as in compare
+
+    status = 0
+    with SweepDisplay(len(points(chosen, given))) as display:
+
+        def finish(results: Results) -> None:
+            nonlocal status
+            display.pause()
+            status = max(status, _failures(results))
+            if not _is_reported(results.directory):
+                write_report(results.directory)
+
+        found = sweep(
+            chosen,
+            given,
+            directory,
+            resources=resources,
+            engine=engine,
+            command=command_line(context),
+            on_study=display.begin,
+            on_progress=display.update,
+            on_results=finish,
+        )
+    for sentence in sweep_verdicts(found):
+        print(printable(sentence))
+    print(f"report: {write_sweep_report(directory)}")
+    return 3 if any(study.results is None for study in found.studies) else status
 
 
 def plan(
@@ -211,14 +284,15 @@ def run(
 
 
 def watch(
-    directory: Annotated[Path, typer.Argument(**FOLDER, help="A study's folder.")],
+    directory: Annotated[Path, typer.Argument(**FOLDER, help="A study's folder, or a sweep's.")],
     once: Annotated[bool, typer.Option("--once", help="Show it once and leave.")] = False,
 ) -> int:
-    """Show how far a study is, from its files alone, until nobody trains it any more."""
-    from tamcl.cli.display import watch
+    """Show how far a study or a sweep is, from its files alone, until nobody trains it any more."""
+    from tamcl.cli.display import watch, watch_sweep
+    from tamcl.sweeps import is_sweep
 
     try:
-        watch(directory, once=once)
+        watch_sweep(directory, once=once) if is_sweep(directory) else watch(directory, once=once)
     except KeyboardInterrupt:
         return 130
     return 0
@@ -272,9 +346,15 @@ def verify(
     return 3 if any(check.agreement == "not" for check in found.checks) else 0
 
 
-def report(directory: StudyFolder) -> int:
-    """Make figures and report again from what is stored."""
+def report(
+    directory: Annotated[Path, typer.Argument(**FOLDER, help="A finished study's folder, or a sweep's.")],
+) -> int:
+    """Make figures and report again from what is stored, by a study or by a sweep."""
     from tamcl.results import load_results
+    from tamcl.sweeps import is_sweep
+
+    if is_sweep(directory):
+        return _report_sweep(directory)
 
     results = load_results(directory)
     from tamcl.report import write_report  # after the folder was found to hold a study: drawing takes a while to import
@@ -360,6 +440,48 @@ def _plan(
 
     show_plan(estimate(scenario, resources=resources, engine=_local(jobs, timeout), directory=directory), directory)
     return 0
+
+
+def _plan_sweep(
+    scenario: Scenario,
+    over: Mapping[str, Sequence[Any]],
+    resources: Resources,
+    jobs: int | None,
+    timeout: float | None,
+    directory: Path,
+) -> int:
+    """Say what each study of a sweep would take in processes of this machine, and all of them."""
+    from tamcl.cli.display import show_sweep_plan
+    from tamcl.study import estimate_sweep  # as in compare
+
+    plans = estimate_sweep(scenario, over, directory, resources=resources, engine=_local(jobs, timeout))
+    show_sweep_plan(plans, directory)
+    return 0
+
+
+def _report_sweep(directory: Path) -> int:
+    """Make tables, figure and report of a sweep again, and the reports of its studies that have none of all cells."""
+    from tamcl.sweeps import load_sweep
+
+    found = load_sweep(directory)
+    from tamcl.report import write_report, write_sweep_report
+    from tamcl.study.sweep import write_sweep_tables
+
+    for study, _ in found.finished:
+        if not _is_reported(study.directory):
+            write_report(study.directory)
+    path = write_sweep_report(directory)
+    write_sweep_tables(directory)
+    print(f"report: {path}")
+    return 0
+
+
+def _is_reported(directory: Path) -> bool:
+    """Tell whether a study's report is newer than all of its cells: to make one takes seconds."""
+    try:
+        return (directory / "report.html").stat().st_mtime >= (directory / "cells").stat().st_mtime
+    except OSError:
+        return False
 
 
 def _local(jobs: int | None, timeout: float | None) -> Local:

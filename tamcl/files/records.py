@@ -1,4 +1,4 @@
-"""What ``study.json`` and ``claims.json`` hold beside the tables: written with a digest, and checked when read.
+"""What ``study.json``, ``sweep.json`` and ``claims.json`` hold beside the tables: with a digest, checked when read.
 
 Only the types are checked that others rely on: what older versions of tamcl wrote may have less in it, or more.
 """
@@ -99,6 +99,19 @@ class _Study(_Record):
     tried: dict[str, Rates] = {}
 
 
+class _SweptStudy(_Record):
+    folder: Annotated[str, Field(pattern=r"^[\w+=,-][\w.+=,-]*$")]
+    name: str
+    values: Annotated[dict[str, Any], Field(min_length=1)]
+    error: str = ""
+
+
+class _Sweep(_Record):
+    command: str = ""
+    scenario: _Scenario
+    studies: Annotated[list[_SweptStudy], Field(min_length=1)]
+
+
 class _Claim(_Record):
     metric: str
     arm_a: str
@@ -137,6 +150,23 @@ def read_study(path: Path) -> dict[str, Any]:
         if arm is not None and arm not in arms:
             raise _damaged(path, f"it names an arm {json.dumps(arm)} that scenario.arms does not have")
     return study
+
+
+def read_sweep(path: Path) -> dict[str, Any]:
+    """Read ``sweep.json``: ``scenario``, ``command`` and ``studies``: each has ``folder``, ``name`` and ``values``.
+
+    Raises
+    ------
+    Damaged
+        If it was damaged or holds something else, naming the first place.
+    InputError
+        If it may not be read.
+    """
+    sweep = _read(path, _Sweep)
+    first = sweep["studies"][0]["values"]
+    if any(study["values"].keys() != first.keys() for study in sweep["studies"]):
+        raise _damaged(path, "its studies have values of different keys")
+    return sweep
 
 
 def read_claims(path: Path) -> dict[str, Any]:

@@ -188,6 +188,40 @@ def _null_clause(kind: str, nulls: list[tuple[Row, str]], metric: Metric, confid
     return f"{does[kind]} ({numbers})"
 
 
+def change_verdict(row: Row, ends: tuple[str, str], metric: Metric | None = None, *, alpha: float = ALPHA) -> str:
+    """Return whether the difference between two arms changes over what a sweep changed, as a sentence.
+
+    Parameters
+    ----------
+    row : mapping or pandas.Series
+        A row of ``tamcl.stats.across`` whose effect is a key.
+    ends : (str, str)
+        What the key is at its least and at its largest value, in words.
+    metric, alpha
+        As of ``verdict``.
+
+    Examples
+    --------
+    >>> row = {"metric": "online_accuracy", "arm_a": "tam", "arm_b": "sgdm", "n_pairs": 10, "diff": 0.021,
+    ...        "ci_low": 0.014, "ci_high": 0.028, "p_value": 0.00195, "p_adjusted": 0.00391, "prob_a_better": 1.0}
+    >>> print(change_verdict(row, ("stream.fraction = 0", "stream.fraction = 1")))
+    tam minus sgdm changes by +2.1 points of online accuracy from stream.fraction = 0 to stream.fraction = 1, on the
+    straight line through all values (95% interval +1.4 to +2.8, 10 seeds, p = 0.002, 0.004 after Holm).
+    """
+    known = metric or find(row["metric"])
+    say = _phrases(row, known, 0.95, alpha, None)
+    if row["n_pairs"] < 2:
+        return say.too_few
+    number, unit = _format(row, known)
+    what = f"{row['arm_a']} minus {row['arm_b']} changes"
+    by = f"{number(row['diff'], '+')} {unit}"
+    where = f"from {ends[0]} to {ends[1]}, on the straight line through all values ({say.difference_sure})"
+    if is_shown(row, alpha=alpha):
+        return f"{what} by {by} of {say.label} {where}."
+    limit = say.limit and f", and {say.limit}"
+    return f"No evidence that {what} in {say.label}: {by} {where}{limit}."
+
+
 Held = Literal["held", "not again", "none again", "now shown"]
 """What became of a claim: shown again; not shown, or not again; again no difference shown; a difference where none was
 claimed."""

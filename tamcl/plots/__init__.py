@@ -15,18 +15,18 @@ from tamcl.plots.differences import paired_differences
 from tamcl.plots.experiences import over_experiences
 from tamcl.plots.labels import better_side, metric_axis, short_names, with_direction
 from tamcl.plots.matrix import accuracy_matrix
-from tamcl.plots.metrics import accuracy_by_fraction, forgetting_against_learning, summary
+from tamcl.plots.metrics import forgetting_against_learning, summary
 from tamcl.plots.online import online_accuracy, online_loss
 from tamcl.plots.oracles import regret
 from tamcl.plots.ranks import critical_differences
 from tamcl.plots.seeds import mean_interval
 from tamcl.plots.shifts import recovery, stability
 from tamcl.plots.style import ArmStyle, arm_styles, theme
+from tamcl.plots.swept import sweep, sweep_differences
 from tamcl.plots.tuning import expected_best, lr_sensitivity
 
 __all__ = [
     "ArmStyle",
-    "accuracy_by_fraction",
     "accuracy_matrix",
     "arm_styles",
     "better_side",
@@ -47,6 +47,8 @@ __all__ = [
     "short_names",
     "stability",
     "summary",
+    "sweep",
+    "sweep_differences",
     "theme",
     "with_direction",
 ]

@@ -1,4 +1,4 @@
-"""Metrics by arm: one alone, one against another, and one over the strength of a shift."""
+"""Metrics by arm: one alone, and one against another."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from tamcl.errors import InputError
-from tamcl.plots.axes import finish, keep_within, label_ends, legend_beside, new_axes
+from tamcl.plots.axes import finish, keep_within, legend_beside, new_axes
 from tamcl.plots.labels import bounds, metric_axis, short_names, with_direction
-from tamcl.plots.seeds import and_interval, counted, mean_interval, seeds_of
-from tamcl.plots.style import arm_styles, checked_styles, paper
+from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
+from tamcl.plots.style import checked_styles, paper
 
 
 def summary(metrics: pd.DataFrame, *, metric: str, arms: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -114,57 +114,3 @@ def forgetting_against_learning(
 def _within(means: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the means with intervals that end where no value of the metric can lie."""
     return means.assign(low=means["low"].clip(*bounds(metric)), high=means["high"].clip(*bounds(metric)))
-
-
-def accuracy_by_fraction(
-    metrics: pd.DataFrame,
-    *,
-    metric: str = "online_accuracy",
-    fraction: str = "fraction",
-    arms: Sequence[str] | None = None,
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw a metric against the share of labels that a shift changes: does an arm gain where shifts are harder?
-
-    Parameters
-    ----------
-    metrics : DataFrame
-        Rows of the ``metrics`` tables of several studies with a column more, which says the fraction of each study; one
-        learning rate an arm and fraction.
-    metric : str
-        The metric to draw.
-    fraction : str
-        Name of that column; its values are in [0, 1].
-    arms : sequence of str, optional
-        All arms of the studies in their order; those in the table if absent.
-    ax : Axes, optional
-        Where to draw.
-    """
-    rows = metrics[metrics["metric"] == metric].dropna(subset="value")
-    if rows.empty:
-        raise InputError(f"accuracy_by_fraction of '{metric}': the table has no rows to draw")
-    if rows.duplicated(["arm", fraction, "seed"]).any():
-        raise InputError(
-            "accuracy_by_fraction: an arm stands at several learning rates of a fraction; pass rows of one"
-        )
-    drawn = arm_styles(arms if arms is not None else rows["arm"])
-    label, unit, factor = metric_axis(metric)
-    means = _within(mean_interval(rows.assign(value=factor * rows["value"]), ["arm", fraction], "value"), metric)
-    ax = ax or new_axes(5.6, 3.7)
-    present = [arm for arm in drawn if (means["arm"] == arm).any()]
-    for place, arm in enumerate(present):
-        style, points = drawn[arm], means[means["arm"] == arm].sort_values(fraction)
-        x = 100 * points[fraction] + 0.7 * (
-            place - (len(present) - 1) / 2
-        )  # side by side, so that intervals can be told
-        ax.vlines(x, points["low"], points["high"], color=style.color, lw=1.6)
-        ax.plot(x, points["mean"], style.marker, ls=style.line, lw=1.2, color=style.color, ms=5, label=arm)
-    keep_within(ax, y=bounds(metric))
-    ax.set_xticks(100 * np.sort(rows[fraction].unique()))
-    ax.grid(axis="y", linewidth=0.6)
-    ax.set_xlabel("labels changed at a shift (%)")
-    ax.set_ylabel(with_direction(metric, label, unit))
-    seeds = counted(rows.groupby(["arm", fraction])["seed"].nunique(), "seed")
-    finish(ax, f"Mean{' and 95 % interval' if means['count'].max() > 1 else ''} over {seeds}")
-    label_ends(ax, drawn)
-    return ax

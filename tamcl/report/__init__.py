@@ -2,5 +2,6 @@
 
 from tamcl.findings.oracles import oracle_verdicts
 from tamcl.report.page import outcomes, verdicts, write_report
+from tamcl.report.sweep import sweep_verdicts, write_sweep_report
 
-__all__ = ["oracle_verdicts", "outcomes", "verdicts", "write_report"]
+__all__ = ["oracle_verdicts", "outcomes", "sweep_verdicts", "verdicts", "write_report", "write_sweep_report"]

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -28,6 +29,7 @@ from tamcl.metrics import by_experience, stability_curves
 from tamcl.report.layout import Layout
 from tamcl.report.themes import Pixels, darkened, draw_light_and_dark
 from tamcl.stats import ALPHA, tuning
+from tamcl.sweeps import Sweep, row_name
 
 DPI = 200
 """Twice that of a screen, so that lines stay sharp on good screens and on paper."""
@@ -78,6 +80,11 @@ class Drawing(NamedTuple):
 def draw_pictures(study: Study) -> list[Picture]:
     """Draw every figure that the study allows, and write it to its folder's ``figures``."""
     return [_picture(study, drawing) for drawing in drawings(study)]
+
+
+def draw_sweep(sweep: Sweep) -> list[Picture]:
+    """Draw the figure of a sweep, if it has results, and write it to its folder's ``figures``."""
+    return [draw(drawing, sweep.directory, len(sweep.arms)) for drawing in sweep_drawings(sweep)]
 
 
 def draw_tuning_pictures(study: Study) -> list[Picture]:
@@ -174,6 +181,66 @@ def drawings(study: Study) -> Iterator[Drawing]:
         )
 
 
+def sweep_drawings(sweep: Sweep) -> Iterator[Drawing]:
+    """Yield the figure of a sweep: arms above, their paired differences below, a column for each of further values."""
+    rows = sweep.metrics[sweep.metrics["metric"] == sweep.primary].dropna(subset="value")
+    if rows.empty:
+        return
+    label, (first, *others) = plots.metric_axis(sweep.primary)[0], sweep.keys
+    yield Drawing(
+        "sweep",
+        f"{label} over {first}" + (f", by {' and '.join(others)}" if others else ""),
+        "Every arm at its own learning rate, which was chosen anew at every value: mean and 95 % interval over seeds."
+        " Below, the difference between two arms on the same seeds with its 95 % interval; filled where a difference"
+        f" is shown, as p after Holm over all values and pairs is at most {ALPHA:g}.",
+        lambda layout: _swept(sweep, rows, layout),
+    )
+
+
+def _swept(sweep: Sweep, rows: pd.DataFrame, layout: str) -> Figure:
+    over, *others = sweep.keys
+    compared = sweep.comparisons[(sweep.comparisons["metric"] == sweep.primary) & (sweep.comparisons["n_pairs"] > 0)]
+    panels = [*rows.groupby(others, sort=False)] if others else [((), rows)]
+    kinds = 2 if len(compared) else 1
+    columns = min(2, len(panels)) if layout == "wide" else 1
+    lines = -(-len(panels) // columns)
+    heights = [3.2, 2.6][:kinds] * lines
+    figure = _figure(layout, sum(heights))
+    axes = figure.subplots(len(heights), columns, height_ratios=heights, squeeze=False)
+    for place in range(lines * columns):
+        line, column = divmod(place, columns)
+        above, *below = axes[kinds * line : kinds * (line + 1), column]
+        if place >= len(panels):
+            for ax in (above, *below):
+                ax.remove()
+            continue
+        values, table = panels[place]
+        at = dict(zip(others, values, strict=True))
+        plots.sweep(table, over=over, metric=sweep.primary, arms=sweep.arms, ax=above)
+        of_panel = compared.loc[(compared[[*at]] == pd.Series(at)).all(axis=1)] if at else compared
+        for ax in below:
+            if of_panel.empty:
+                ax.remove()
+            else:
+                plots.sweep_differences(of_panel, over=over, metric=sweep.primary, ax=ax)
+        _align(above, *(ax for ax in below if ax.figure is not None))
+        title = row_name(at)
+        for ax in (above, *below):
+            said = ax.get_title(loc="left")
+            words = textwrap.fill(said, 48 if layout == "narrow" or columns > 1 else 100)
+            ax.set_title(f"{title}\n{words}" if title and ax is above else words, loc="left", size="small")
+    return figure
+
+
+def _align(above: Axes, *below: Axes) -> None:
+    """Let axes that stand below one another end at the same values, and say once what these are of."""
+    ends = [ax.get_xlim() for ax in (above, *below)]
+    for ax in (above, *below):
+        ax.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
+    if below:
+        above.set_xlabel("")
+
+
 def tuning_drawings(study: Study) -> Iterator[Drawing]:
     """Yield the figures of the part on tuning."""
     if not study.tuning["score"].notna().any():
@@ -224,8 +291,13 @@ def oracle_drawings(study: Study, found: list[OracleComparison]) -> Iterator[Dra
 
 
 def _picture(study: Study, drawing: Drawing) -> Picture:
+    return draw(drawing, study.results.directory, len(study.arms))
+
+
+def draw(drawing: Drawing, directory: Path, n_arms: int) -> Picture:
+    """Draw a figure for a page of so many arms, and write it to the folder's ``figures``."""
     sources, sizes = {}, {}
-    dpi = DPI * min(share for arms, share in {0: 1.0, **SMALLER}.items() if len(study.arms) > arms)
+    dpi = DPI * min(share for arms, share in {0: 1.0, **SMALLER}.items() if n_arms > arms)
     for layout in WIDTHS:
         with mpl.rc_context(plots.theme()):  # type: ignore[arg-type]
             figure = drawing.draw(layout)
@@ -234,7 +306,7 @@ def _picture(study: Study, drawing: Drawing) -> Picture:
         for name, pixels, kept in ((layout, light, lines), (f"{layout} dark", dark, set(map(darkened, lines)))):
             image = _packed(pixels, sorted(kept))
             sources[name], sizes[name] = _png(image, dpi), image.size
-    path = study.results.directory / "figures" / f"{drawing.name}.png"
+    path = directory / "figures" / f"{drawing.name}.png"
     write_atomic(path, lambda temporary: temporary.write_bytes(sources["wide"]))
     uris = {name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in sources.items()}
     return Picture(drawing.name, drawing.title, drawing.caption, uris, *sizes["wide"])

@@ -87,10 +87,15 @@ def write_report(directory: str | Path) -> Path:
         If the folder holds no finished study.
     """
     study = Study(load_results(directory))
+    return write_page(study.results.directory, "report.html.j2", _page(study))
+
+
+def write_page(directory: Path, template: str, values: dict[str, Any]) -> Path:
+    """Write a folder's ``report.html`` by a template."""
     loader = jinja2.PackageLoader("tamcl.report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.get_template("report.html.j2").render(_page(study))
-    path = study.results.directory / "report.html"
+    page = environment.get_template(template).render(values)
+    path = directory / "report.html"
     write_atomic(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return path
 
@@ -152,7 +157,7 @@ def _page(study: Study) -> dict[str, Any]:
         "failure_table": failure_table(study),
         "n_runs": len(study.results.runs),
         "notes": _notes(study),
-        "definitions": [_definition(METRICS[name]) for name in METRICS if name in set(study.metrics["metric"])],
+        "definitions": [definition(METRICS[name]) for name in METRICS if name in set(study.metrics["metric"])],
         "command": study.results.study.get("command") or f"tamcl compare {scenario.get('name', '')}",
         "versions": [(name, " and ".join(found)) for name, found in study.versions.items()],
     }
@@ -172,9 +177,9 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     strategy = dict(scenario.get("strategy", {}))
     kept = {"keep": "kept", "reset": "reset"}.get(strategy.get("optimizer_state", ""), "not recorded")
     facts = [
-        ("Stream", _described(scenario.get("stream", {}))),
-        ("Data", _data(study.data)),
-        ("Model", _described(scenario.get("model", {}))),
+        ("Stream", described(scenario.get("stream", {}))),
+        ("Data", data_words(study.data)),
+        ("Model", described(scenario.get("model", {}))),
         ("Strategy", f"{strategy.get('name', '')}; optimizer state is {kept} at every boundary"),
         ("Stacked runs", _stacked(study)),
         ("Evaluation", _evaluation(study)),
@@ -304,7 +309,8 @@ def _oracle_notes(study: Study, oracles: list[OracleComparison]) -> list[str]:
     return notes
 
 
-def _definition(metric: Metric) -> dict[str, str]:
+def definition(metric: Metric) -> dict[str, str]:
+    """Return what the page says of a metric."""
     low, high = (
         ("−∞" if bound < 0 else "∞") if bound in (inf, -inf) else f"{bound:g}" for bound in (metric.low, metric.high)
     )
@@ -320,7 +326,7 @@ def _definition(metric: Metric) -> dict[str, str]:
     }
 
 
-def _described(part: dict[str, Any]) -> str:
+def described(part: dict[str, Any]) -> str:
     """Return ``name: key value, key value`` of a part of the scenario; what is not set is left out."""
     settings = [
         f"{key.replace('_', ' ')} {plain_value(value)}"
@@ -330,7 +336,8 @@ def _described(part: dict[str, Any]) -> str:
     return ": ".join(words for words in (str(part.get("name", "")), ", ".join(settings)) if words)
 
 
-def _data(data: dict[str, Any]) -> str:
+def data_words(data: dict[str, Any]) -> str:
+    """Return what the page says of the data."""
     if not data:
         return "not recorded"
     classes = data.get("classes")

@@ -11,9 +11,11 @@ from tamcl import stats
 from tamcl.findings.answers import answers
 from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study, records
+from tamcl.findings.sweep import chosen_rates
 from tamcl.metrics import find
 from tamcl.plots import arm_styles, mean_interval, metric_axis, with_direction
 from tamcl.stats import ALPHA
+from tamcl.sweeps import Sweep, row_name
 
 
 class Field(NamedTuple):
@@ -220,6 +222,37 @@ def comparison_table(name: str, caption: str, comparisons: pd.DataFrame, *, name
         rows.append(Row(fields))
     heads = ["Pair", "Difference", "95 % interval", "p", "p (Holm)", "First better", "First", "Second", "Seeds"]
     return Table(name, caption, _heads(heads, text=set()), rows)
+
+
+def sweep_table(sweep: Sweep) -> Table:
+    """Return the mean of the primary metric by value and arm, and the learning rate that the arm took there."""
+    label, unit, factor = metric_axis(sweep.primary)
+    styles, rates = arm_styles(sweep.arms), chosen_rates(sweep)
+    rows = []
+    for (study, results), of_study in zip(sweep.finished, records(rates), strict=True):
+        found = Study(results).metrics
+        means = mean_interval(found[found["metric"] == sweep.primary].dropna(subset="value"), ["arm"], "value")
+        by_arm = {row["arm"]: row for row in records(means)}
+        fields = [Field(study.name)]
+        for arm in sweep.arms:
+            row, rate = by_arm.get(arm), of_study[arm]
+            if row is None:
+                fields.append(Field("–"))
+                continue
+            text = _plus_minus(factor * row["mean"], factor * (row["high"] - row["mean"]))
+            fields.append(Field(text, factor * row["mean"], note=f"lr {rate:g}, {row['count']} seeds"))
+        rows.append(Row(fields))
+    caption = f"{with_direction(sweep.primary, label, unit)}: mean ± half of its 95 % interval, learning rate, seeds"
+    heads = [Field("Value"), *(Field(arm, classes="head", color=styles[arm].color) for arm in sweep.arms)]
+    return Table("metrics", caption, heads, rows)
+
+
+def sweep_comparison_table(sweep: Sweep, name: str, caption: str, comparisons: pd.DataFrame) -> Table:
+    """Return the paired comparisons of a sweep, a row a value, pair and metric."""
+    of_pairs = comparison_table(name, caption, comparisons, named=comparisons["metric"].nunique() > 1)
+    values = [Field(row_name(row)) for row in records(comparisons[sweep.keys])]
+    rows = [Row([value, *row.fields]) for value, row in zip(values, of_pairs.rows, strict=True)]
+    return of_pairs._replace(heads=[Field("Value"), *of_pairs.heads], rows=rows)
 
 
 def arm_table(study: Study) -> Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from typing import Any
 
@@ -30,6 +32,51 @@ def parse_value(text: str) -> Any:
     return values["value"] if len(values) == 1 else text  # more than one line is no value
 
 
+def value_text(value: Any) -> str:
+    """Return how a value is written for ``parse_value`` to read it, in short.
+
+    Examples
+    --------
+    >>> [value_text(value) for value in (0.2, 1.0, True, "keep", "true", [100, 0.5], ["a"])]
+    ['0.2', '1', 'true', 'keep', '"true"', '[100, 0.5]', '["a"]']
+    """
+    if isinstance(value, str) and parse_value(value) == value and re.fullmatch(r"[^\s,\[\](){}\"'=]+", value):
+        return value
+    return _inside(value)
+
+
+def _inside(value: Any) -> str:
+    """Return how a value is written inside another one, where text needs quotes."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_name(key)} = {_inside(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_inside, value))}]"
+    if isinstance(value, float) and not isinstance(value, bool):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _name(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
+
+
+def parse_over(text: str) -> tuple[str, list[Any]]:
+    """Read ``a.b=value,value``: commas inside brackets and quotes are of a value.
+
+    Examples
+    --------
+    >>> parse_over("model.hidden=[100,100],[200]")
+    ('model.hidden', [[100, 100], [200]])
+    """
+    key, equals, values = text.partition("=")
+    parts = _split(values)
+    if not equals or not key.strip() or parts == [""]:
+        raise InputError(f"--over {shortened(text)}: is not key=value,value, such as stream.fraction=0.2,0.8")
+    if "" in parts:
+        raise InputError(f'--over {shortened(text)}: has a comma without a value beside it; an empty text is ""')
+    return key.strip(), [parse_value(part) for part in parts]
+
+
 def parse_options(text: str) -> tuple[str, dict[str, Any]]:
     """Read ``NAME[,key=value...]``.
 
@@ -53,9 +100,13 @@ def parse_options(text: str) -> tuple[str, dict[str, Any]]:
 
 def _split(text: str) -> list[str]:
     """Split at commas outside brackets and quotes."""
-    parts, depth, quote = [""], 0, ""
+    parts, depth, quote, escaped = [""], 0, "", False
     for character in text:
-        if character == quote:
+        if escaped:
+            escaped = False
+        elif quote == '"' and character == "\\":
+            escaped = True
+        elif character == quote:
             quote = ""
         elif not quote and character in "\"'":
             quote = character
@@ -71,11 +122,16 @@ def _split(text: str) -> list[str]:
 def change(values: dict[str, Any], setting: str) -> None:
     """Apply ``a.b=value`` to nested tables."""
     path, equals, value = setting.partition("=")
-    *tables, key = path.strip().split(".")
-    if not equals or not all([*tables, key]):
+    if not equals or not all(path.strip().split(".")):
         raise InputError(f"--set {shortened(setting)}: is not key=value, such as stream.samples=500")
+    put(values, path.strip(), parse_value(value.strip()), f"--set {shortened(setting)}")
+
+
+def put(values: dict[str, Any], path: str, value: Any, what: str) -> None:
+    """Put a value at ``a.b`` of nested tables; ``what`` is what an error is about."""
+    *tables, key = path.split(".")
     for table in tables:
         values = values.setdefault(table, {})
         if not isinstance(values, dict):
-            raise InputError(f"--set {shortened(setting)}: {shown(table)} holds a value and has no keys")
-    values[key] = parse_value(value.strip())
+            raise InputError(f"{what}: {shown(table)} holds a value and has no keys")
+    values[key] = value

@@ -18,6 +18,7 @@ from tamcl.stats.power import seeds_for, seeds_needed
 from tamcl.stats.ranks import average_ranks
 from tamcl.stats.reported import Pair
 from tamcl.stats.resampling import RESAMPLES
+from tamcl.stats.swept import across, over_all, spacing
 
 __all__ = [
     "ALPHA",
@@ -25,6 +26,7 @@ __all__ = [
     "RESAMPLES",
     "Pair",
     "Row",
+    "across",
     "average_ranks",
     "between",
     "centers",
@@ -37,9 +39,11 @@ __all__ = [
     "iqm_interval",
     "is_shown",
     "median_interval",
+    "over_all",
     "probability_better",
     "seeds_for",
     "seeds_needed",
     "sign_flip_p",
     "smallest_p",
+    "spacing",
 ]

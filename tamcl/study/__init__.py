@@ -5,6 +5,7 @@ from tamcl.study.confirm import confirm
 from tamcl.study.estimate import estimate
 from tamcl.study.merge import merge
 from tamcl.study.regret import train_oracle
+from tamcl.study.sweep import estimate_sweep, sweep
 from tamcl.study.verify import verify
 
-__all__ = ["compare", "confirm", "estimate", "merge", "run_one", "train_oracle", "verify"]
+__all__ = ["compare", "confirm", "estimate", "estimate_sweep", "merge", "run_one", "sweep", "train_oracle", "verify"]

@@ -22,7 +22,7 @@ LOCK = ".tamcl.lock"
 """The file that is locked while a study is trained."""
 
 LEFT_OVER = re.compile(
-    rf"\.(?:(?:{'|'.join(TABLES)})\.parquet|(?:study|claims)\.json|report\.html|[\w.-]+\.png|checkpoint)\.(\d+)",
+    rf"\.(?:(?:{'|'.join(TABLES)}|across)\.parquet|(?:study|sweep|claims)\.json|report\.html|[\w.-]+\.png|checkpoint)\.(\d+)",
     re.ASCII,
 )
 """A file that ``write_atomic`` was writing, and the number of the process."""
@@ -50,19 +50,26 @@ def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
             held = read_study(path)["scenario"]
         except Damaged as error:
             raise Damaged(f"--out {directory}: {error}") from error
-        held |= {words: scenario[words] for words in ("title", "source", "notes", "cost")}
-        ours = scenario["protocol"]
-        protocol = {"first_seed": 0, "extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
-        protocol |= {number: max(protocol.get(number, 0), ours[number]) for number in ("seeds", "extend")}
-        strategy = held.get("strategy", {})
-        held["strategy"] = {key: strategy.get(key) for key in {**scenario["strategy"], **strategy}}
-        held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
-        if found := difference(held, scenario):
+        if found := other_study(held, scenario):
             raise InputError(f"--out {directory}: holds another study: {found}; name another folder")
+    elif (directory / "sweep.json").is_file():
+        raise InputError(f"--out {directory}: holds a sweep and no study; name another folder")
     elif directory.is_dir() and any(path.name != LOCK for path in directory.iterdir()):
         raise InputError(f"--out {directory}: is not empty and holds no study; name another folder")
     elif directory.exists() and not directory.is_dir():
         raise InputError(f"--out {directory}: is a file; name a folder")
+
+
+def other_study(held: dict[str, Any], scenario: dict[str, Any]) -> str:
+    """Return the first difference by which a scenario is not that of a study which is there, nor extends it."""
+    held = held | {words: scenario[words] for words in ("title", "source", "notes", "cost")}
+    ours = scenario["protocol"]
+    protocol = {"first_seed": 0, "extend": 0, "search": "grid", "trials": None} | held.get("protocol", {})
+    protocol |= {number: max(protocol.get(number, 0), ours[number]) for number in ("seeds", "extend")}
+    strategy = held.get("strategy", {})
+    held["strategy"] = {key: strategy.get(key) for key in {**scenario["strategy"], **strategy}}
+    held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
+    return difference(held, scenario)
 
 
 def difference(held: Any, ours: Any, path: str = "") -> str:
@@ -78,6 +85,28 @@ def difference(held: Any, ours: Any, path: str = "") -> str:
 
 
 @contextmanager
+def hold(directory: Path) -> Iterator[bool]:
+    """Hold a folder, which is made, for this process alone; say whether it is held, as some file systems have no locks.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be made, or another process holds it.
+    """
+    with ExitStack() as stack:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            is_held = stack.enter_context(lock(directory / LOCK))
+        except Busy as error:
+            raise InputError(f"--out {directory}: another tamcl is at work there") from error
+        except OSError as error:
+            raise InputError(f"--out {directory}: {error.strerror}") from error
+        if not is_held:
+            print(f"tamcl: --out {directory}: cannot be locked; let no other tamcl work there", file=sys.stderr)
+        yield is_held
+
+
+@contextmanager
 def locked(directory: Path, study: Study) -> Iterator[None]:
     """Hold the folder while a study is trained; its ``study.json`` is written if there is none.
 
@@ -86,27 +115,18 @@ def locked(directory: Path, study: Study) -> Iterator[None]:
     InputError
         If the folder cannot be made, another process holds it, or its cells were trained on other data.
     """
-    with ExitStack() as stack:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            held = stack.enter_context(lock(directory / LOCK))
-        except Busy as error:
-            raise InputError(f"--out {directory}: another tamcl is at work there") from error
-        except OSError as error:
-            raise InputError(f"--out {directory}: {error.strerror}") from error
+    with hold(directory) as is_held:
         if os.path.lexists(directory / "cells") and not (directory / "cells").is_dir():
             raise InputError(f"--out {directory}: 'cells' is no folder; remove it, or name another folder")
-        if not held:
-            print(f"tamcl: --out {directory}: cannot be locked; let no other tamcl work there", file=sys.stderr)
         _check_data(directory, study)
-        if held:  # without it others may be at work whose processes have numbers on another machine
-            _remove_left_overs(directory)
+        if is_held:  # without it others may be at work whose processes have numbers on another machine
+            remove_left_overs(directory)
         if not (directory / "study.json").is_file():
             write_study(directory, study)
         yield
 
 
-def _remove_left_overs(directory: Path) -> None:
+def remove_left_overs(directory: Path) -> None:
     """Remove what processes that were killed were writing; whatever else is hidden there is somebody's."""
     cells = directory / "cells"
     folders = [directory, directory / "figures"]

@@ -31,8 +31,9 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
         "summary": (plots.summary, results.phase(results.metrics), {"metric": "forgetting"}),
         "lr_sensitivity": (plots.lr_sensitivity, tuning_table(results), {}),
         "forgetting_against_learning": (plots.forgetting_against_learning, results.phase(results.metrics), {}),
-        "accuracy_by_fraction": (plots.accuracy_by_fraction, sweep(results), {}),
+        "sweep": (plots.sweep, sweep(results), {"over": "fraction"}),
         "paired_differences": (plots.paired_differences, results.comparisons, {"metric": "online_accuracy"}),
+        "sweep_differences": (plots.sweep_differences, results.comparisons.assign(fraction=0.2), {"over": "fraction"}),
     }
 
 
@@ -41,8 +42,9 @@ NAMES += [
     "over_experiences",
     "lr_sensitivity",
     "forgetting_against_learning",
-    "accuracy_by_fraction",
+    "sweep",
     "paired_differences",
+    "sweep_differences",
 ]
 
 
@@ -64,7 +66,7 @@ def test_a_figure_of_its_own_is_unknown_to_pyplot(study: Results, name: str) -> 
     assert plt.get_fignums() == []
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])  # a single arm has nothing to be compared with
+@pytest.mark.parametrize("name", NAMES[:-2])  # a single arm has nothing to be compared with
 def test_one_arm_and_one_seed(single: Results, name: str) -> None:
     plot, table, options = tables(single)[name]
     ax = plot(table, **options)
@@ -73,7 +75,7 @@ def test_one_arm_and_one_seed(single: Results, name: str) -> None:
     assert "1 seed" in ax.get_title(loc="left") or "1 tuning seed" in ax.get_title(loc="left")
 
 
-@pytest.mark.parametrize("name", NAMES[:-1])
+@pytest.mark.parametrize("name", NAMES[:-2])
 def test_an_empty_table_is_refused(study: Results, name: str) -> None:
     plot, table, options = tables(study)[name]
     with pytest.raises(InputError, match=name):

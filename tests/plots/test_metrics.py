@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 
@@ -9,7 +8,7 @@ from tamcl import plots
 from tamcl.errors import InputError
 from tamcl.plots.style import KNOWN
 from tamcl.results import Results
-from tests.plots.helpers import SMALL, line, sweep
+from tests.plots.helpers import SMALL, line
 
 
 def test_summary_shows_mean_interval_and_seeds(study: Results) -> None:
@@ -45,17 +44,3 @@ def test_forgetting_against_learning_shows_means_and_seeds(study: Results) -> No
     assert ax.get_ylabel() == "Forgetting (%, lower is better)"
     with pytest.raises(InputError, match="no seed has both 'learning_accuracy' and 'forgetting'"):
         plots.forgetting_against_learning(metrics[metrics["metric"] != "forgetting"])
-
-
-def test_accuracy_by_fraction_is_the_mean_at_each_fraction(study: Results) -> None:
-    table = sweep(study)
-    ax = plots.accuracy_by_fraction(table, arms=SMALL)
-    rows = table[(table["arm"] == "tam") & (table["metric"] == "online_accuracy")]
-    points = line(ax, "tam")
-    np.testing.assert_allclose(points[:, 1], 100 * rows.groupby("fraction")["value"].mean())
-    np.testing.assert_allclose(points[:, 0], [20, 80])  # the second of three arms stands in the middle
-    assert ax.get_xticks().tolist() == [20, 80]
-    assert ax.get_xlabel() == "labels changed at a shift (%)"
-    assert "4 seeds" in ax.get_title(loc="left")
-    with pytest.raises(InputError, match="an arm stands at several learning rates of a fraction"):
-        plots.accuracy_by_fraction(pd.concat([table, table.assign(lr=9.0)]))
