@@ -26,7 +26,7 @@ dist: .venv/installed
 	$(BIN)/python -m build --no-isolation
 
 # What the notebooks read. They need no download: what needs one is committed as tables in analysis/results.
-RESULTS := out/demo out/fractions out/damping out/buffer out/own
+RESULTS := out/demo out/fractions out/damping out/buffer out/own out/curvature out/landscape
 SHORT := --set stream.experiences=5 --seeds 5 --tune-seeds 2 --jobs $(JOBS)
 DAMPING := ["cosine","smoothed_cosine","damping"]
 BUFFER := ["buffer_occupancy","buffer_age","buffer_priority","buffer_accepted","buffer_cosine"]
@@ -60,6 +60,15 @@ out/own/report.html: analysis/sign_momentum.py | .venv/installed
 	cd analysis && ../$(BIN)/tamcl compare label_flip_digits --arms sgdm,adam \
 		--arm 'sign_momentum:SignMomentum,lr=[0.002,0.001,0.0005]' \
 		--set 'arms.sgdm.lr=[0.025,0.0125,0.00625]' --set 'arms.adam.lr=[0.01,0.005,0.0025]' $(SHORT) --out ../$(@D)
+
+out/curvature/report.html: | .venv/installed
+	$(BIN)/tamcl compare damping_and_curvature_digits --jobs $(JOBS) --out $(@D)
+
+out/landscape/report.html: | .venv/installed
+	$(BIN)/tamcl compare null_models_digits --arms sgdm,tam,tam_frozen,tam_shuffled --set keep_weights=true \
+		$(foreach arm,tam tam_frozen tam_shuffled,--set 'arms.$(arm).lr=[0.1,0.05,0.025]') \
+		--set 'arms.sgdm.lr=[0.05,0.025,0.0125]' $(SHORT) --out $(@D)
+	$(BIN)/tamcl landscape $(@D) || { rm $@; false; }
 
 # The tables in analysis/results, made again where $TAMCL_DATA_DIR has the images (a part of them will do).
 IMAGE_ARMS := --allow-subset --arms sgdm,tam,tam_frozen,adam,adam_cm --seeds 3 --tune-seeds 1 --jobs $(JOBS)

@@ -28,7 +28,7 @@ FLOORS = [
     {"plots", "scenario"},
     {"sweeps"},
     {"findings", "training"},
-    {"engines"},
+    {"engines", "landscape"},
     {"report", "study", "testing", "toys"},
     {"cli"},
 ]
@@ -42,6 +42,7 @@ OUTSIDE = {
     "engines": {"distributed", "submitit"},
     "files": {"pandas", "pyarrow", "pydantic"},
     "findings": {"pandas"},
+    "landscape": {"numpy", "pandas", "torch"},
     "metrics": {"numpy", "pandas"},
     "models": {"torch", "torchvision"},
     "optim": {"numpy", "torch"},

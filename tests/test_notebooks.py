@@ -25,8 +25,8 @@ def code(notebook: Path) -> list[dict[str, Any]]:
     return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
 
 
-def test_there_are_eight_in_order() -> None:
-    assert [path.name[:3] for path in NOTEBOOKS] == [f"0{number}_" for number in range(1, 9)]
+def test_there_are_ten_in_order() -> None:
+    assert [path.name[:3] for path in NOTEBOOKS] == [f"{number:02}_" for number in range(1, 11)]
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -41,7 +41,7 @@ def test_committed_with_figures_small_and_executed_in_order(notebook: Path) -> N
     assert "".join(json.loads(notebook.read_text())["cells"][0]["source"]).startswith("# ")
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS[:7], ids=lambda path: path.stem)
+@pytest.mark.parametrize("notebook", [*NOTEBOOKS[:7], *NOTEBOOKS[8:]], ids=lambda path: path.stem)
 def test_results_are_loaded_and_nothing_is_trained(notebook: Path) -> None:
     source = "\n".join("".join(cell["source"]) for cell in code(notebook))
     assert re.search(r"load_(results|sweep)\(", source)

@@ -28,6 +28,7 @@ COMMANDS: list[Callable[..., int]] = [
     studies.run,
 ]
 COMMANDS += [studies.watch, studies.report, studies.merge, studies.verify, studies.ranks]
+COMMANDS += [studies.landscape]
 COMMANDS += [objects.check, objects.toys, objects.doctor]
 for command in COMMANDS:
     app.command()(command)

@@ -346,6 +346,56 @@ def verify(
     return 3 if any(check.agreement == "not" for check in found.checks) else 0
 
 
+def landscape(
+    context: typer.Context,
+    directory: StudyFolder,
+    arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms of the study.")] = None,
+    pairs: Annotated[
+        str, typer.Option(metavar="KIND", help="Ends of a line: arms, two on each seed; or seeds, two of each arm.")
+    ] = "arms",
+    plane: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Arms of the plane; the first three that span one if absent.")
+    ] = None,
+    points: Annotated[int, typer.Option(help="Places on each line, and on each side of the plane.")] = 21,
+    samples: Annotated[int, typer.Option(help="Training and test images, each, that losses are measured on.")] = 500,
+    experiences: Annotated[str, typer.Option(metavar="KIND", help="Whose images: last or all.")] = "last",
+    data_dir: DataDir = None,
+    allow_subset: AllowSubset = False,
+) -> int:
+    """Measure the loss between and around the ends of a study's runs that kept their weights (keep_weights = true)."""
+    from tamcl.results import load_results
+
+    load_results(directory)
+    from tamcl.landscape import sentences  # as in confirm
+    from tamcl.report import write_report
+    from tamcl.study import landscape
+
+    only, corners = (None if text is None else [part.strip() for part in text.split(",")] for text in (arms, plane))
+    resources = _resources(data_dir, allow_subset)
+
+    def say(seed: int) -> None:
+        print(f"seed {seed}", file=sys.stderr)
+
+    found = landscape(
+        directory,
+        arms=only,
+        plane=corners,
+        pairs=pairs,
+        points=points,
+        samples=samples,
+        experiences=experiences,
+        resources=resources,
+        command=command_line(context),
+        on_progress=say,
+    )
+    for sentence in sentences(found):
+        print(printable(sentence))
+    if found.plane.empty:
+        print("no plane: there are no three arms whose ends do not lie on a line")
+    print(f"report: {write_report(directory)}")
+    return 0
+
+
 def report(
     directory: Annotated[Path, typer.Argument(**FOLDER, help="A finished study's folder, or a sweep's.")],
 ) -> int:

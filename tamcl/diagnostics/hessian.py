@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -36,20 +36,45 @@ class HessianTop(Diagnostic):
 
     def measure(self, update: Update) -> Iterable[Row]:
         """Return the eigenvalue."""
-        weights = update.copies()
-        leaves = list(weights.values())
-        with torch.enable_grad():
-            loss = update.loss(weights)
-            gradient = _flat(torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True))
-
-        def multiply(vector: Tensor) -> Tensor:
-            parts = torch.autograd.grad(gradient, leaves, vector, retain_graph=True, materialize_grads=True)
-            return _flat(parts).detach()
-
-        # the same vector in every measurement, from a generator of its own
-        start = torch.randn(len(gradient), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        value = top_eigenvalue(multiply, start.to(gradient), iterations=self.iterations, tolerance=self.tolerance)
+        value = top_of_hessian(update.loss, update.copies(), iterations=self.iterations, tolerance=self.tolerance)
         return [("", value)]
+
+
+def top_of_hessian(
+    loss: Callable[[Mapping[str, Tensor]], Tensor],
+    weights: Mapping[str, Tensor],
+    *,
+    iterations: int = 30,
+    tolerance: float = 1e-3,
+) -> float:
+    """Return the largest eigenvalue of the Hessian of a loss at some weights.
+
+    Parameters
+    ----------
+    loss : callable
+        Of weights by their names.
+    weights : mapping of str to Tensor
+    iterations, tolerance
+        As of ``top_eigenvalue``.
+
+    Examples
+    --------
+    >>> top = top_of_hessian(lambda held: held["w"][0] ** 2 + 3 * held["w"][1] ** 2, {"w": torch.ones(2)})
+    >>> round(top, 4)
+    6.0
+    """
+    held = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+    leaves = list(held.values())
+    with torch.enable_grad():
+        gradient = _flat(torch.autograd.grad(loss(held), leaves, create_graph=True, materialize_grads=True))
+
+    def multiply(vector: Tensor) -> Tensor:
+        parts = torch.autograd.grad(gradient, leaves, vector, retain_graph=True, materialize_grads=True)
+        return _flat(parts).detach()
+
+    # the same vector in every measurement, from a generator of its own
+    start = torch.randn(len(gradient), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return top_eigenvalue(multiply, start.to(gradient), iterations=iterations, tolerance=tolerance)
 
 
 def top_eigenvalue(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
+from torch import Tensor
 
 from tamcl.diagnostics.diagnostic import Diagnostic, Row
 from tamcl.diagnostics.update import Update
@@ -36,12 +37,25 @@ class SAMSharpness(Diagnostic):
 
     def measure(self, update: Update) -> Iterable[Row]:
         """Return the rise."""
-        weights = update.copies()
-        with torch.enable_grad():
-            loss = update.loss(weights)
-            gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
-        with torch.no_grad():
-            norm = torch.stack(torch._foreach_norm(gradients)).norm() + SMALLEST_NORM
-            moved = zip(weights.items(), gradients, strict=True)
-            worst = {name: weight + self.rho / norm * gradient for (name, weight), gradient in moved}
-            return [("", update.loss(worst) - loss.detach())]
+        return [("", sharpness(update.loss, update.copies(), rho=self.rho))]
+
+
+def sharpness(
+    loss: Callable[[Mapping[str, Tensor]], Tensor], weights: Mapping[str, Tensor], *, rho: float = 0.05
+) -> Tensor:
+    """Return by how much a loss of weights, by their names, rises over a step of length rho along its gradient.
+
+    Examples
+    --------
+    >>> round(float(sharpness(lambda held: held["w"].square().sum(), {"w": torch.tensor([3.0, 4.0])}, rho=1.0)), 4)
+    11.0
+    """
+    held = {name: weight.detach().requires_grad_() for name, weight in weights.items()}
+    with torch.enable_grad():
+        before = loss(held)
+        gradients = torch.autograd.grad(before, list(held.values()), materialize_grads=True)
+    with torch.no_grad():
+        norm = torch.stack(torch._foreach_norm(gradients)).norm() + SMALLEST_NORM
+        moved = zip(held.items(), gradients, strict=True)
+        worst = {name: weight + rho / norm * gradient for (name, weight), gradient in moved}
+        return loss(worst) - before.detach()

@@ -62,6 +62,11 @@ def write_digest(file: IO[bytes]) -> None:
     file.write(digest)
 
 
+def after_digest(content: bytes) -> bytes:
+    """Return what a file is to hold that starts with the digest of the rest."""
+    return blake2b(content, digest_size=_SIZE).digest() + content
+
+
 def is_whole(file: IO[bytes]) -> bool:
     """Tell whether a file starts with the digest of the rest, and go to where that begins."""
     matches = file.read(_SIZE) == _of_rest(file)

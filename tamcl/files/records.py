@@ -1,4 +1,4 @@
-"""What ``study.json``, ``sweep.json`` and ``claims.json`` hold beside the tables: with a digest, checked when read.
+"""What ``study.json``, ``sweep.json``, ``claims.json`` and ``landscape.json`` hold beside the tables: with a digest.
 
 Only the types are checked that others rely on: what older versions of tamcl wrote may have less in it, or more.
 """
@@ -84,6 +84,7 @@ class _Scenario(_Named):
     protocol: _Protocol = _Protocol()
     arms: dict[str, _Arm] = {}
     diagnostics: _Diagnostics | None = None
+    keep_weights: bool = False
 
 
 class _Data(_Named):
@@ -97,6 +98,14 @@ class _Study(_Record):
     scenario: _Scenario
     data: _Data | None = None
     tried: dict[str, Rates] = {}
+
+
+class _Landscape(_Record):
+    command: str = ""
+    points: Count
+    samples: Count
+    experiences: Literal["last", "all"]
+    pairs: Literal["arms", "seeds"]
 
 
 class _SweptStudy(_Record):
@@ -185,6 +194,14 @@ def read_claims(path: Path) -> dict[str, Any]:
     return held
 
 
+def read_landscape_record(path: Path) -> dict[str, Any]:
+    """Read ``landscape.json``: how a landscape was asked for; errors are those of ``read_study``."""
+    try:
+        return _read(path, _Landscape)
+    except Damaged as error:
+        raise Damaged(str(error).replace(_CURE, "tamcl landscape makes it again")) from error
+
+
 def write_record(path: Path, values: dict[str, Any]) -> None:
     """Write a record with its digest."""
     path.write_bytes(dump_json(values))
@@ -205,10 +222,10 @@ def _read(path: Path, model: type[_Record]) -> dict[str, Any]:
 
 def _damaged(path: Path, why: object) -> Damaged:
     """Return what is wrong with a record, and what helps: no other file tells what it told."""
-    return Damaged(
-        f"'{path}' is damaged: {printable(str(why))}; "
-        "put a copy in its place, or make the study again in another folder"
-    )
+    return Damaged(f"'{path}' is damaged: {printable(str(why))}; {_CURE}")
+
+
+_CURE = "put a copy in its place, or make the study again in another folder"
 
 
 def _first(error: ValidationError) -> str:

@@ -18,6 +18,7 @@ from tamcl.metrics.adaptation import (
     recovery_auc,
     recovery_steps,
 )
+from tamcl.metrics.connectivity import barrier
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.oracles import intransigence, regret
 from tamcl.metrics.plasticity import end_accuracy, end_accuracy_slope
@@ -38,6 +39,7 @@ from tamcl.metrics.retention import (
 
 if TYPE_CHECKING:
     from tamcl.metrics.cells import accuracy_matrix
+    from tamcl.metrics.connectivity import barriers
     from tamcl.metrics.oracles import intransigences, regrets
     from tamcl.metrics.tables import (
         by_experience,
@@ -57,6 +59,8 @@ __all__ = [
     "average_accuracy",
     "average_anytime_accuracy",
     "backward_transfer",
+    "barrier",
+    "barriers",
     "by_experience",
     "continual_worst_case_accuracy",
     "diagnostic_curves",
@@ -230,6 +234,7 @@ _TABLES = {
     **dict.fromkeys(("recovery_curves", "shifts", "stability_curves"), "tables"),
     **dict.fromkeys(("intransigences", "regrets"), "oracles"),
     "accuracy_matrix": "cells",
+    "barriers": "connectivity",
 }
 
 

@@ -14,10 +14,12 @@ from tamcl.plots.diagnostic import diagnostics, diagnostics_after_shift
 from tamcl.plots.differences import paired_differences
 from tamcl.plots.experiences import over_experiences
 from tamcl.plots.labels import better_side, metric_axis, short_names, with_direction
+from tamcl.plots.landscape import loss_on_line, loss_plane
 from tamcl.plots.matrix import accuracy_matrix
 from tamcl.plots.metrics import forgetting_against_learning, summary
 from tamcl.plots.online import online_accuracy, online_loss
 from tamcl.plots.oracles import regret
+from tamcl.plots.over_time import NULLS, correlations_over_time, diagnostics_together
 from tamcl.plots.ranks import critical_differences
 from tamcl.plots.seeds import mean_interval
 from tamcl.plots.shifts import recovery, stability
@@ -26,15 +28,20 @@ from tamcl.plots.swept import sweep, sweep_differences
 from tamcl.plots.tuning import expected_best, lr_sensitivity
 
 __all__ = [
+    "NULLS",
     "ArmStyle",
     "accuracy_matrix",
     "arm_styles",
     "better_side",
+    "correlations_over_time",
     "critical_differences",
     "diagnostics",
     "diagnostics_after_shift",
+    "diagnostics_together",
     "expected_best",
     "forgetting_against_learning",
+    "loss_on_line",
+    "loss_plane",
     "lr_sensitivity",
     "mean_interval",
     "metric_axis",

@@ -25,6 +25,7 @@ from tamcl import plots
 from tamcl.files.atomic import write_atomic
 from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study
+from tamcl.landscape import Landscape
 from tamcl.metrics import by_experience, stability_curves
 from tamcl.report.layout import Layout
 from tamcl.report.themes import Pixels, darkened, draw_light_and_dark
@@ -95,6 +96,11 @@ def draw_tuning_pictures(study: Study) -> list[Picture]:
 def draw_oracle_pictures(study: Study, found: list[OracleComparison]) -> list[Picture]:
     """Draw the figure of the part on oracles, and write it beside the others."""
     return [_picture(study, drawing) for drawing in oracle_drawings(study, found)]
+
+
+def draw_landscape_pictures(study: Study, found: Landscape | None) -> list[Picture]:
+    """Draw the figures of the part on the landscape, and write them beside the others."""
+    return [] if found is None else [_picture(study, drawing) for drawing in landscape_drawings(study, found)]
 
 
 def drawings(study: Study) -> Iterator[Drawing]:
@@ -290,6 +296,26 @@ def oracle_drawings(study: Study, found: list[OracleComparison]) -> Iterator[Dra
         )
 
 
+def landscape_drawings(study: Study, found: Landscape) -> Iterator[Drawing]:
+    """Yield the figures of the part on the landscape."""
+    if len(found.lines):
+        yield Drawing(
+            "landscape_lines",
+            "Loss between two ends of training",
+            "Loss on the straight line between the final weights of two runs. How far a line rises above the dotted one"
+            " is the barrier; without any the two ended in one basin.",
+            lambda layout: _lines(found.lines, layout),
+        )
+    if len(found.plane):
+        yield Drawing(
+            "landscape_plane",
+            "Loss on a plane through three ends",
+            "Test loss on the plane through the final weights of three arms, in units of the distance between weights."
+            " Each shade covers an equal area.",
+            lambda layout: _plane(found.plane, study.arms, layout),
+        )
+
+
 def _picture(study: Study, drawing: Drawing) -> Picture:
     return draw(drawing, study.results.directory, len(study.arms))
 
@@ -455,6 +481,21 @@ def _regrets(study: Study, found: list[OracleComparison], layout: str) -> Figure
         ax.set_title(
             f"Against the {each.name}\n{textwrap.fill(ax.get_title(loc='left'), 48)}", loc="left", size="small"
         )
+    return figure
+
+
+def _lines(lines: pd.DataFrame, layout: str) -> Figure:
+    pairs = lines[["arm_a", "arm_b"]].drop_duplicates().to_numpy().tolist()
+    figure, axes = _panels(layout, len(pairs), 2 if layout == "wide" else 1, 3.0, sharey=False)
+    for (arm_a, arm_b), ax in zip(pairs, axes, strict=True):
+        plots.loss_on_line(lines, arm_a=arm_a, arm_b=arm_b, ax=ax)
+        ax.set_title(textwrap.fill(ax.get_title(loc="left"), 48), loc="left", size="small")
+    return figure
+
+
+def _plane(plane: pd.DataFrame, arms: list[str], layout: str) -> Figure:
+    figure = _figure(layout, 4.2 if layout == "wide" else 3.4)
+    plots.loss_plane(plane, arms=arms, ax=figure.add_subplot())
     return figure
 
 

@@ -17,9 +17,11 @@ from tamcl.findings.durations import duration
 from tamcl.findings.oracles import OracleComparison, oracle_comparisons, sentences
 from tamcl.findings.study import Study
 from tamcl.findings.verdicts import MARGIN
+from tamcl.landscape import Landscape, read_landscape, stale
+from tamcl.landscape import sentences as landscape_sentences
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.plots import metric_axis, with_direction
-from tamcl.report.figures import draw_oracle_pictures, draw_pictures, draw_tuning_pictures
+from tamcl.report.figures import draw_landscape_pictures, draw_oracle_pictures, draw_pictures, draw_tuning_pictures
 from tamcl.report.tables import (
     arm_table,
     center_table,
@@ -48,6 +50,7 @@ CONTENTS = [
     ("pictures", "What happened"),
     ("numbers", "Numbers"),
     ("oracles", "Against oracles"),
+    ("landscape", "Landscape"),
     ("tuning", "Tuning"),
     ("setup", "What was run"),
     ("failures", "Runs that did not finish"),
@@ -118,12 +121,13 @@ def _page(study: Study) -> dict[str, Any]:
     axis = with_direction(study.primary, label.lower(), unit)
     main = study.comparisons[study.comparisons["metric"] == study.primary]
     means = "Mean over the reported seeds ± half of its 95 % interval"
-    oracles = oracle_comparisons(study)
+    oracles, land = oracle_comparisons(study), read_landscape(study.results.directory)
+    present = {"oracles": bool(oracles), "landscape": land is not None}
     return {
         "title": scenario.get("title") or scenario.get("name", "A study"),
         "name": scenario.get("name", ""),
         "question": _question(study),
-        "contents": [entry for entry in CONTENTS if oracles or entry[0] != "oracles"],
+        "contents": [entry for entry in CONTENTS if present.get(entry[0], True)],
         "headline": headline(study),
         "cautions": cautions(study),
         "answers": answers(study),
@@ -149,6 +153,11 @@ def _page(study: Study) -> dict[str, Any]:
         "oracle_pictures": draw_oracle_pictures(study, oracles),
         "oracle_table": oracle_table(study, oracles),
         "oracle_notes": _oracle_notes(study, oracles),
+        "has_landscape": land is not None,
+        "landscape_text": _landscape_text(land),
+        "landscape_cautions": stale(study, land),
+        "landscape_sentences": [] if land is None else landscape_sentences(land),
+        "landscape_pictures": draw_landscape_pictures(study, land),
         "tuning_text": _tuning_text(study),
         "edges": edges(study),
         "arm_table": arm_table(study),
@@ -228,6 +237,21 @@ def _evaluation(study: Study) -> str:
     if (batches := evaluation.get("batches", 1)) > 1:
         words += f"; times since a shift are in blocks of {batches} mini-batches"
     return words
+
+
+def _landscape_text(land: Landscape | None) -> str:
+    """Say what a landscape was measured on."""
+    if land is None:
+        return ""
+    asked = land.settings
+    whose = "the last experience" if asked["experiences"] == "last" else "all experiences"
+    ends = "two arms on one seed" if asked["pairs"] == "arms" else "one arm on two seeds"
+    return (
+        f"The loss around the final weights: on straight lines between {ends} at {asked['points']} places, on up to"
+        f" {asked['samples']} training and as many test images of {whose}. Statistics of batch normalisation are made"
+        " anew at every place; the curvature at the ends is that of the training images and of the statistics as they"
+        f" were kept. Made by {asked.get('command') or 'tamcl landscape'}."
+    )
 
 
 def _tuning_text(study: Study) -> str:

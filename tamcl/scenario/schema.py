@@ -230,6 +230,8 @@ class Scenario(_Strict):
     protocol : Protocol
     arms : dict of str to Arm
     diagnostics : Diagnostics, optional
+    keep_weights : bool
+        Whether reported runs leave their final weights in their folders, for ``tamcl landscape``.
     """
 
     name: str
@@ -244,6 +246,7 @@ class Scenario(_Strict):
     protocol: Protocol = Field(default_factory=Protocol)
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
     diagnostics: Diagnostics | None = None
+    keep_weights: StrictBool = False
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -28,7 +28,10 @@ class Evaluation(NamedTuple):
 
 @torch.no_grad()
 def evaluate(
-    model: Classifier, stream: ExperienceStream, device: torch.device, only: Iterable[int] | None = None
+    model: Classifier,
+    stream: ExperienceStream | Sequence[Experience],
+    device: torch.device,
+    only: Iterable[int] | None = None,
 ) -> list[Evaluation]:
     """Test a model on the experiences of a stream.
 
@@ -39,7 +42,7 @@ def evaluate(
     Parameters
     ----------
     model : Classifier
-    stream : ExperienceStream
+    stream : ExperienceStream or sequence of Experience
     device : torch.device
     only : iterable of int, optional
         Positions of the experiences to test; all of them if absent.

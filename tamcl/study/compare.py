@@ -10,6 +10,7 @@ import pandas as pd
 
 from tamcl.engines import Engine, kept, local
 from tamcl.engines.processes import refuse_in_import
+from tamcl.files.atomic import write_atomic
 from tamcl.files.paths import user_path
 from tamcl.metrics import find, measure
 from tamcl.results import Results, load_results, write_table
@@ -21,7 +22,7 @@ from tamcl.study.gather import measure_cells, write_results
 from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
 from tamcl.study.search import Rates, first_rates, next_rates
 from tamcl.study.train import Progress, train_all
-from tamcl.training.cell import Cell
+from tamcl.training.cell import WEIGHTS, Cell
 from tamcl.training.resources import Resources
 
 
@@ -90,7 +91,7 @@ def run_one(
     resources: Resources | None = None,
     directory: str | Path | None = None,
 ) -> tuple[str, str, dict[str, float]]:
-    """Train one cell, in a process of its own as in a study; write its tables to a new folder if one is named.
+    """Train one cell, in a process of its own as in a study; write what it leaves to a new folder if one is named.
 
     Returns
     -------
@@ -110,6 +111,8 @@ def run_one(
     if directory is not None:
         for name, table in (outcome.tables | {"metrics": metrics}).items():
             write_table(directory, name, table)
+        if outcome.weights:
+            write_atomic(directory / WEIGHTS, lambda path: path.write_bytes(outcome.weights))
     values = dict(zip(metrics["metric"], metrics["value"], strict=True))
     return str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values
 

@@ -19,7 +19,7 @@ from tamcl.files.paths import user_path
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.study.checks import check, check_compiler, check_workers
-from tamcl.study.folder import check_folder, find_cell
+from tamcl.study.folder import check_folder, find_cell, has_weights
 from tamcl.study.plan import Codes, codes_of, pack, report_cells, report_seeds, tuning_cells, tuning_seeds
 from tamcl.study.search import first_rates
 from tamcl.training.cell import Cell, Task
@@ -209,7 +209,7 @@ class Measured(NamedTuple):
         return max((taken.compile_s for taken in found), default=0.0)
 
     def bytes(self, rounds: Rounds) -> float:
-        """Return what the folder of a study of these rounds takes: each cell's tables, and those of all."""
+        """Return what the folder of a study of these rounds takes: what each cell leaves, and the tables of all."""
         known = [taken for taken in self.taken.values() if isinstance(taken, Taken)]
         if not known:
             return nan
@@ -217,6 +217,7 @@ class Measured(NamedTuple):
         rows = {"tune": amount.blocks + amount.tested}
         rows["report"] = rows["tune"] + amount.tested_inside + int(amount.diagnoses * taken.diagnosis_rows)
         each = {phase: taken.bytes_at_least + 2 * number * taken.bytes_a_row for phase, number in rows.items()}
+        each["report"] += max(taken.weights_bytes for taken in known)
         return REPORT_BYTES + sum(each[cell.phase] for part in rounds for cell in part.cells)
 
 
@@ -261,7 +262,8 @@ def _finished(scenario: Scenario, directory: Path, codes: Codes) -> dict[tuple[s
         key, lr = (cell.arm, cell.phase), cell.lr
         if key not in codes or cell.status == "failed" or cell.seed not in seeds[cell.phase]:
             continue
-        if Cell(scenario, cell.arm, lr, cell.seed, cell.phase, codes[key]).id != folder.name:
+        asked = Cell(scenario, cell.arm, lr, cell.seed, cell.phase, codes[key])
+        if asked.id != folder.name or (asked.keeps_weights and not has_weights(folder)):
             continue
         is_tuned = cell.phase == "tune"
         if is_tuned and only_grid and lr not in scenario.arms[key[0]].lr:

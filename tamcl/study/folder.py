@@ -14,9 +14,12 @@ from typing import Any, NamedTuple
 
 from tamcl.errors import Damaged, InputError
 from tamcl.files.atomic import write_atomic
+from tamcl.files.digests import is_whole
 from tamcl.files.lock import Busy, lock
+from tamcl.files.paths import open_regular
 from tamcl.files.records import read_study, write_record
 from tamcl.results import CELL, OF_CELLS, TABLES, ArrowTables, Tables, joined, read_arrow_tables
+from tamcl.training.cell import WEIGHTS
 
 LOCK = ".tamcl.lock"
 """The file that is locked while a study is trained."""
@@ -35,7 +38,7 @@ Study = dict[str, Any]
 
 
 def check_folder(directory: Path, scenario: dict[str, Any]) -> None:
-    """Check that a folder is new or holds this very study; more reported seeds or wider grids extend it.
+    """Check that a folder is new or holds this very study; more reported seeds, wider grids or kept weights extend it.
 
     Title, source, notes and cost may have been reworded.
 
@@ -69,6 +72,7 @@ def other_study(held: dict[str, Any], scenario: dict[str, Any]) -> str:
     strategy = held.get("strategy", {})
     held["strategy"] = {key: strategy.get(key) for key in {**scenario["strategy"], **strategy}}
     held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
+    held["keep_weights"] = held.get("keep_weights", False) or scenario["keep_weights"]
     return difference(held, scenario)
 
 
@@ -261,3 +265,21 @@ def is_finished(cell: Path, on_damage: Callable[[str], object] = lambda line: No
     except Damaged as error:
         on_damage(str(error))
         return False
+
+
+def has_weights(cell: Path) -> bool:
+    """Tell whether a cell's final weights are in its folder, whole.
+
+    Raises
+    ------
+    InputError
+        If they may not be read, which to train again would not change.
+    """
+    path = cell / WEIGHTS
+    try:
+        with open_regular(path) as file:
+            return is_whole(file)
+    except (FileNotFoundError, IsADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        raise InputError(f"'{path}': {error.strerror}") from error

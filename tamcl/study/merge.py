@@ -162,14 +162,16 @@ def _joined(parts: Sequence[Part]) -> Scenario:
     ordered = [pair for each in protocols for pair in each["pairs"] if pairs.pop(frozenset(pair), None)]
     extend = max(each.get("extend", 0) for each in protocols)
     protocol = protocols[0] | {"first_seed": begin, "seeds": end - begin, "pairs": ordered, "extend": extend}
-    return parse(first | {"arms": arms, "protocol": protocol})
+    keeps = all(part.scenario.get("keep_weights", False) for part in parts)
+    return parse(first | {"arms": arms, "protocol": protocol, "keep_weights": keeps})
 
 
 def _common(scenario: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be the same in all parts."""
     apart = ("first_seed", "seeds", "pairs", "extend")
     protocol = {key: value for key, value in scenario["protocol"].items() if key not in apart}
-    return {key: value for key, value in scenario.items() if key not in ("arms", *WORDS)} | {"protocol": protocol}
+    left_out = "arms", "keep_weights", *WORDS
+    return {key: value for key, value in scenario.items() if key not in left_out} | {"protocol": protocol}
 
 
 def _options(arm: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,10 +33,9 @@ class TrainOptions(TypedDict, total=False):
     on_progress: Callable[[Progress], object]
 
 
-def say_imports(study: Study) -> None:
+def say_imports(study: Study, parts: Iterable[str] = ("stream", "model", "strategy", "arms", "diagnostics")) -> None:
     """Say which modules will be imported because a study names them: its folder may be somebody else's."""
-    parts = [study.scenario.get(part) for part in ("stream", "model", "strategy", "arms", "diagnostics")]
-    for module, file in named_modules(parts).items():
+    for module, file in named_modules([study.scenario.get(part) for part in parts]).items():
         where = f"'{study.results.directory}' names it"
         print(f"tamcl: imports {module} ({printable(file) or 'not found'}): {where}", file=sys.stderr)
 
@@ -50,6 +49,8 @@ def at_rates(
     first_seed: int = 0,
 ) -> Scenario:
     """Return the scenario with some of its arms, each at one learning rate, so that nothing is left to be tuned.
+
+    Final weights are not kept.
 
     Parameters
     ----------
@@ -67,6 +68,7 @@ def at_rates(
     for arm, rate in rates.items():
         values["arms"][arm]["lr"] = [rate]
     values["protocol"] |= {"first_seed": first_seed, "seeds": seeds, "search": "grid", "trials": None, "extend": 0}
+    values["keep_weights"] = False
     if pairs is not None:
         values["protocol"]["pairs"] = list(pairs)
     return parse(values)
@@ -120,7 +122,7 @@ def repeat(
             f"'{study.results.directory}': was trained on other data: {held['checksum'][:8]} there, not those here"
         )
     cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
-    _check_code(study, cells)
+    require_same_code(study, cells)
     _check_defaults(study, cells)
     record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
     with kept(engine) as started, locked(folder, record):
@@ -133,7 +135,7 @@ def repeat(
     return load_results(folder)
 
 
-def _check_code(study: Study, cells: Sequence[Cell]) -> None:
+def require_same_code(study: Study, cells: Sequence[Cell]) -> None:
     """Raise an ``InputError`` if user code behind an arm is not that of the study.
 
     What only the study has is that of diagnostics, or of imports that are gone, by which another file is changed.

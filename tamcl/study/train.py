@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tamcl.engines import Engine, jobs_of
 from tamcl.results import read_table, take_code
-from tamcl.study.folder import is_finished
+from tamcl.study.folder import has_weights, is_finished
 from tamcl.study.plan import pack
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
@@ -35,14 +35,24 @@ def train_all(
     engine: Engine,
     on_progress: Callable[[Progress], object],
 ) -> list[Path]:
-    """Train the cells that are not finished, and return the folders of all."""
+    """Train the cells that are not finished, or lack weights that are to be kept, and return the folders of all."""
 
     def say(damage: str) -> None:
         print(f"tamcl: {damage}; the run is trained again", file=sys.stderr)
 
-    todo = [cell for cell in cells if not is_finished(directory / cell.id, on_damage=say)]
+    todo, bare = [], []
+    for cell in cells:
+        if not is_finished(directory / cell.id, on_damage=say):
+            todo.append(cell)
+        elif cell.keeps_weights and not has_weights(directory / cell.id):
+            bare.append(cell)
     say_other_code(todo, directory)
     say_other_defaults(todo, directory)
+    if bare:
+        print(
+            f"tamcl: {len(bare)} runs in '{directory}' have kept no weights, so they are trained again", file=sys.stderr
+        )
+        todo += bare
     done = len(cells) - len(todo)
     on_progress(Progress(phase, done, len(cells), "found"))
     for _cell, status in engine.train(pack(todo, jobs_of(engine)), directory, resources):

@@ -91,6 +91,11 @@ class Cell:
         return is_compiled(self.scenario, self.arm)
 
     @property
+    def keeps_weights(self) -> bool:
+        """Whether it leaves its final weights, which changes no result."""
+        return self.scenario.keep_weights and self.phase == "report"
+
+    @property
     def ground(self) -> str:
         """What cells that are trained together have in common: all of the scenario but its arms.
 
@@ -133,18 +138,20 @@ Task = tuple[Cell, ...]
 
 
 class Outcome(NamedTuple):
-    """Tables of one cell, which are those of ``tamcl.results.OF_CELLS``."""
+    """What one cell leaves: its tables, which are those of ``tamcl.results.OF_CELLS``, and its final weights."""
 
     online: pd.DataFrame
     eval: pd.DataFrame
     runs: pd.DataFrame
     diagnostics: pd.DataFrame
     continual: pd.DataFrame
+    weights: bytes = b""
+    """A file, as ``tamcl.training.weights`` writes it; nothing if none are kept."""
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables by their names."""
-        return self._asdict()
+        return {name: getattr(self, name) for name in OF_CELLS}
 
 
 def code_of(scenario: Scenario, arm: str, phase: str) -> Code:
@@ -191,20 +198,26 @@ def versions() -> dict[str, str]:
 
 def failed(cell: Cell, error: BaseException) -> Outcome:
     """Return the tables of a cell that raised an exception or whose process died."""
-    return Outcome(**{name: empty(name) for name in OF_CELLS} | {"runs": run_row(cell, error=said(error))})
+    others = {name: empty(name) for name in OF_CELLS if name != "runs"}
+    return Outcome(**others, runs=run_row(cell, error=said(error)), weights=b"")
 
 
 CHECKPOINT = "checkpoint"
 """Name of a run's checkpoint in its folder, until the tables take its place; that of a run which is asked for no more
 stays, as its tables would."""
 
+WEIGHTS = "weights"
+"""Name of the file with a run's final weights in its folder, if they are kept."""
+
 
 def write_cell(directory: Path, cell: Cell, outcome: Outcome, *, keep_checkpoint: bool = False) -> None:
-    """Write a cell's tables to ``directory/<id>``, all or nothing, in place of what is there."""
+    """Write what a cell leaves to ``directory/<id>``, all or nothing, in place of what is there."""
     temporary, final = directory / f".{cell.id}.{os.getpid()}", directory / cell.id
     _remove(temporary)  # of a killed process that had this number
     try:
         write_tables(temporary, outcome.tables, of=cell.id)
+        if outcome.weights:
+            (temporary / WEIGHTS).write_bytes(outcome.weights)
         if keep_checkpoint:
             with suppress(FileNotFoundError, NotADirectoryError):
                 (final / CHECKPOINT).rename(temporary / CHECKPOINT)

@@ -69,6 +69,8 @@ class Taken(NamedTuple):
     bytes_at_least: int = 0
     """Of its tables, if each had a row."""
     bytes_a_row: float = 0.0
+    weights_bytes: int = 0
+    """Of its final weights, if reported runs keep them."""
 
 
 class EvaluationTime(NamedTuple):
@@ -246,6 +248,7 @@ def _take(cells: list[Cell], grounds: Mapping[int, Ground], resources: Resources
         diagnosis_rows=len(outcome.diagnostics) / diagnoses,
         bytes_at_least=at_least,
         bytes_a_row=a_row,
+        weights_bytes=len(one.weights()) if scenario.keep_weights else 0,
     )
 
 

@@ -216,7 +216,15 @@ class Run:
             name: pd.concat([empty(name), *(collector.rows().assign(**self.cell.key) for collector in collectors)])
             for name, collectors in training.collectors.items()
         }
-        return Outcome(runs=row, **tables)
+        return Outcome(runs=row, **tables, weights=self.weights() if self.cell.keeps_weights else b"")
+
+    def weights(self) -> bytes:
+        """Return the file of the weights as they are tested."""
+        from tamcl.optim.phases import weights_to_test
+        from tamcl.training.weights import dump_weights
+
+        with weights_to_test(self.training.strategy.optimizer):
+            return dump_weights(self.training.strategy.model, of=self.cell.id)
 
 
 def lay_ground(scenario: Scenario, resources: Resources, seed: int) -> Ground:

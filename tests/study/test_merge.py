@@ -57,6 +57,17 @@ def test_parts_are_joined_to_the_study_of_one_machine(folders: Path, tmp_path: P
     assert abs(pair["diff"]) == abs(whole.comparisons.query("metric == 'online_accuracy'")["diff"].item())
 
 
+def test_weights_are_joined_where_all_parts_have_kept_them(tiny: Path, tmp_path: Path) -> None:
+    for seed, keep in (0, "true"), (1, "true"), (2, "false"):
+        own = ["arms.tam.lr=[0.1]", "protocol.seeds=1", f"protocol.first_seed={seed}", f"keep_weights={keep}"]
+        compare(load_scenario(str(tiny), own, ["tam"]), tmp_path / str(seed), engine=Inline())
+    both = merge([tmp_path / "0", tmp_path / "1"], tmp_path / "both").results
+    assert both.study["scenario"]["keep_weights"]
+    assert len([*(tmp_path / "both").glob("cells/*/weights")]) == 2
+    mixed = merge([tmp_path / "1", tmp_path / "2"], tmp_path / "mixed").results
+    assert not mixed.study["scenario"]["keep_weights"]
+
+
 def test_learning_rates_are_chosen_among_those_of_all_parts(folders: Path, tmp_path: Path) -> None:
     parts = [folders / "first", folders / "high"]
     assert main(["merge", *map(str, parts), "--out", str(tmp_path / "joined")]) == 0
