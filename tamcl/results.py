@@ -16,12 +16,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tamcl.errors import Damaged, InputError
+from tamcl.errors import Damaged, InputError, printable
 from tamcl.files.atomic import write_atomic
 from tamcl.files.bounds import memory_bytes
 from tamcl.files.parquet import ParquetWriter, dump_parquet, load_parquet, to_frame, whole_of
 from tamcl.files.paths import open_regular, read_bounded, user_path
 from tamcl.files.records import read_study
+from tamcl.registry import load
+from tamcl.session_code import MAIN
 from tamcl.user_code import Code, module_of
 
 Tables = dict[str, pd.DataFrame]
@@ -198,7 +200,8 @@ def take_code(config: dict[str, Any]) -> Code:
     """Take the digests of user code out of what decides a run's result, and return them."""
     code, optimizer = dict(config.pop("code", {})), config.get("optimizer", {})
     if "source" in optimizer and (module := module_of(optimizer["name"])):
-        code[module] = optimizer.pop("source")
+        holder = optimizer["name"] if module == MAIN else module  # a class of a session has no module to name
+        code[holder] = optimizer.pop("source")
     return code
 
 
@@ -509,7 +512,7 @@ class StoredTables(Mapping[str, pd.DataFrame]):
         yield self[name]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """A study's tables.
 
@@ -567,6 +570,18 @@ class Results:
     def arms(self) -> list[str]:
         """All arms in the order of the scenario."""
         return list(dict.fromkeys([*self.study.get("scenario", {}).get("arms", {}), *self.runs["arm"]]))
+
+    def __repr__(self) -> str:
+        runs, name = self.runs, self.study.get("scenario", {}).get("name", "")
+        seeds = runs.loc[runs["phase"] == "report", "seed"].nunique()
+        bad = [f"{count} {status}" for status, count in runs["status"].value_counts().items() if status != "ok"]
+        ended = f" ({', '.join(bad)})" if bad else ""
+        counts = f"{seeds} seeds, {len(runs)} runs{ended}"
+        return printable(f"<Results {name}: {', '.join(self.arms)}; {counts}; in {str(self.directory)!r}>")
+
+    def _repr_html_(self) -> str:
+        html: str = load("tamcl.findings.notebook:results_html")(self)  # by its name, as it stands on what is read here
+        return html
 
     def phase(self, table: pd.DataFrame, phase: str = "report") -> pd.DataFrame:
         """Return the rows of the cells of one phase, "tune" or "report"."""

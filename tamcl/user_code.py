@@ -1,7 +1,8 @@
 """User code behind a run: which modules of theirs decide its result, and whether they are still the same.
 
 A scenario may name classes as ``package.module:Class``. What such a class does stands in its module and in the modules
-of the same project that this one imports, so a run keeps a digest of each of these files, by the module's name.
+of the same project that this one imports, so a run keeps a digest of each of these files, by the module's name. A class
+of a notebook or of a session stands in no file: its digest is that of its compiled code, by ``__main__:Class``.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from tamcl.errors import InputError
+from tamcl.session_code import MAIN, code_of_session, is_of, session_class
 
 Code = Mapping[str, str]
-"""Names of modules and the digests of their files."""
+"""Names of modules and the digests of their files; of a class of the session its ``__main__:Class``."""
 
 RECORDED = ("tamcl", "torch", "torchvision", "avalanche-lib", "numpy", "scipy", "pandas", "scikit-learn")
 """Packages whose versions stand in every row of ``runs``; another version of them alone trains nothing anew."""
@@ -50,9 +52,12 @@ def user_code(values: Any) -> Code:
     >>> list(user_code({"base": "torch.optim:Adagrad"}))
     ['torch.optim']
     """
-    named = {module for text in _texts(values) if (module := module_of(text)) is not None}
-    found: dict[str, str] = {}
-    waiting = [around for name in sorted(named) for around in _with_parents(name)]
+    paths = {text: module for text in _texts(values) if (module := module_of(text)) is not None}
+    of_session = {path: code_of_session(path) for path in sorted(paths) if session_class(path) is not None}
+    named = {module for path, module in paths.items() if path not in of_session}
+    found = {path: code.digest for path, code in of_session.items()}
+    used = named.union(*(code.modules for code in of_session.values()))
+    waiting = [around for name in sorted(used) for around in _with_parents(name)]
     while waiting:
         name = waiting.pop()
         spec = find_module(name)
@@ -80,6 +85,13 @@ def check_code(code: Code) -> None:
         If a file changed since its digest was taken, or since this process imported it.
     """
     for module, digest in code.items():
+        if module_of(module) is not None:  # a class of the session
+            if code_of_session(module).digest != digest:
+                raise InputError(
+                    f"'{module}' or what it uses of the session changed after the run was planned: keep what changes "
+                    "in the optimizer itself"
+                )
+            continue
         now = _digest_here(module)
         if now != _of_file(digest):
             raise InputError(
@@ -97,6 +109,8 @@ def _digest_here(module: str) -> str:
         return digest
     found = find_module(module)
     content = None if found is None else _content(found)
+    if content is not None and module in sys.modules and not digest and not is_of(sys.modules[module], content):
+        return ""  # imported by others than tamcl, as by a notebook, before it changed
     return "" if content is None else _digest(content)
 
 
@@ -105,7 +119,7 @@ def remember(path: str) -> None:
     modules = user_code(path) if path not in _remembered else {}
     _remembered.add(path)
     for module, digest in modules.items():
-        if module in sys.modules:
+        if module in sys.modules:  # which a class of the session is not
             _imported.setdefault(module, (_spec_here(module), _of_file(digest)))
 
 
@@ -142,8 +156,9 @@ def check_importable(values: Any) -> None:
         If a class is one of a notebook or of a session, which no other process can see.
     """
     for text in _texts(values):
-        if module_of(text) == "__main__" and find_module("__main__") is None:
-            raise InputError(f"'{text}': no file holds it, and worker processes cannot import it; put it in a module")
+        if module_of(text) == MAIN and (find_module(MAIN) is None or session_class(text) is not None):
+            cure = "put it in a module, or train in this process, with jobs=1"
+            raise InputError(f"'{text}': no file holds it, and worker processes cannot import it; {cure}")
 
 
 def differing(one: Code, other: Code) -> list[str]:
@@ -170,12 +185,23 @@ def module_of(text: str) -> str | None:
     return module if is_path else None
 
 
+def holder_of(path: str, code: Code) -> str:
+    """Return what has the digest of a class in ``code``: its module, or itself if it is one of a session.
+
+    Examples
+    --------
+    >>> holder_of("my.nets:Net", {}), holder_of("__main__:Net", {"__main__:Net": "a1"})
+    ('my.nets', '__main__:Net')
+    """
+    return path if path in code else module_of(path) or ""
+
+
 def find_module(name: str) -> ModuleSpec | None:
     """Find a module as an import would, the folder the command was called from included, without importing anything.
 
     The packages' folders are walked, since ``importlib.util.find_spec`` would import the parents.
     """
-    if name == "__main__":
+    if name == MAIN:
         return _main_module()
     folders: list[str] | None = None
     spec: ModuleSpec | None = None
@@ -192,8 +218,8 @@ def find_module(name: str) -> ModuleSpec | None:
 
 def _main_module() -> ModuleSpec | None:
     """Return what the script that runs would be found as; None in a notebook, where no file holds it."""
-    file = getattr(sys.modules["__main__"], "__file__", None)
-    return ModuleSpec("__main__", None, origin=file) if file and Path(file).is_file() else None
+    file = getattr(sys.modules[MAIN], "__file__", None)
+    return ModuleSpec(MAIN, None, origin=file) if file and Path(file).is_file() else None
 
 
 def _by_other_finders(name: str, folders: list[str] | None) -> ModuleSpec | None:
@@ -251,7 +277,7 @@ def _distributions() -> Mapping[str, list[str]]:
 
 def _package_of(module: str, spec: ModuleSpec) -> str:
     """Return the package that a module's relative imports are meant in."""
-    if module == "__main__":
+    if module == MAIN:
         return getattr(sys.modules[module], "__package__", None) or ""
     return module if spec.submodule_search_locations is not None else module.rpartition(".")[0]
 

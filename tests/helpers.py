@@ -73,6 +73,7 @@ def interrupted(after: int, before: Callable[[], object] = lambda: None) -> Iter
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tamcl.engines.local.Local", lambda *_, **__: Interrupted())
+        patch.setattr("tamcl.engines.inline.Inline", lambda: Interrupted())
         with pytest.raises(KeyboardInterrupt):
             yield
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1] / "tamcl"
 
 FLOORS = [
     {"errors", "seeding"},
+    {"session_code"},
     {"avalanche", "files", "user_code"},
     {"registry"},
     {"data", "models", "optim", "results"},
@@ -31,15 +32,16 @@ FLOORS = [
     {"engines", "landscape"},
     {"report", "study", "testing", "toys"},
     {"cli"},
+    {"__main__"},
 ]
 """Parts from the ground up: each may import those of the floors below it, and none of its own floor or above."""
 
 OUTSIDE = {
     "avalanche": {"avalanche"},
-    "cli": {"rich", "torch", "typer"},
+    "cli": {"pydantic", "rich", "torch", "typer"},
     "data": {"PIL", "numpy", "platformdirs", "rich", "sklearn"},
     "diagnostics": {"numpy", "pandas", "torch"},
-    "engines": {"distributed", "submitit"},
+    "engines": {"distributed", "submitit", "torch"},
     "files": {"pandas", "pyarrow", "pydantic"},
     "findings": {"pandas"},
     "landscape": {"numpy", "pandas", "torch"},
@@ -55,7 +57,7 @@ OUTSIDE = {
     "strategies": {"numpy", "torch", "tqdm"},
     "streams": {"numpy", "pydantic", "pydantic_core", "torch"},
     "sweeps": {"pandas"},
-    "study": {"optuna", "pandas"},
+    "study": {"IPython", "optuna", "pandas", "rich"},
     "testing": {"numpy", "pandas", "pydantic", "torch"},
     "toys": {"matplotlib", "numpy", "pandas", "scipy", "torch"},
     "training": {"numpy", "pandas", "torch", "wandb"},

@@ -103,7 +103,7 @@ WORDS = st.one_of(TEXTS, *(st.sampled_from(words.split()) for words in (COMMANDS
 @given(st.lists(WORDS, max_size=5))
 def test_a_command_line_of_any_words_is_answered(words: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        for stub in ("study.compare", "study.run_one", "study.estimate", "data.download.fetch"):
+        for stub in ("study.compare", "study.run", "study.estimate", "data.download.fetch"):
             patch.setattr(f"tamcl.{stub}", refuse)
         for stub in ("check", "toys", "doctor"):  # what is called by them has tests of its own, and takes a while
             words = [word for word in words if word != stub]

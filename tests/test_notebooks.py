@@ -1,10 +1,15 @@
-"""The notebooks as they are committed: whole, small, drawn, and about results only; those of kept tables run here."""
+"""The notebooks as they are committed: whole, small, drawn, and about results only; those of kept tables run here.
+
+And what the page about Python and README tell a reader to put into a notebook, in kernels that know nothing yet.
+"""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +70,68 @@ def test_notebooks_of_kept_tables_run_from_a_fresh_clone(name: str) -> None:
     notebook = nbformat.read(ANALYSIS / f"{name}.ipynb", as_version=4)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(ANALYSIS)}})
     client.execute(env=os.environ | {"PYTHONPATH": str(ANALYSIS.parent)})
+
+
+def execute(cells: list[str], folder: Path) -> list[list[Any]]:
+    """Run cells in a fresh kernel, and return the outputs of each."""
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
+    client.execute(env=os.environ | {"PYTHONPATH": str(ANALYSIS.parent)})
+    return [cell["outputs"] for cell in notebook["cells"]]
+
+
+def shown(outputs: list[Any], kind: str) -> list[str]:
+    """What a cell shows of a kind, such as ``text/html``."""
+    return [output["data"][kind] for output in outputs if kind in output.get("data", {})]
+
+
+def python_blocks(page: str) -> list[str]:
+    text = (ANALYSIS.parent / page).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+FIRST, OWN = python_blocks("docs/how-to/python.md")
+SNIPPET = python_blocks("README.md")[0]
+SHORT = ["stream.experiences=2", "stream.samples=100", "protocol.seeds=2", "protocol.tune_seeds=1"]
+SCENARIO = f"import tamcl\nscenario = tamcl.load_scenario('label_flip_digits', {SHORT}).only(['sgdm', 'tam'])\nscenario"
+
+
+@pytest.mark.filterwarnings("ignore")  # the kernel's own
+def test_ten_lines_give_progress_sentences_and_a_figure_in_a_fresh_kernel(tmp_path: Path) -> None:
+    assert len(FIRST.strip().splitlines()) <= 10
+    first, snippet = execute([FIRST, SNIPPET.replace("out/demo", "out/first")], tmp_path)
+    progress, *_ = shown(first, "text/html")
+    assert "reporting" in progress
+    assert "6/6 cells" in progress, "the last state of one display that was updated in place"
+    (printed,) = [output["text"] for output in first if output["output_type"] == "stream"]
+    assert re.search(r"\btam\b.* online accuracy", printed)
+    assert not [output for output in first if output.get("name") == "stderr"]
+    for outputs in (first, snippet):
+        (picture,) = shown(outputs, "image/png")
+        assert b64decode(picture).startswith(b"\x89PNG")
+        assert len(picture) > 10_000
+
+
+CHANGE = OWN.replace(", alpha=group", ", alpha=SCALE * group") + "\n"
+
+
+@pytest.mark.filterwarnings("ignore")  # the kernel's own
+def test_an_optimizer_of_a_cell_is_an_arm_whose_runs_are_found_again_unless_it_changed(tmp_path: Path) -> None:
+    """Edited with the same name, in a kernel that goes on: old runs must not pass as its own."""
+    again = "tamcl.compare(mine, 'out/mine', progress=False).runs.groupby('arm')['wall_s'].sum().to_dict()"
+    shown_table = "tamcl.load_results('out/mine')"
+    apart = "try:\n    tamcl.compare(mine, 'out/mine', jobs=2)\nexcept ValueError as error:\n    print(error)"
+    cells = [SCENARIO, OWN, again, f"SCALE = 1.0\n{CHANGE}", again, f"SCALE = 0.5\n{again}", apart, shown_table]
+    first, _, found, _, edited, scaled, refused, table = execute(cells, tmp_path)
+    assert "<td>sgdm</td><td>sgd</td>" in shown(first, "text/html")[0]
+    times = [ast.literal_eval(shown(outputs, "text/plain")[-1]) for outputs in (found, edited, scaled)]
+    assert len({each["sgdm"] for each in times}) == 1, "trained once"
+    assert len({each["SignDescent"] for each in times}) == 3, "trained anew after each change, of a number it uses too"
+    words = "".join(output["text"] for output in scaled if output["output_type"] == "stream")
+    assert words.startswith("tamcl: the code of __main__:SignDescent changed, so ")
+    (why,) = [output["text"] for output in refused if output["output_type"] == "stream"]
+    assert why == (
+        "'__main__:SignDescent': no file holds it, and worker processes cannot import it; "
+        "put it in a module, or train in this process, with jobs=1\n"
+    )
+    assert "<td>SignDescent</td>" in shown(table, "text/html")[0]

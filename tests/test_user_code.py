@@ -19,7 +19,7 @@ from tamcl.cli.main import main
 from tamcl.errors import AllFailed, InputError
 from tamcl.scenario.load import load_scenario
 from tamcl.scenario.schema import Scenario
-from tamcl.study.compare import compare, run_one
+from tamcl.study.compare import compare, run
 from tamcl.study.confirm import confirm
 from tamcl.training.build import _load
 from tamcl.training.cell import Cell, Task, failed, write_cell
@@ -228,22 +228,25 @@ def test_runs_of_another_network_are_trained_anew_and_said_so(
     here: None, tiny: Path, tmp_path: Path, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(project, {"net_of_mine.py": NET, "layers_of_mine.py": "WIDTH = 16"})
-    compare(study_of_a_net(tiny, 2), tmp_path / "out")
+    compare(study_of_a_net(tiny, 2), tmp_path / "out", progress=False)
     assert capsys.readouterr().err == ""
     (project / "layers_of_mine.py").write_text("WIDTH = 4")
+    with pytest.raises(InputError, match="^the code of 'layers_of_mine' changed .* Python, again"):
+        compare(study_of_a_net(tiny, 3), tmp_path / "out", progress=False)
+    forget(project)
     with pytest.raises(InputError, match=r"^arms.sgdm: the code of layers_of_mine is not that of the study by"):
-        confirm(tmp_path / "out", seeds=2)
+        confirm(tmp_path / "out", seeds=2, progress=False)
     file, out = project / "net_of_mine.py", tmp_path / "out"
     assert capsys.readouterr().err == f"tamcl: imports net_of_mine ({file}): '{out}' names it\n"
     forget(project)
-    again = compare(study_of_a_net(tiny, 3), tmp_path / "out")
+    again = compare(study_of_a_net(tiny, 3), tmp_path / "out", progress=False)
     line = f"tamcl: the code of layers_of_mine changed, so 4 report runs in '{tmp_path / 'out'}' are trained anew\n"
     assert capsys.readouterr().err == line
-    fresh = compare(study_of_a_net(tiny, 3), tmp_path / "fresh")
+    fresh = compare(study_of_a_net(tiny, 3), tmp_path / "fresh", progress=False)
     assert again.metrics.equals(fresh.metrics)
-    compare(study_of_a_net(tiny, 3), tmp_path / "out")
+    compare(study_of_a_net(tiny, 3), tmp_path / "out", progress=False)
     assert capsys.readouterr().err == "", "it is said when it is done"
-    confirm(tmp_path / "out", seeds=2)
+    confirm(tmp_path / "out", seeds=2, progress=False)
 
 
 DATA = """
@@ -287,12 +290,13 @@ def test_a_file_that_changes_while_a_study_runs_fails_the_runs_that_it_would_cha
     run_cell(cells[0])
     (project / "layers_of_mine.py").write_text("WIDTH = 4")
     assert (run_cell(cells[1]).runs["status"] == "ok").all(), "what was imported is what was planned"
-    assert run_one(scenario, "tam", 0)[0] == "ok", "it has a process of its own, which imports what is there now"
+    found = run(scenario, "tam", 0, apart=True)
+    assert found.status == "ok", "it has a process of its own, which imports what is there now"
     forget(project)
     with pytest.raises(InputError, match="the code of 'layers_of_mine' changed after the run was planned"):
         run_cell(cells[1])
     forget(project)
-    run_one(scenario, "tam", 0)
+    run(scenario, "tam", 0, apart=True)
 
 
 def test_a_module_that_changes_and_is_first_imported_in_training_is_noticed(tiny: Path, project: Path) -> None:
@@ -393,6 +397,7 @@ def test_a_study_all_of_whose_runs_failed_is_no_result(
                 yield cell, "failed" if bad else "ok"
 
     monkeypatch.setattr("tamcl.engines.local.Local", lambda *_: Failing())
+    monkeypatch.setattr("tamcl.engines.inline.Inline", Failing)
     scenario = load_scenario(str(tiny), [*SETTINGS, "protocol.seeds=2"], ARMS)
     why = r"^all 4 runs failed, the first of them \(sgdm lr 0.05 seed 0\) by ValueError: no good$"
     with pytest.raises(AllFailed, match=why):

@@ -1,13 +1,7 @@
-"""``python -m tamcl.cli`` is ``tamcl``."""
+"""``python -m tamcl.cli`` is ``python -m tamcl``."""
 
 from __future__ import annotations
 
-import sys
+import runpy
 
-from tamcl.cli.main import main
-
-status = main()
-# Where Ctrl-C came while some library ran exec on a text, Python would end by the signal, although it was answered; the
-# next exec makes it forget that.
-exec("")
-sys.exit(status)
+runpy.run_module("tamcl", run_name="__main__", alter_sys=True)

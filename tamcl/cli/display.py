@@ -1,4 +1,4 @@
-"""How far a study is, drawn: a live table on a terminal, plain lines elsewhere."""
+"""What a study will take, and how far one is that another process trains, drawn on the terminal."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.live import Live
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tamcl.errors import printable
 from tamcl.files.records import read_sweep
 from tamcl.findings.durations import duration
-from tamcl.study.state import Arm, State
+from tamcl.study.display import Display, line, picture, summary
+from tamcl.study.state import State
 from tamcl.study.watch import Watcher, is_locked
 from tamcl.sweeps import STUDIES, SWEEP, ordered
 
@@ -28,60 +28,7 @@ if TYPE_CHECKING:
     from tamcl.study.train import Progress
     from tamcl.sweeps import SweptStudy
 
-EVERY, LOOK = 10.0, 0.5
-"""Seconds between two plain lines at least, where there is no terminal, and between two looks at the files."""
-
 STACKS = "stacks (tasks x cells)"
-
-PHASES = {"tune": "tuning", "report": "reporting"}
-
-
-class Display:
-    """Shows a study while it is trained here: cells done, steps a second, time left, accuracy by arm so far.
-
-    On a terminal it is a table that is drawn anew in place; elsewhere a plain line at the ends of each phase and every
-    ten seconds at most.
-
-    Parameters
-    ----------
-    directory : Path
-        The study's folder.
-    console : Console, optional
-        Where to write; the standard error if absent.
-    clock : callable
-    """
-
-    def __init__(
-        self, directory: Path, console: Console | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.directory, self.clock = directory, clock
-        self.console = console or Console(stderr=True, markup=False, emoji=False)
-        self.watcher: Watcher | None = None
-        self.live = Live(console=self.console, refresh_per_second=4, transient=False)
-        self.shown = self.looked = -EVERY
-
-    def __enter__(self) -> Display:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.live.stop()
-
-    def update(self, progress: Progress) -> None:
-        """Show one more finished cell."""
-        now, at_end = self.clock(), progress.done in (0, progress.total)
-        if not at_end and now - self.looked < LOOK:
-            return
-        self.looked = now
-        self.watcher = self.watcher or Watcher(self.directory)
-        state = self.watcher.read()
-        if self.console.is_terminal:
-            self.live.start()
-            self.live.update(picture(state))
-        elif at_end or now - self.shown >= EVERY:
-            self.shown = now
-            phase = PHASES.get(progress.phase, progress.phase)
-            words = printable(f"{phase} {progress.done}/{progress.total} cells{line(state)}")
-            print(words, file=self.console.file, flush=True)
 
 
 class SweepDisplay:
@@ -106,7 +53,7 @@ class SweepDisplay:
     def pause(self) -> None:
         """Leave what is shown as it is, as before something else is printed."""
         if self.display is not None:
-            self.display.live.stop()
+            self.display.stop()
 
     def begin(self, study: SweptStudy) -> None:
         """Show the next study."""
@@ -226,26 +173,6 @@ def watch(
     return state
 
 
-def picture(state: State) -> RenderableType:
-    """Return a line, a bar for each phase, a row for each arm, and a line for each failure."""
-    bars = Table.grid(padding=(0, 1))
-    for phase, title in PHASES.items():
-        done, total = state.count(phase)
-        if total:
-            bars.add_row(title, ProgressBar(total=total, completed=done, width=30), f"{done}/{total} cells")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    score = printable(f"its {state.tune_by.replace('_', ' ')}")
-    titles = ("arm", "tuning", "best lr", score, "reporting", "online accuracy", "")
-    for title in titles:
-        table.add_column(title, justify="left" if title in ("arm", "") else "right", no_wrap=title == "arm")
-    for name, arm in state.arms.items():
-        table.add_row(printable(name), *map(printable, _row(arm)))
-    failures = [Text(printable(f"failed: {failure}")) for failure in state.failures[:5]]
-    if len(state.failures) > 5:
-        failures.append(Text(f"and {len(state.failures) - 5} more that failed"))
-    return Group(Text(printable(summary(state) + _speed(state))), bars, table, *failures)
-
-
 def show_plan(plan: Plan, directory: Path | None = None) -> None:
     """Print what a study will take, and how much of it is finished in its folder, if that is there."""
     console = Console(highlight=False, markup=False, emoji=False)
@@ -255,8 +182,8 @@ def show_plan(plan: Plan, directory: Path | None = None) -> None:
     for name, arm in plan.arms.items():
         table.add_row(name, *_planned(arm, plan.steps))
     console.print(table)
-    for line in _below(plan):
-        print(line, file=console.file)
+    for said in _below(plan):
+        print(said, file=console.file)
     if directory is not None and directory.is_dir():
         of = _between(plan.cells, "{:.0f}".format)
         rest = ", and not in the times" if plan.finished else ""
@@ -311,53 +238,5 @@ def _megabytes(number: float) -> str:
     return f"{number / 1e6:.0f} MB" if number < 1e9 else f"{number / 1e9:.1f} GB"
 
 
-def summary(state: State) -> str:
-    """Return what the study is doing, and how many cells are done."""
-    done, total = (sum(numbers) for numbers in zip(*(state.count(phase) for phase in PHASES), strict=True))
-    return f"{state.name}: {_doing(state)}, {done}/{total} cells"
-
-
-def line(state: State) -> str:
-    """Return speed, time left and the accuracy by arm so far, as they go on after a number of cells."""
-    parts = [_speed(state)]
-    known = [f"{name} {100 * arm.accuracy:.1f}" for name, arm in state.arms.items() if not isnan(arm.accuracy)]
-    if known:
-        parts.append(f"; online accuracy (%): {', '.join(known)}")
-    parts += [f"; {text}" for text in _bad(state.arms.values())]
-    return "".join(parts)
-
-
 def _goes_on(state: State) -> bool:
     return not state.finished if state.running is None else state.running
-
-
-def _speed(state: State) -> str:
-    if state.finished or state.running is False or isnan(state.steps_per_second):
-        return ""
-    left = f", {duration(state.seconds_left)} left" if state.seconds_left > 0 else ""
-    return f", {state.steps_per_second:.0f} steps/s{left}"
-
-
-def _doing(state: State) -> str:
-    if state.finished:
-        return "finished"
-    if state.running:
-        return "running"
-    since = f", last cell {duration(max(0.0, time.time() - state.last))} ago" if not isnan(state.last) else ""
-    return f"{'stopped' if state.running is False else 'not finished'}{since}"
-
-
-def _row(arm: Arm) -> Iterator[str]:
-    yield f"{arm.tuned}/{arm.to_tune}" if arm.to_tune else "-"
-    yield "-" if isnan(arm.lr) else f"{arm.lr:g}"
-    yield "-" if isnan(arm.score) else f"{arm.score:.4g}"
-    yield f"{arm.reported}/{arm.to_report}"
-    yield "-" if isnan(arm.accuracy) else f"{100 * arm.accuracy:.1f} %"
-    yield ", ".join(_bad([arm]))
-
-
-def _bad(arms: Iterable[Arm]) -> list[str]:
-    counts: Counter[str] = Counter()
-    for arm in arms:
-        counts.update(arm.bad)
-    return [f"{count} {status}" for status, count in counts.items()]

@@ -54,6 +54,9 @@ def toys(out: Annotated[Path, typer.Option(**PATH, help="Folder for figures and 
 
 def list_(
     what: Annotated[str | None, typer.Argument(metavar="KIND", help=f"One of {', '.join(KINDS)}.")] = None,
+    options: Annotated[
+        bool, typer.Option("--options", help="Also what each may be told: defaults and ranges.")
+    ] = False,
 ) -> int:
     """List what there is, a line each."""
     if what is not None and what not in KINDS:
@@ -61,7 +64,13 @@ def list_(
     for kind in [what] if what else KINDS:
         rows = list(_entries(kind))
         width = max(len(name) for name, _ in rows)
-        lines = [f"{name:{width}}  {summary}" for name, summary in rows]
+        lines = [
+            line
+            for name, summary in rows
+            for line in (f"{name:{width}}  {summary}", *(_options(kind, name) if options else ()))
+        ]
+        if options and kind == "scenarios":
+            lines += ["every scenario, by --set:", *_options(kind)]
         print("\n".join(lines) if what else f"{kind}:\n  " + "\n  ".join(lines))
     return 0
 
@@ -94,6 +103,16 @@ def _entries(kind: str) -> Iterable[tuple[str, str]]:
         from tamcl.registry import signature
 
         yield from ((name, signature(path).summary or path) for name, path in _table(kind).items())
+
+
+def _options(kind: str, name: str = "") -> Iterable[str]:
+    """Yield a line for each option of an object, or of every scenario; of what is no class there are none."""
+    if kind == "metrics" or (kind == "scenarios" and name):
+        return
+    from tamcl.cli.options import options_of, options_of_scenarios
+
+    found = options_of(_table(kind), name) if name else options_of_scenarios()
+    yield from (f"    {option}" for option in found)
 
 
 def _table(kind: str) -> Table:

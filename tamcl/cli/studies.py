@@ -89,18 +89,9 @@ def compare(
     if dry_run:
         return _plan(chosen, resources, jobs, timeout, directory)
     engine = _engine(jobs, timeout, executor, executor_options)
-    from tamcl.cli.display import Display
     from tamcl.study import compare  # after the scenario was found to be right: its imports take a while
 
-    with Display(directory) as display:
-        results = compare(
-            chosen,
-            directory,
-            resources=resources,
-            engine=engine,
-            command=command_line(context),
-            on_progress=display.update,
-        )
+    results = compare(chosen, directory, resources=resources, engine=engine, command=command_line(context))
     return _finish(directory, results)
 
 
@@ -217,7 +208,7 @@ def confirm(
     engine = _engine(jobs, timeout, executor, executor_options)
     resources = _resources(data_dir, allow_subset)
     train = partial(confirm, directory, seeds=seeds, resources=resources, engine=engine, command=command_line(context))
-    return _again(directory, {directory / "confirm": train}, outcomes)
+    return _again(directory, [train], outcomes)
 
 
 def regret(
@@ -246,8 +237,7 @@ def regret(
     engine = _engine(jobs, timeout, executor, executor_options)
     resources = _resources(data_dir, allow_subset)
     train = partial(train_oracle, directory, resources=resources, engine=engine, command=command_line(context))
-    folders = {directory / "oracles" / kind: partial(train, kind) for kind in kinds}
-    return _again(directory, folders, oracle_verdicts)
+    return _again(directory, [partial(train, kind) for kind in kinds], oracle_verdicts)
 
 
 def run(
@@ -273,9 +263,9 @@ def run(
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed}: must be at least 0 and below 2^63")
     resources = _resources(data_dir, allow_subset, log, out)
-    from tamcl.study import run_one  # as in compare
+    from tamcl import study  # as in compare
 
-    status, error, metrics = run_one(chosen, label, seed, resources=resources, directory=out)
+    status, error, metrics, _ = study.run(chosen, label, seed, resources=resources, directory=out, apart=True)
     for name, value in metrics.items():
         if value == value:  # nan: the metric has no value here
             print(f"{name:20} {value:.4g}")
@@ -579,19 +569,14 @@ def _finish(directory: Path, results: Results) -> int:
     return _failures(results)
 
 
-def _again(
-    directory: Path, parts: Mapping[Path, Callable[..., Results]], sentences: Callable[[Results], list[str]]
-) -> int:
+def _again(directory: Path, parts: Sequence[Callable[[], Results]], sentences: Callable[[Results], list[str]]) -> int:
     """Train a study's arms again in folders of it, say what was found, and return the exit status."""
-    from tamcl.cli.display import Display
     from tamcl.report import write_report
     from tamcl.results import load_results
 
     status = 0
-    for folder, train in parts.items():
-        with Display(folder) as display:
-            results = train(on_progress=display.update)
-        status = max(status, _failures(results))
+    for train in parts:
+        status = max(status, _failures(train()))
     for sentence in sentences(load_results(directory)):
         print(printable(sentence))
     print(f"report: {write_report(directory)}")

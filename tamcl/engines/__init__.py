@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from tamcl.errors import InputError
 from tamcl.registry import Table
 from tamcl.training.cell import Cell, Task
 from tamcl.training.resources import Resources
@@ -20,7 +21,8 @@ class Engine(Protocol):
     if it has a method ``kept()``, which returns a context manager, a study uses the engine that this gives. If that has
     a method ``call(name, make)``, the study is checked by it before anything is trained, and not in this process, which
     then need not import torch. One that trains several tasks at once says by ``jobs`` how many, for a study to cut its
-    cells into so many at least.
+    cells into so many at least. One that trains in the process that calls it says so by ``is_here = True``: somebody's
+    own code is then let into this process from the first check on.
     """
 
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
@@ -48,9 +50,31 @@ def kept(engine: Engine) -> AbstractContextManager[Engine]:
     return found
 
 
+def is_here(engine: Engine) -> bool:
+    """Return whether an engine trains in this process."""
+    return bool(getattr(engine, "is_here", False))
+
+
 def jobs_of(engine: Engine) -> int:
     """Return how many tasks an engine trains at once; 1 if it does not say."""
     return int(getattr(engine, "jobs", 1))
+
+
+def engine_of(engine: Engine | None, jobs: int | None) -> Engine:
+    """Return the engine that is given, or one of so many jobs on this machine: one job is trained in this process.
+
+    Raises
+    ------
+    InputError
+        If both are given, or there are too few jobs.
+    """
+    if engine is not None:
+        if jobs is not None:
+            raise InputError(f"jobs = {jobs}: is for processes of this machine; give either jobs or engine")
+        return engine
+    from tamcl.engines import inline, local
+
+    return inline.Inline() if jobs in (None, 1) else local.Local(jobs)
 
 
 ENGINES = Table(
@@ -61,11 +85,12 @@ ENGINES = Table(
     },
     kind="tamcl.engines:Engine",
 )
-"""Engines by name: ``local``, processes of this machine, is the one that commands use."""
+"""Engines by name: ``local``, processes of this machine, is the one that commands use; in Python a single job is
+``inline``, trained by the process that asks."""
 
 EXECUTORS = Table(
     "executor", {"dask": "tamcl.engines.dask:executor_of", "submitit": "tamcl.engines.submitit:executor_of"}
 )
 """Executors by name, for ``tamcl.engines.executor``; any ``package.module:callable`` that returns one is a name too."""
 
-__all__ = ["ENGINES", "EXECUTORS", "Engine", "jobs_of", "kept"]
+__all__ = ["ENGINES", "EXECUTORS", "Engine", "engine_of", "is_here", "jobs_of", "kept"]

@@ -286,7 +286,8 @@ class _Worker:
             return _too_long(self.timeout)
         if ended == _NO_GUARD:
             script = getattr(sys.modules["__main__"], "__file__", "the script")
-            raise InputError(f"'{script}': calls tamcl when it is imported; put the call below {_GUARD}")
+            cure = f"train with jobs=1, or put it below {_GUARD}"
+            raise InputError(f"'{script}': calls tamcl when it is imported; {cure}")
         return WorkerDied("the process closed its pipe" if ended is None else f"the process {_how_it_ended(ended)}")
 
 

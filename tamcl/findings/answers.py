@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from tamcl import stats
-from tamcl.findings import verdicts
 from tamcl.findings.study import Study, records
+from tamcl.findings.verdicts import Held, full_verdict, is_hint, null_verdict, outcome, verdict
 from tamcl.metrics import METRICS, Metric, find
+from tamcl.results import Results
 from tamcl.stats import ALPHA
 
 
@@ -37,7 +38,7 @@ class Answer(NamedTuple):
     """Sentences about all other metrics."""
     same_lr: str = ""
     """How the pair looks at one learning rate for both."""
-    again: tuple[verdicts.Held, str] | None = None
+    again: tuple[Held, str] | None = None
     """What became of it on fresh seeds."""
 
 
@@ -54,6 +55,11 @@ def answers(study: Study) -> list[Answer]:
     return [_answer(study, a, b, scale) for a, b in study.pairs]
 
 
+def verdicts(results: Results) -> list[str]:
+    """Return a sentence for every pair of arms that a study is about, on the metric that was tuned for."""
+    return [answer.sentence for answer in answers(Study(results))]
+
+
 def strip_scale(study: Study) -> float:
     """Return the largest difference that an interval of the answers reaches, in the units of the primary metric."""
     rows = study.comparisons[study.comparisons["metric"] == study.primary]
@@ -63,7 +69,7 @@ def strip_scale(study: Study) -> float:
 def _answer(study: Study, a: str, b: str, scale: float) -> Answer:
     sentences, primary = {}, None
     for row in records(_rows(study.comparisons, a, b)):
-        say = verdicts.null_verdict if (a, b) in study.nulls else verdicts.verdict
+        say = null_verdict if (a, b) in study.nulls else verdict
         sentences[row["metric"]] = say(row, n_seeds=study.n_seeds)
         if row["metric"] == study.primary:
             primary = row
@@ -95,8 +101,8 @@ def _with_nulls(study: Study, row: dict[str, Any]) -> str:
             words = [_null_words(study, method, found["arm_b"]) for found in rows]
             optimizer = study.scenario.get("arms", {}).get(method, {}).get("optimizer", "")
             mechanism = MECHANISMS.get(optimizer, f"the mechanism of {method}")
-            return verdicts.full_verdict(row, rows, words=words, mechanism=mechanism, n_seeds=study.n_seeds)
-    return verdicts.verdict(row, n_seeds=study.n_seeds)
+            return full_verdict(row, rows, words=words, mechanism=mechanism, n_seeds=study.n_seeds)
+    return verdict(row, n_seeds=study.n_seeds)
 
 
 def _null_words(study: Study, method: str, null: str) -> str:
@@ -140,21 +146,21 @@ def _amount(metric: Metric, value: float) -> str:
     return f"{factor * value:.{1 if factor == 100 else 3}{'f' if factor == 100 else 'g'}} {unit}".replace("-", "−")
 
 
-def _again(study: Study, a: str, b: str) -> tuple[verdicts.Held, str] | None:
+def _again(study: Study, a: str, b: str) -> tuple[Held, str] | None:
     """Return what became of a pair's claim on fresh seeds."""
     found = study.confirmation
     for claim in found.claims if found and found.done else []:
         if (claim["arm_a"], claim["arm_b"]) == (a, b):
             rows = stats.between(found.comparisons, a, b)  # type: ignore[union-attr]
             for row in records(rows[rows["metric"] == claim["metric"]]):
-                return verdicts.outcome(claim, row, n_seeds=found.n_seeds)  # type: ignore[union-attr]
+                return outcome(claim, row, n_seeds=found.n_seeds)  # type: ignore[union-attr]
     return None
 
 
 def _strength(row: dict[str, Any]) -> Literal["shown", "hint", "open"]:
     if stats.is_shown(row):
         return "shown"
-    return "hint" if row["p_value"] <= ALPHA or verdicts.is_hint(row, alpha=ALPHA) else "open"
+    return "hint" if row["p_value"] <= ALPHA or is_hint(row, alpha=ALPHA) else "open"
 
 
 def _null_reading(row: dict[str, Any], strength: str) -> str:

@@ -1,7 +1,8 @@
 """Pictures of a study: a tidy table in, matplotlib ``Axes`` out.
 
-Every function draws on ``ax``, or on a new figure that pyplot does not know about, so that nothing is left open: show
-it with ``online_accuracy(table).figure`` in a notebook, save it with ``.figure.savefig("online.png")``. Fractions are
+Every function draws on ``ax``, or on a new figure that pyplot does not know about, so that nothing is left open. A
+notebook shows what is the last value of a cell, ``online_accuracy(table)`` or its ``.figure``, without a backend being
+chosen; inside of a cell it is shown by ``display``. Save it with ``.figure.savefig("online.png")``. Fractions are
 drawn in percent. Intervals are 95 % intervals of the mean over seeds (Student's t), drawn from two seeds on.
 
 An arm has the same colour, line and marker in every picture. Pass all arms of a study as ``arms`` when a table holds

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,11 +22,28 @@ NEAREST = 0.1
 """Inches between two shifts that can be told apart, with a line between them."""
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows as the value of a cell, whatever backend matplotlib has."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png", bbox_inches="tight")
+        return content.getvalue()
+
+
+class ShownAxes(Axes):
+    """Axes that a notebook shows as the value of a cell: the figure that they are of."""
+
+    def _repr_png_(self) -> bytes | None:
+        figure = self.get_figure(root=True)
+        return figure._repr_png_() if isinstance(figure, ShownFigure) else None
+
+
 def new_axes(width: float, height: float) -> Axes:
     """Return the axes of a new figure that pyplot does not know about; its size is in inches."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = ShownFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure.add_subplot()
+    return figure.add_subplot(axes_class=ShownAxes)
 
 
 def mark_shifts(ax: Axes, table: pd.DataFrame) -> tuple[str, bool]:

@@ -103,11 +103,6 @@ def write_page(directory: Path, template: str, values: dict[str, Any]) -> Path:
     return path
 
 
-def verdicts(results: Results) -> list[str]:
-    """Return a sentence for every pair of arms that the study is about, on the metric that was tuned for."""
-    return [answer.sentence for answer in answers(Study(results))]
-
-
 def outcomes(results: Results) -> list[str]:
     """Return a sentence for every claim of the study that was repeated on fresh seeds."""
     return [answer.again[1] for answer in answers(Study(results)) if answer.again]

@@ -154,16 +154,32 @@ def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:
     if label in scenario.arms and label != name:
         why = f"there is an arm {shown(label)} already; write LABEL={name} with another label"
         raise InputError(f"--arm {shortened(text)}: {why}")
+    said = shortened(text)
+    needs = f"--arm {said}: needs a learning rate, such as {said},lr=0.1 or {said},lr=[0.1,0.03,0.01]"
+    return put_arm(scenario, label, base, needs), label
+
+
+def put_arm(scenario: Scenario, label: str, base: dict[str, Any], needs: str) -> Scenario:
+    """Return the scenario with an arm of that label, new or in place of another.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    label : str
+    base : dict
+        ``optimizer``, ``lr`` (one or several) and options. A new arm is compared with every other.
+    needs : str
+        What to say where there is no learning rate.
+    """
     if not isinstance(base.get("lr"), list | tuple):
-        base["lr"] = [base["lr"]] if "lr" in base else []
+        base = base | {"lr": [base["lr"]] if "lr" in base else []}
     if not base["lr"]:
-        said = shortened(text)
-        raise InputError(f"--arm {said}: needs a learning rate, such as {said},lr=0.1 or {said},lr=[0.1,0.03,0.01]")
+        raise InputError(needs)
     values = scenario.dump()
     if label not in scenario.arms:
         others = [arm for arm in scenario.arms if arm != base.get("null_of")]
         values["protocol"]["pairs"] = [*scenario.protocol.pairs, *((label, other) for other in others)]
-    return parse(values | {"arms": values["arms"] | {label: base}}), label
+    return parse(values | {"arms": values["arms"] | {label: base}})
 
 
 def _line(details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]) -> str:

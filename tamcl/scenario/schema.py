@@ -282,6 +282,20 @@ class Scenario(_Strict):
                 raise unfit("protocol.pairs", f"{list(pair)} is an arm against itself, or comes twice")
             seen.add(frozenset(pair))
 
+    def __repr__(self) -> str:
+        stream, protocol = self.stream, self.protocol
+        counts = {protocol.trials or len(arm.lr) for arm in self.arms.values()}
+        rates = f"{'/'.join(map(str, sorted(counts)))} learning rate{'s' * (counts != {1})} each"
+        where = f"{stream.name} on {stream.dataset}, {stream.experiences} experiences"
+        return f"<Scenario {self.name}: {where}; {', '.join(self.arms)}; {rates}, {protocol.seeds} seeds>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        from tamcl.scenario.notebook import scenario_html
+
+        return scenario_html(self)
+
     def dump(self) -> dict[str, Any]:
         """Return the scenario as plain values; ``parse`` of them gives the same scenario."""
         return self.model_dump(mode="json", serialize_as_any=True)
@@ -298,6 +312,39 @@ class Scenario(_Strict):
             arm["null_of"] = arm["null_of"] if arm["null_of"] in chosen else None
         values["protocol"]["pairs"] = [pair for pair in self.protocol.pairs if set(pair) <= set(chosen)]
         return Scenario.model_validate(values | {"stream": self.stream}).with_all_pairs()
+
+    def with_arm(self, optimizer: str | type, label: str = "", **options: Any) -> Scenario:
+        """Return the scenario with one more arm, which is compared with every other, or with one of its arms changed.
+
+        Parameters
+        ----------
+        optimizer : str or type
+            An optimizer's class, one of a notebook's cell or a script included; its name, ``package.module:Class``
+            included; or the label of an arm that is changed.
+        label : str
+            What the arm is called; that of the arm, or the name of the optimizer or class if empty. An arm that has
+            this label and optimizer already is replaced.
+        **options
+            ``lr``, one learning rate or a sequence of them to choose from, and the optimizer's arguments. Give it as
+            many learning rates as the other arms have.
+
+        Raises
+        ------
+        InputError
+            If there is no learning rate, the label is of another arm, the class cannot be named, or does not take the
+            options.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from tamcl.scenario import load_scenario
+        >>> scenario = load_scenario("label_flip_digits").only(["sgdm", "tam"])
+        >>> list(scenario.with_arm(torch.optim.ASGD, lr=[0.1, 0.05]).with_arm("tam", "heavy", momentum=0.99).arms)
+        ['sgdm', 'tam', 'ASGD', 'heavy']
+        """
+        from tamcl.scenario.arms import with_arm
+
+        return with_arm(self, optimizer, label, options)
 
     def with_all_pairs(self) -> Scenario:
         """Return the scenario with the pairs that need not be written."""

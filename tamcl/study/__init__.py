@@ -1,6 +1,6 @@
 """A study: all cells of a question, trained, gathered and compared in one folder."""
 
-from tamcl.study.compare import compare, run_one
+from tamcl.study.compare import compare, run
 from tamcl.study.confirm import confirm
 from tamcl.study.estimate import estimate
 from tamcl.study.landscape import landscape
@@ -16,7 +16,7 @@ __all__ = [
     "estimate_sweep",
     "landscape",
     "merge",
-    "run_one",
+    "run",
     "sweep",
     "train_oracle",
     "verify",

@@ -20,6 +20,7 @@ from tamcl.training.build import (
     build_model,
     build_strategy,
     check_model,
+    check_step,
     find_source,
     load_data,
     plan,
@@ -33,6 +34,11 @@ def check_workers(scenario: Scenario) -> None:
     refuse_in_import()
     check_importable(scenario.dump())
     check_code(user_code(scenario.stream.model_dump(mode="json")))  # it is planned here, and trained there
+
+
+def check_here(scenario: Scenario) -> None:
+    """Raise an ``InputError`` if this process has imported other code than what the scenario names by now."""
+    check_code(user_code(scenario.dump()))
 
 
 def check_compiler(scenario: Scenario, resources: Resources) -> None:
@@ -66,29 +72,31 @@ def check(
     *,
     seeds: Sequence[int] | None = None,
     call: Callable[[str, Callable[[], Any]], Any] | None = None,
+    here: bool = False,
 ) -> dict[str, Any]:
     """Check that everything can be had that a scenario names, and return the description of its data.
 
-    User code does not come into this process, where it could change what is trained or measured later. Where
-    it makes the data or the stream, the description has the digests of that code as ``code``. Without any, the check is
-    made here, or elsewhere by ``call``, if an engine has it.
+    User code does not come into this process, where it could change what is trained or measured later, unless it is
+    trained ``here``. Where it makes the data or the stream, the description has the digests of that code as ``code``.
+    Without any, the check is made here, or elsewhere by ``call``, if an engine has it.
 
     Raises
     ------
     InputError
         As of ``check_data`` and ``check_parts``. Also if user code ends the process that builds it.
     """
-    if names_user_code(scenario):
+    if names_user_code(scenario) and not here:
         described = call_apart(checks(scenario, resources, seeds))["stream"]
-        code = user_code(scenario.stream.model_dump(mode="json"))
-        return {**described, "code": dict(code)} if code else dict(described)
-    make = partial(_check, scenario, resources, seeds)
-    return make() if call is None else dict(call(f"scenario '{scenario.name}'", make))
+    else:
+        make = partial(_check, scenario, resources, seeds)
+        described = make() if call is None else call(f"scenario '{scenario.name}'", make)
+    code = user_code(scenario.stream.model_dump(mode="json"))
+    return {**described, "code": dict(code)} if code else dict(described)
 
 
 def _check(scenario: Scenario, resources: Resources, seeds: Sequence[int] | None) -> dict[str, Any]:
     data = check_data(scenario, resources, seeds=seeds)
-    check_parts(scenario, data)
+    check_parts(scenario, data, resources.choose_device())
     return data.describe()
 
 
@@ -107,7 +115,7 @@ def _describe(scenario: Scenario, resources: Resources, seeds: Sequence[int] | N
 
 
 def _check_parts(scenario: Scenario, resources: Resources) -> None:
-    check_parts(scenario, load_data(scenario.stream.dataset, resources))
+    check_parts(scenario, load_data(scenario.stream.dataset, resources), resources.choose_device())
 
 
 def check_data(scenario: Scenario, resources: Resources, *, seeds: Sequence[int] | None = None) -> DataSet:
@@ -123,8 +131,11 @@ def check_data(scenario: Scenario, resources: Resources, *, seeds: Sequence[int]
     return data
 
 
-def check_parts(scenario: Scenario, data: DataSet) -> None:
-    """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be had. Imports torch."""
+def check_parts(scenario: Scenario, data: DataSet, device: str = "cpu") -> None:
+    """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be had. Imports torch.
+
+    Every arm makes one step on two images of the first experience, so that what cannot train is said before any run.
+    """
     segments = plan(scenario, data, seed=0)
     model = build_model(scenario, data, segments, seed=0)
     for arm, config in scenario.arms.items():
@@ -132,3 +143,5 @@ def check_parts(scenario: Scenario, data: DataSet) -> None:
             build_strategy(scenario, arm, lr, model, seed=0)
     build_diagnostics(scenario)
     check_model(scenario, data, segments, model)
+    for arm in scenario.arms:
+        check_step(scenario, arm, data, segments, device)

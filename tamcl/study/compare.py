@@ -5,35 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from tamcl.engines import Engine, kept, local
+from tamcl.engines import Engine, engine_of, inline, is_here, kept, local
 from tamcl.engines.processes import refuse_in_import
+from tamcl.errors import InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.paths import user_path
 from tamcl.metrics import find, measure
-from tamcl.results import Results, load_results, write_table
+from tamcl.results import Results, Tables, load_results, write_table
 from tamcl.scenario.schema import Scenario
 from tamcl.stats import tuning
-from tamcl.study.checks import check, check_compiler, check_new, check_workers, checks
+from tamcl.study.checks import check, check_compiler, check_here, check_new, check_workers, checks
+from tamcl.study.display import shown
 from tamcl.study.folder import check_folder, locked, write_study
 from tamcl.study.gather import measure_cells, write_results
 from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
 from tamcl.study.search import Rates, first_rates, next_rates
 from tamcl.study.train import Progress, train_all
-from tamcl.training.cell import WEIGHTS, Cell
+from tamcl.training.cell import WEIGHTS, Cell, Outcome
 from tamcl.training.resources import Resources
+from tamcl.training.run import run_cells
 
 
 def compare(
     scenario: Scenario,
     directory: str | Path,
     *,
+    jobs: int | None = None,
     resources: Resources | None = None,
     engine: Engine | None = None,
     command: str = "",
-    on_progress: Callable[[Progress], object] = lambda progress: None,
+    progress: bool = True,
+    on_progress: Callable[[Progress], object] | None = None,
 ) -> Results:
     """Answer a scenario's question: tune on the tuning seeds, run the reported seeds, measure and compare.
 
@@ -45,13 +51,19 @@ def compare(
     directory : path
         Where the tables go. Cells that are finished there are not trained again, unless user code behind
         them is another one by now, which is said.
+    jobs : int, optional
+        Processes of this machine that train; 1 if absent, which is this one: a script needs no main guard then, and a
+        debugger or a profiler sees the training. Own code of an arm that changes what is global changes other arms'
+        runs in the same process; from 2 on it has a process of its own. The tables do not depend on it otherwise.
     resources : Resources, optional
         Where the images are, which of them will do, and what computes; those of ``Resources()`` if absent.
     engine : Engine, optional
-        Where it is trained; ``Local()``, one process of this machine, if absent. The tables do not depend on it.
+        Where else it is trained, in place of ``jobs``.
     command : str
         What repeats the study, kept for the report.
-    on_progress : callable
+    progress : bool
+        Whether to show how far it is: a table in a notebook and on a terminal, a line now and then elsewhere.
+    on_progress : callable, optional
         Called with a ``Progress`` after every cell.
 
     Raises
@@ -59,22 +71,23 @@ def compare(
     InputError
         If the folder holds another study, or data, streams, model or optimizers cannot be had as the scenario says, or
         worker processes cannot be used as they must be: the call stands unguarded in the script that was started, or a
-        class is one of a notebook.
+        class is one of a notebook, which only this process has.
     AllFailed
         If every run failed. Their rows stay in the folder's ``cells``, and all are tried again the next time.
     """
-    directory, resources, engine = user_path(directory), resources or Resources(), engine or local.Local()
-    check_workers(scenario)
+    directory, resources, engine = user_path(directory), resources or Resources(), engine_of(engine, jobs)
+    here = is_here(engine)
+    (check_here if here else check_workers)(scenario)
     check_compiler(scenario, resources)
     check_folder(directory, scenario.dump())
     directory = directory.absolute()
-    with kept(engine) as started:
-        data = check(scenario, resources, call=getattr(started, "call", None))
+    with kept(engine) as started, shown(directory, progress, on_progress) as tell:
+        data = check(scenario, resources, call=getattr(started, "call", None), here=here)
         first, codes = first_rates(scenario), codes_of(scenario)
         study = {"command": command, "scenario": scenario.dump(), "data": data}
         with locked(directory, study):
             train = partial(
-                train_all, directory=directory / "cells", resources=resources, engine=started, on_progress=on_progress
+                train_all, directory=directory / "cells", resources=resources, engine=started, on_progress=tell
             )
             tuned, tried, scores = _tune(scenario, first, codes, train)
             reported = train(report_cells(scenario, choose(scenario, scores), codes=codes), "report")
@@ -83,38 +96,84 @@ def compare(
     return load_results(directory)
 
 
-def run_one(
+class Run(NamedTuple):
+    """One training run that has ended."""
+
+    status: str
+    """``ok``, ``diverged`` or ``failed``."""
+    error: str
+    """What it ended by if not well."""
+    metrics: dict[str, float]
+    tables: Tables
+    """Those of a study, of this run alone: ``tables["online"]``."""
+
+
+def run(
     scenario: Scenario,
     arm: str,
-    seed: int,
+    seed: int = 0,
     *,
+    lr: float | None = None,
     resources: Resources | None = None,
     directory: str | Path | None = None,
-) -> tuple[str, str, dict[str, float]]:
-    """Train one cell, in a process of its own as in a study; write what it leaves to a new folder if one is named.
+    apart: bool = False,
+) -> Run:
+    """Train one run of an arm, and write what it leaves to a new folder if one is named.
 
-    Returns
-    -------
-    str, str, dict of str to float
-        Status, error and metrics.
+    Parameters
+    ----------
+    scenario : Scenario
+    arm : str
+    seed : int
+    lr : float, optional
+        Learning rate; that of the arm if absent, which must then have one alone.
+    resources : Resources, optional
+        As in ``compare``.
+    directory : path, optional
+    apart : bool
+        Whether it is trained in a process of its own and not in this one.
+
+    Raises
+    ------
+    InputError
+        If there is no such arm, it has several learning rates, or anything cannot be had that it needs.
     """
-    refuse_in_import()
-    resources = resources or Resources()
-    check_compiler(scenario.only([arm]), resources)
+    if lr is not None:
+        scenario.only([arm])  # which knows its name
+        scenario = scenario.with_arm(arm, lr=lr)
+    alone, resources = scenario.only([arm]), resources or Resources()
+    rates = scenario.arms[arm].lr
+    if len(rates) != 1:
+        raise InputError(f"arms.{arm}: has {len(rates)} learning rates; name one, as lr={rates[0]:g}")
+    if apart:
+        refuse_in_import()
+    check_compiler(alone, resources)
     if directory is not None:
         directory = user_path(directory)
         check_new(directory)
         directory = directory.absolute()
-    cell = Cell(scenario, arm, scenario.arms[arm].lr[0], seed, "report")
-    outcome = local.run_apart(cell, checks(scenario.only([arm]), resources, [seed]), resources)
+    cell = Cell(scenario, arm, rates[0], seed, "report")
+    if apart:
+        outcome = local.run_apart(cell, checks(alone, resources, [seed]), resources)
+    else:
+        outcome = _run_here(cell, alone, resources)
     metrics = measure(outcome.online, outcome.eval, outcome.runs, continual=outcome.continual)
+    tables = outcome.tables | {"metrics": metrics}
     if directory is not None:
-        for name, table in (outcome.tables | {"metrics": metrics}).items():
+        for name, table in tables.items():
             write_table(directory, name, table)
         if outcome.weights:
             write_atomic(directory / WEIGHTS, lambda path: path.write_bytes(outcome.weights))
     values = dict(zip(metrics["metric"], metrics["value"], strict=True))
-    return str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values
+    return Run(str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values, tables)
+
+
+def _run_here(cell: Cell, alone: Scenario, resources: Resources) -> Outcome:
+    check_here(alone)
+    engine = inline.Inline()
+    check(alone, resources, seeds=[cell.seed], call=engine.call, here=True)
+    outcomes: list[Outcome] = engine.call(cell.arm, partial(run_cells, (cell,), resources))
+    return outcomes[0]
 
 
 def scores_of(scenario: Scenario, tuned: Sequence[Path]) -> pd.DataFrame:

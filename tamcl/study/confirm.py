@@ -42,7 +42,8 @@ def confirm(directory: str | Path, *, seeds: int | None = None, **options: Unpac
         Number of fresh seeds; as many as were declared, if absent, and at first as many as the study reported, or as it
         takes at least to show a difference.
     **options
-        ``resources``, ``engine``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+        ``jobs``, ``resources``, ``engine``, ``command``, ``progress`` and ``on_progress``, as of
+        ``tamcl.study.compare``.
 
     Raises
     ------

@@ -36,7 +36,8 @@ def train_oracle(directory: str | Path, kind: str, **options: Unpack[TrainOption
     kind : {"restart", "no_shift"}
         Model and optimizer made anew at every shift, or the same amount of data without the shifts.
     **options
-        ``resources``, ``engine``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+        ``jobs``, ``resources``, ``engine``, ``command``, ``progress`` and ``on_progress``, as of
+        ``tamcl.study.compare``.
 
     Raises
     ------

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from tamcl.engines import Engine, kept, local
+from tamcl.engines import Engine, engine_of, is_here, kept
 from tamcl.errors import InputError, printable
 from tamcl.findings.study import Study
 from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
-from tamcl.study.checks import check, check_compiler, check_workers
+from tamcl.study.checks import check, check_compiler, check_here, check_workers
+from tamcl.study.display import shown
 from tamcl.study.folder import locked, write_study
 from tamcl.study.gather import write_results
 from tamcl.study.plan import report_cells
@@ -27,9 +28,11 @@ from tamcl.user_code import named_modules
 class TrainOptions(TypedDict, total=False):
     """How to train, each as of ``tamcl.study.compare``."""
 
+    jobs: int
     resources: Resources
     engine: Engine
     command: str
+    progress: bool
     on_progress: Callable[[Progress], object]
 
 
@@ -99,7 +102,8 @@ def repeat(
     phase : str
         What the progress is called.
     **options
-        ``resources``, ``engine``, ``command`` and ``on_progress``, as of ``tamcl.study.compare``.
+        ``jobs``, ``resources``, ``engine``, ``command``, ``progress`` and ``on_progress``, as of
+        ``tamcl.study.compare``.
 
     Raises
     ------
@@ -109,13 +113,13 @@ def repeat(
     AllFailed
         If every run failed.
     """
-    resources, engine = options.get("resources") or Resources(), options.get("engine") or local.Local()
-    folder, tell = folder.absolute(), options.get("on_progress", lambda progress: None)
+    resources, engine = options.get("resources") or Resources(), engine_of(options.get("engine"), options.get("jobs"))
+    folder, here = folder.absolute(), is_here(engine)
     if (study.results.directory / "claims.json").is_file():
         raise InputError(f"'{study.results.directory}': repeats the claims of a study; name the study itself")
-    check_workers(scenario)
+    (check_here if here else check_workers)(scenario)
     check_compiler(scenario, resources)
-    data = check(scenario, resources, seeds=seeds)
+    data = check(scenario, resources, seeds=seeds, call=getattr(engine, "call", None) if here else None, here=here)
     held = study.results.study.get("data") or study.data
     if held and held["checksum"] != data["checksum"]:
         raise InputError(
@@ -125,7 +129,8 @@ def repeat(
     require_same_code(study, cells)
     _check_defaults(study, cells)
     record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
-    with kept(engine) as started, locked(folder, record):
+    told = shown(folder, options.get("progress", True), options.get("on_progress"))
+    with kept(engine) as started, told as tell, locked(folder, record):
         before()
         trained = train_all(
             cells, phase, directory=folder / "cells", resources=resources, engine=started, on_progress=tell

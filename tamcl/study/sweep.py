@@ -84,7 +84,9 @@ def sweep(
             if is_held:
                 remove_left_overs(directory)
             record = _widened(directory, {"command": command, "scenario": scenario.dump()}, wanted)
-            train = partial(compare, resources=resources, engine=started, command=command, on_progress=on_progress)
+            train = partial(
+                compare, resources=resources, engine=started, command=command, progress=False, on_progress=on_progress
+            )
             for point, folder in wanted:
                 study = directory / STUDIES / folder
                 on_study(SweptStudy(point.name, point.settings, study, None))

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 
 from tamcl.errors import InputError
 from tamcl.plots import ArmStyle, arm_styles
+from tamcl.plots.axes import ShownFigure
 from tamcl.toys.surfaces import Surface, find_surface
 
 
@@ -242,7 +243,7 @@ def _new(width: float, height: float) -> Axes:
 
 def new_figure(width: float, height: float, columns: int, **options: Any) -> tuple[Figure, list[Axes]]:
     """Return a figure that pyplot does not know about, and its axes side by side."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = ShownFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(1, columns, squeeze=False, **options)[0])
 

@@ -213,6 +213,36 @@ def check_model(scenario: Scenario, data: DataSet, segments: list[Segment], mode
         raise InputError(f"model: {name} cannot be passed an image of shape {shape}: {reason(error)}") from error
 
 
+TRIED = 2
+"""Images of the mini-batch that an arm is tried on: normalisation over a mini-batch needs more than one."""
+
+
+def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segment], device: str = "cpu") -> None:
+    """Let an arm make one step on a few images of the first experience, as a run does, and forget it.
+
+    Raises
+    ------
+    InputError
+        If it raises anything: model, loss, gradients or optimizer do not go together.
+    """
+    from tamcl.streams.benchmark import build_benchmark
+
+    first, stream = segments[0], scenario.stream
+    count = min(TRIED, stream.batch_size)
+    few = replace(first, train_index=first.train_index[:count], train_labels=first.train_labels[:count])
+    seed_global_generators(derive_seed(0, "optimizer"))
+    model = build_model(scenario, data, segments, seed=0)
+    strategy = build_strategy(scenario, arm, min(scenario.arms[arm].lr), model, seed=0, device=device)
+    strategy.train_epochs = 1
+    benchmark = build_benchmark(data, [few, *segments[1:]], stream.normalization)
+    try:
+        strategy.train(benchmark.train_stream[0], eval_streams=[])
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # somebody's code may raise anything, and leave Python
+        raise InputError(f"arms.{arm}: its first step fails: {said(error)}") from error
+
+
 FUSED = frozenset({"sgd", "adam", "adamw", "adagrad"})
 """torch's optimizers that can step in one kernel, and do so in a stack, where starting kernels is most of a step."""
 

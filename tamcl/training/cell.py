@@ -24,7 +24,7 @@ from tamcl.optim.defaults import changed_defaults
 from tamcl.results import OF_CELLS, empty, write_tables
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import is_compiled, is_stacked
-from tamcl.user_code import RECORDED, Code, module_of, user_code
+from tamcl.user_code import RECORDED, Code, holder_of, user_code
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Cell:
         options = {**arm.options, **self.changed_defaults}
         optimizer, code = {"name": arm.optimizer, "lr": self.lr, **options}, dict(self.code)
         if arm.optimizer not in OPTIMIZERS:
-            optimizer["source"] = code.pop(module_of(arm.optimizer) or "", "")
+            optimizer["source"] = code.pop(holder_of(arm.optimizer, code), "")
         for key in ("stacked", "compiled"):
             parts["strategy"].pop(key)  # what was asked for; what is done counts
         more: dict[str, Any] = {"code": code} if code else {}

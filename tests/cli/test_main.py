@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import subprocess
 import sys
@@ -12,7 +13,10 @@ import pytest
 
 from tamcl.cli.main import main
 from tamcl.cli.objects import KINDS
-from tamcl.scenario.load import scenarios
+from tamcl.cli.options import options_of, options_of_scenarios
+from tamcl.optim import OPTIMIZERS, TAM
+from tamcl.scenario.load import load_scenario, scenarios
+from tamcl.streams import STREAMS
 from tests.data.layouts import write_mnist, write_tiny
 from tests.helpers import refusal
 from tests.synthetic_study import write_study
@@ -436,3 +440,49 @@ def test_ctrl_c_that_comes_while_a_library_runs_exec_gives_130_too(tmp_path: Pat
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (130, 1)
     assert done.stderr.startswith("tamcl: interrupted; ")
+
+
+def test_lists_show_options_with_defaults_and_ranges(capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in KINDS:
+        assert main(["list", kind, "--options"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        options = [line for line in lines if line.startswith("    ")]
+        assert bool(options) == (kind not in ("metrics", "heads", "datasets")), kind
+        if kind == "streams":
+            flips = lines[: lines.index(next(line for line in lines if line.startswith("label_permuted")))]
+            assert "    batch_size = 10  (integer at least 1): Images in a mini-batch; the last one of" in "\n".join(
+                flips
+            )
+            assert any(line.startswith("    fraction, to be given  (number 0 to 1, or list of") for line in flips)
+    assert main(["list", "--options"]) == 0
+    assert "\n      protocol.tune_seeds = 3  (integer 1 to 1000)\n" in capsys.readouterr().out
+
+
+def test_options_are_those_that_are_taken_by_a_scenario() -> None:
+    """Each default is set to itself; pydantic, or the optimizer's signature, would know no other name."""
+    found = {option.name: option for option in options_of(OPTIMIZERS, "tam")}
+    taken = inspect.signature(TAM).parameters
+    assert [*found] == [name for name in taken if name != "params"]
+    assert {name: repr(taken[name].default) for name in found} == {name: each.default for name, each in found.items()}
+    assert found["gamma"].purpose.startswith("gamma in [0, 1): smoothing of the cosine")
+    for name in STREAMS:
+        for option in options_of(STREAMS, name):
+            assert option.purpose, f"{name}.{option.name} is described"
+    settings = [
+        f"{option.name}={option.default}" for option in options_of_scenarios() if option.default not in ("", "None")
+    ]
+    plain = [each.lower() if each.endswith(("True", "False")) else each for each in settings]
+    chosen = [each for each in plain if not each.startswith(("diagnostics", "protocol.pairs"))]
+    assert load_scenario("permuted_mnist", chosen).protocol.seeds == 5
+    assert len(chosen) > 8
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    for module in ("tamcl", "tamcl.cli"):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "list", "heads"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("single ")
+        wrong = subprocess.run([sys.executable, "-m", module, "lst"], cwd=tmp_path, capture_output=True, text=True)
+        assert wrong.returncode == 2

@@ -22,7 +22,7 @@ from tamcl.report.page import _facts
 from tamcl.results import TABLES, Results, load_results, read_table
 from tamcl.scenario.load import load_scenario, parse
 from tamcl.scenario.schema import Scenario
-from tamcl.study.compare import compare, run_one
+from tamcl.study.compare import compare, run
 from tamcl.study.folder import check_folder
 from tamcl.study.gather import in_parts
 from tamcl.study.plan import report_cells
@@ -122,7 +122,7 @@ def test_a_study_from_before_there_were_diagnostics_is_opened_and_goes_on(
 
 
 def test_one_run_writes_its_own(scenario: Scenario, tmp_path: Path) -> None:
-    run_one(scenario, "tam", 0, directory=tmp_path / "run")
+    run(scenario, "tam", 0, directory=tmp_path / "run")
     rows = pd.read_parquet(tmp_path / "run" / "diagnostics.parquet")
     assert set(rows["diagnostic"]) == {"damping", "update_norm", "dormant_units"}
 

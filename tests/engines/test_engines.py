@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from pandas.testing import assert_frame_equal
 
-from tamcl.engines import ENGINES, Engine
+from tamcl.engines import ENGINES, Engine, engine_of, is_here
+from tamcl.engines.inline import Inline
+from tamcl.engines.local import Local
 from tamcl.errors import InputError
 from tamcl.registry import lookup
 from tamcl.results import read_table
@@ -40,3 +43,50 @@ def test_an_engine_trains_all_cells_of_its_tasks_and_tells_how_each_ended(
 def test_what_is_no_engine_is_refused() -> None:
     with pytest.raises(InputError, match="is no tamcl.engines.Engine"):
         lookup(ENGINES, "tamcl.training.cell:Cell")
+
+
+def test_one_job_is_trained_here_and_more_in_processes() -> None:
+    assert engine_of(None, None) == engine_of(None, 1) == Inline()
+    assert engine_of(None, 3) == Local(3)
+    assert is_here(Inline())
+    assert not is_here(Local())
+    with pytest.raises(InputError, match="jobs = 0: must be at least 1"):
+        engine_of(None, 0)
+    with pytest.raises(InputError, match="jobs = 2: is for processes of this machine; give either jobs or engine"):
+        engine_of(Local(), 2)
+
+
+def set_otherwise() -> None:
+    torch.set_default_dtype(torch.float64)
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(2)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_float32_matmul_precision("medium")
+    torch.manual_seed(7)
+
+
+def settings() -> list[object]:
+    flushes = (torch.tensor(1e-310, dtype=torch.float64) * 1).item() == 0
+    numbers = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.initial_seed()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    return [torch.get_default_dtype(), flushes, warns, torch.is_grad_enabled(), *numbers, *torch.get_rng_state()[:40]]
+
+
+def test_what_is_set_in_this_process_neither_changes_a_run_nor_is_changed_by_it(tiny: Path, tmp_path: Path) -> None:
+    cell = Cell(load_scenario(str(tiny)), "sgdm", 0.1, 0, "report")
+    threads = torch.get_num_threads()
+    try:
+        set_otherwise()
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            before = settings()
+            [(_, status)] = Inline().train([(cell,)], tmp_path, Resources())
+            after = settings()
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(False)
+        torch.set_float32_matmul_precision("highest")
+    assert (status, after) == ("ok", before)
+    expected = run_cell(cell).online.reset_index(drop=True)
+    assert_frame_equal(read_table(tmp_path / cell.id, "online"), expected, check_exact=True)

@@ -432,7 +432,8 @@ def test_a_script_without_a_guard_is_named(tiny: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.count("Traceback") == 1
     assert done.stderr.splitlines()[-1].endswith(
-        f"InputError: '{script}': calls tamcl when it is imported; put the call below if __name__ == \"__main__\":"
+        f"InputError: '{script}': calls tamcl when it is imported; train with jobs=1, or "
+        'put it below if __name__ == "__main__":'
     )
 
 
@@ -458,7 +459,7 @@ def test_ending_the_process_that_builds_an_arm_ends_the_study_before_it_starts(
     monkeypatch.chdir(own)
     both, _ = add_arm(mixed.only(["sgdm", "Fine"]), "bad=hostile:LeavesWhenBuilt,lr=0.1")
     with pytest.raises(InputError, match="arms.bad: the process ended with status 0"):
-        compare(both, tmp_path / "out")
+        compare(both, tmp_path / "out", engine=Local())
     assert not (tmp_path / "out").exists()
 
 

@@ -291,7 +291,7 @@ def test_a_damaged_cell_is_trained_again_and_said(
     damage(cell, other)
     assert not is_finished(cell)
     assert is_finished(other)
-    compare(scenario, study)
+    compare(scenario, study, progress=False)
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith(f"tamcl: '{cell}")
@@ -312,7 +312,7 @@ def test_a_damaged_gathered_table_is_one_line_until_it_is_gathered_again_and_sai
         said = capsys.readouterr().err
         assert said.startswith(f"tamcl: '{study}' holds a damaged table: '{study / 'metrics.parquet'}' is damaged: ")
         assert said.count("\n") == 1
-    compare(scenario, study)
+    compare(scenario, study, progress=False)
     said = capsys.readouterr().err
     assert said.startswith(f"tamcl: '{study / 'metrics.parquet'}' is damaged: ")
     assert said.endswith("; it is gathered again from the cells\n")

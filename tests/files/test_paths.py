@@ -16,7 +16,7 @@ from tamcl.files.paths import user_path
 from tamcl.report.ranking import rank_studies, write_ranks
 from tamcl.results import load_results
 from tamcl.scenario.load import load_scenario
-from tamcl.study.compare import compare, run_one
+from tamcl.study.compare import compare, run
 from tamcl.study.confirm import confirm
 from tamcl.study.regret import train_oracle
 from tamcl.training.cell import Cell
@@ -81,7 +81,7 @@ def test_a_study_and_a_run_go_home(
     assert compare(scenario, "~/study").directory == home / "study"
     outcome = run_cell(Cell(scenario, "tam", 0.1, 0, "report"))
     monkeypatch.setattr("tamcl.engines.local.run_apart", lambda *_: outcome)
-    run_one(scenario, "tam", 0, directory="~/one")
+    run(scenario, "tam", 0, directory="~/one")
     changes = [part for setting in settings for part in ("--set", setting)]
     assert main(["run", "~/mine.toml", "--arm", "tam,lr=0.1", "--out=~/two", *changes]) == 0
     assert capsys.readouterr().out.endswith(f"tables in {home / 'two'}\n")

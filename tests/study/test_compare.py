@@ -24,9 +24,9 @@ from tamcl.engines.inline import Inline
 from tamcl.engines.local import Local
 from tamcl.errors import InputError
 from tamcl.results import TABLES, Results, load_results
-from tamcl.scenario.load import add_arm, load_scenario
+from tamcl.scenario.load import add_arm, load_scenario, parse
 from tamcl.scenario.schema import Scenario
-from tamcl.study.compare import compare, run_one
+from tamcl.study.compare import compare, run
 from tamcl.study.folder import is_finished, locked
 from tamcl.study.plan import report_cells, tuning_cells
 from tamcl.study.train import Progress
@@ -158,7 +158,7 @@ from tamcl.study import compare
 
 if __name__ == "__main__":
     scenario = load_scenario({str(tiny)!r}, ["protocol.seeds=1", "protocol.tune_seeds=1"], ["sgdm", "tam"])
-    compare(scenario, "out", engine=Local(1, timeout=1000))
+    compare(scenario, "out", engine=Local(1, timeout=1000), progress=False)
     print([name for name in ("torch", "avalanche", "matplotlib", "sklearn") if name in sys.modules])
 """)
     done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
@@ -275,7 +275,7 @@ def test_a_folder_that_cannot_be_is_refused_before_training(scenario: Scenario, 
     with pytest.raises(InputError, match=f"--out {out}: "):
         compare(scenario, out)
     with pytest.raises(InputError, match=f"--out {out}: "):
-        run_one(chosen, label, 0, directory=out)
+        run(chosen, label, 0, directory=out)
 
 
 def test_the_text_of_ones_own_optimizer_is_part_of_a_cell(
@@ -383,7 +383,7 @@ def test_one_cell_is_what_the_study_recorded(study: Results, scenario: Scenario,
     chosen, label = add_arm(scenario, f"tam,lr={lr}")
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
-    status, _, metrics = run_one(chosen, label, 1, directory=tmp_path / "one")
+    status, _, metrics, _ = run(chosen, label, 1, directory=tmp_path / "one")
     torch.set_num_threads(threads)
     recorded = study.metrics.query("arm == 'tam' and seed == 1").set_index("metric")["value"]
     assert status == "ok"
@@ -393,7 +393,7 @@ def test_one_cell_is_what_the_study_recorded(study: Results, scenario: Scenario,
     assert_frame_equal(online, same, check_exact=True)
     assert {path.stem for path in (tmp_path / "one").iterdir()} == {"online", "eval", "runs", "metrics"}
     with pytest.raises(InputError, match="is not empty"):
-        run_one(chosen, label, 1, directory=tmp_path / "one")
+        run(chosen, label, 1, directory=tmp_path / "one")
 
 
 def test_expansion_gives_every_arm_the_same_trials_and_disjoint_seeds(scenario: Scenario) -> None:
@@ -431,3 +431,86 @@ def test_no_cells_need_no_workers(tmp_path: Path) -> None:
 def test_jobs_must_be_positive() -> None:
     with pytest.raises(InputError, match="jobs = 0: must be at least 1"):
         Local(0)
+
+
+BROKEN = """
+import os, sys, torch
+
+class Wrong(torch.optim.SGD):
+    def __init__(self, params, lr, ends="raise"):
+        super().__init__(params, lr=lr)
+        self.ends = ends
+    def step(self, closure=None):
+        if self.ends == "leave":
+            sys.exit(3)
+        raise KeyError("exp_avg")
+
+class Frozen(torch.nn.Module):
+    features = 64
+    def __init__(self, shape):
+        super().__init__()
+    def forward(self, x):
+        return x.flatten(1).round().detach().numpy().sum() if self.training else x.flatten(1)
+"""
+
+
+def test_an_arm_that_cannot_make_a_step_ends_the_study_before_it_starts(
+    scenario: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_at_first.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    net = parse(scenario.dump() | {"model": {"name": "broken_at_first:Frozen"}})
+    for wrong, message in [
+        (scenario.with_arm("broken_at_first:Wrong", lr=[0.1]), "arms.Wrong: its first step fails: KeyError: 'exp_avg'"),
+        (scenario.with_arm("broken_at_first:Wrong", lr=[0.1], ends="leave"), "first step fails: SystemExit: 3"),
+        (net, "arms.sgdm: its first step fails: "),
+    ]:
+        with pytest.raises(InputError, match=message):
+            compare(wrong, tmp_path / "out", progress=False)
+        with pytest.raises(InputError, match=message):
+            run(wrong, "Wrong" if "Wrong" in wrong.arms else "sgdm", lr=0.1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_job_is_trained_in_the_process_that_calls_without_a_guard_and_gives_the_same_tables(
+    study: Results, tiny: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import os, sys, torch
+import tamcl
+
+class Here(torch.optim.SGD):
+    made = []
+    def __init__(self, params, lr, momentum=0.0):
+        super().__init__(params, lr=lr, momentum=momentum)
+        Here.made.append(os.getpid())
+
+scenario = tamcl.load_scenario({str(tiny)!r}).only(["sgdm"]).with_arm(Here, lr=[0.1, 0.05], momentum=0.9)
+results = tamcl.compare(scenario, "out")
+print(set(Here.made) == {{os.getpid()}}, "multiprocessing.spawn" in sys.modules)
+one = tamcl.run(scenario, "Here", seed=1, lr=results.phase(results.runs).query("arm == 'Here'")["lr"].iloc[0])
+again = results.phase(results.metrics).query("arm == 'Here' and seed == 1").set_index("metric")["value"]
+print(one.status, one.metrics == again.to_dict())
+""")
+    done = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0].startswith("True")
+    assert done.stdout.splitlines()[1] == "ok True"
+    told = [line.split(" cells")[0] for line in done.stderr.splitlines()]
+    assert told[0] == "tuning 0/8"
+    assert told[-1] == "reporting 6/6"
+    there = load_results(tmp_path / "out")
+    rows = {
+        name: found[found["arm"] == "sgdm"].reset_index(drop=True)
+        for name, found in [("here", there.online), ("there", study.online)]
+    }
+    assert_frame_equal(rows["here"], rows["there"], check_exact=True)
+
+
+def test_a_run_needs_one_learning_rate(scenario: Scenario) -> None:
+    with pytest.raises(InputError, match=r"arms.tam: has 2 learning rates; name one, as lr=0.2"):
+        run(scenario, "tam")
+    with pytest.raises(InputError, match="unknown arm of 'tiny' 'tamm': did you mean 'tam'"):
+        run(scenario, "tamm", lr=0.1)

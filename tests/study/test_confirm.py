@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,6 +198,7 @@ def test_an_optimizer_that_is_another_one_by_now_confirms_nothing(
     settings = ["protocol.seeds=2", "arms.tam.optimizer=its_own:Mine", "arms.tam.lr=[0.1]", "arms.sgdm.lr=[0.1]"]
     compare(load_scenario(str(tiny), settings, ["sgdm", "tam"]), tmp_path / "out")
     (tmp_path / "its_own.py").write_text(f"{text}\n\n# changed\n")
+    monkeypatch.delitem(sys.modules, "its_own")  # as in another process
     with pytest.raises(InputError, match=r"^arms.tam: the code of its_own is not that of the study by now; run"):
         confirm(tmp_path / "out")
     assert not (tmp_path / "out" / "confirm").exists()

@@ -19,11 +19,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from tamcl.cli.display import Display, line, picture, summary, watch
+from tamcl.cli.display import watch
 from tamcl.cli.main import main
 from tamcl.errors import InputError
 from tamcl.findings.durations import duration
 from tamcl.results import empty, read_table, write_table
+from tamcl.study.display import Display, line, picture, summary
 from tamcl.study.folder import LOCK, locked
 from tamcl.study.train import Progress
 from tamcl.study.watch import Watcher, is_locked
