@@ -111,7 +111,8 @@ def _null_words(study: Study, method: str, null: str) -> str:
     other = {key: value for key, value in arms[null].items() if value != arms[method].get(key)}
     other = {key: value for key, value in other.items() if key not in {"lr", "null_of", "optimizer"}}
     if arms[method].get("optimizer") == "tam" and other == {"damping": 0.5}:
-        return "SGDM at half its learning rate"
+        is_whole = arms[method].get("start") != "zero"
+        return f"SGDM at half its learning rate{' after the first step' if is_whole else ''}"
     return f"{method} with {', '.join(f'{key} = {value}' for key, value in other.items())}" if other else ""
 
 

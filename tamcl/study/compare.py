@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from operator import index
 from pathlib import Path
 from typing import NamedTuple
 
@@ -141,6 +142,7 @@ def run(
     if lr is not None:
         scenario.only([arm])  # which knows its name
         scenario = scenario.with_arm(arm, lr=lr)
+    seed = index(seed)  # of a table, it is NumPy's
     alone, resources = scenario.only([arm]), resources or Resources()
     rates = scenario.arms[arm].lr
     if len(rates) != 1:

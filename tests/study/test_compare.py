@@ -127,13 +127,13 @@ def test_arms_of_a_seed_see_the_same_stream(study: Results) -> None:
     assert study.runs["fingerprint"].nunique() == 5
 
 
-def test_frozen_damping_is_sgdm_at_half_the_learning_rate(study: Results) -> None:
-    """The null model is what it is called: step by step, tam_frozen at 2 lr is sgdm at lr."""
+def test_frozen_damping_from_zero_is_sgdm_at_half_the_learning_rate(study: Results, scenario: Scenario) -> None:
+    """The null model is what it is called: step by step, tam held at 1/2 with 2 lr is sgdm with lr."""
     columns = ["seed", "step", "correct", "loss"]
-    online = study.online[study.online["seed"] >= 1000]
-    frozen = online[(online["arm"] == "tam_frozen") & (online["lr"] == 0.2)][columns].reset_index(drop=True)
-    sgdm = online[(online["arm"] == "sgdm") & (online["lr"] == 0.1)][columns].reset_index(drop=True)
-    assert_frame_equal(frozen, sgdm, rtol=1e-3)
+    seed, lr = study.phase(study.runs).query("arm == 'sgdm'").iloc[0][["seed", "lr"]]
+    frozen = run(scenario.with_arm("tam", "frozen", lr=2 * lr, damping=0.5, start="zero"), "frozen", seed)
+    online = study.online.query("arm == 'sgdm' and seed == @seed").reset_index(drop=True)
+    assert_frame_equal(frozen.tables["online"][columns], online[columns], rtol=1e-3)
 
 
 def test_what_decides_a_result_is_recorded(study: Results) -> None:
