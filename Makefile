@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test lint types docs dist results image-results notebooks scenarios graph bench clean
+.PHONY: demo test lint types docs dist results image-results published notebooks scenarios graph bench clean
 
 demo: .venv/installed
 	$(BIN)/tamcl compare label_flip_digits --out out/demo --jobs $(JOBS)
@@ -83,6 +83,29 @@ image-results: .venv/installed
 		--set 'arms.adam_cm.lr=[0.000125,0.0000625,0.00003125]' $(IMAGE_ARMS) --out out/task_shift_tinyimagenet
 	for name in task_shift_five task_shift_tinyimagenet; do \
 		$(BIN)/python analysis/keep.py out/$$name analysis/results/$$name || exit; done
+
+# The page docs/published.md: numbers of others, and ours. The images are those in $TAMCL_DATA_DIR, of which a part will
+# do; what is there already is not run again, and a study that lacks its images is left out.
+PUBLISHED := permuted_mnist_weight_clipping permuted_mnist_upgd permuted_mnist_l2_init random_labels_mnist_l2_init
+PUBLISHED := $(PUBLISHED:%=out/published/%/report.html) out/published/permuted_mnist_upgd_48000/report.html \
+	out/published/slowly_changing_regression/report.html
+
+published: $(PUBLISHED)
+	-test -f out/published/label_permuted_emnist_upgd/report.html || $(BIN)/tamcl compare label_permuted_emnist_upgd \
+		--allow-subset --jobs $(JOBS) --out out/published/label_permuted_emnist_upgd
+	$(BIN)/python analysis/published.py out/published docs/published.md
+
+out/published/%/report.html: | .venv/installed
+	$(BIN)/tamcl compare $* --allow-subset --jobs $(JOBS) --out $(@D)
+
+out/published/permuted_mnist_upgd_48000/report.html: | .venv/installed
+	$(BIN)/python analysis/fewer_images.py 48000 out/published/48000
+	$(BIN)/tamcl compare permuted_mnist_upgd --arms adamw --data-dir out/published/48000 --allow-subset \
+		--jobs $(JOBS) --out $(@D)
+
+out/published/slowly_changing_regression/report.html: | .venv/installed
+	$(BIN)/tamcl compare slowly_changing_regression --arms sgd --set 'arms.sgd.lr=[0.01]' --seeds 10 --jobs $(JOBS) \
+		--out $(@D)
 
 scenarios: .venv/installed
 	$(BIN)/python -m tamcl.scenario.catalogue > scenarios/README.md

@@ -202,6 +202,12 @@ def _planned(arm: ArmPlan, steps: int) -> Iterator[str]:
 
 def _below(plan: Plan) -> Iterator[str]:
     """Yield what is said of several arms, and of the whole study."""
+    changed: dict[str, list[str]] = {}
+    for name, arm in plan.arms.items():
+        if arm.interventions:
+            changed.setdefault(arm.interventions, []).append(name)
+    for what, names in changed.items():
+        yield f"with {what}: {', '.join(names)}"
     alone: dict[str, list[str]] = {}
     for name, arm in plan.arms.items():
         if arm.why_alone:

@@ -15,7 +15,18 @@ from tamcl.errors import unknown_name
 if TYPE_CHECKING:
     from tamcl.registry import Table
 
-KINDS = ("optimizers", "scenarios", "datasets", "streams", "models", "heads", "metrics", "strategies", "diagnostics")
+KINDS = (
+    "optimizers",
+    "scenarios",
+    "datasets",
+    "streams",
+    "models",
+    "heads",
+    "metrics",
+    "strategies",
+    "interventions",
+    "diagnostics",
+)
 
 
 def check(
@@ -118,10 +129,11 @@ def _options(kind: str, name: str = "") -> Iterable[str]:
 def _table(kind: str) -> Table:
     from tamcl.data import DATASETS
     from tamcl.diagnostics import DIAGNOSTICS
+    from tamcl.interventions import INTERVENTIONS
     from tamcl.models import HEADS, MODELS
     from tamcl.optim import OPTIMIZERS
     from tamcl.strategies import STRATEGIES
     from tamcl.streams import STREAMS
 
     tables = {"optimizers": OPTIMIZERS, "datasets": DATASETS, "streams": STREAMS, "models": MODELS, "heads": HEADS}
-    return {**tables, "strategies": STRATEGIES, "diagnostics": DIAGNOSTICS}[kind]
+    return {**tables, "strategies": STRATEGIES, "interventions": INTERVENTIONS, "diagnostics": DIAGNOSTICS}[kind]

@@ -29,10 +29,16 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True)
 
 
+class _Intervention(_Record):
+    name: str
+
+
 class _Arm(_Record):
     optimizer: str = ""
     lr: Rates
     null_of: str | None = None
+    interventions: list[_Intervention] | None = None
+    optimizer_state: str | None = None
 
 
 class _Protocol(_Record):
@@ -83,6 +89,7 @@ class _Scenario(_Named):
     evaluation: _Evaluation = _Evaluation()
     protocol: _Protocol = _Protocol()
     arms: dict[str, _Arm] = {}
+    interventions: list[_Intervention] = []
     diagnostics: _Diagnostics | None = None
     keep_weights: bool = False
 

@@ -11,6 +11,7 @@ from tamcl.findings.study import Study, records
 from tamcl.findings.verdicts import Held, full_verdict, is_hint, null_verdict, outcome, verdict
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.results import Results
+from tamcl.scenario.schema import OF_ARMS, listed, of_arm
 from tamcl.stats import ALPHA
 
 
@@ -109,7 +110,13 @@ def _null_words(study: Study, method: str, null: str) -> str:
     """Return what a null model is in a few words: in what it differs from its method."""
     arms = study.scenario.get("arms", {})
     other = {key: value for key, value in arms[null].items() if value != arms[method].get(key)}
-    other = {key: value for key, value in other.items() if key not in {"lr", "null_of", "optimizer"}}
+    other = {key: value for key, value in other.items() if key not in OF_ARMS}
+    if (interventions := of_arm(study.scenario, null)) != of_arm(study.scenario, method):
+        other["interventions"] = listed(interventions) or "none"
+    usual = study.scenario.get("strategy", {}).get("optimizer_state", "")
+    state, of_method = (arms[arm].get("optimizer_state") or usual for arm in (null, method))
+    if state != of_method:
+        other["optimizer_state"] = state
     if arms[method].get("optimizer") == "tam" and other == {"damping": 0.5}:
         is_whole = arms[method].get("start") != "zero"
         return f"SGDM at half its learning rate{' after the first step' if is_whole else ''}"

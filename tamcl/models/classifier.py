@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 from tamcl.errors import InputError, shortened
 from tamcl.models import HEADS, MODELS
 from tamcl.models.heads import Tasks
+from tamcl.models.inputs import NormalizedInputs
 from tamcl.registry import lookup
 from tamcl.seeding import derive_seed
 
@@ -37,7 +38,15 @@ class Classifier(nn.Module):
 
 
 def build_classifier(
-    name: str, head: str, options: dict[str, Any], *, shape: tuple[int, ...], classes: int, tasks: Tasks, seed: int
+    name: str,
+    head: str,
+    options: dict[str, Any],
+    *,
+    shape: tuple[int, ...],
+    classes: int,
+    tasks: Tasks,
+    seed: int,
+    normalize_inputs: float | None = None,
 ) -> Classifier:
     """Build a model with the initial weights that belong to a seed, leaving the global generator as it was.
 
@@ -53,10 +62,14 @@ def build_classifier(
         The classes of each task.
     seed : int
         Seed of the run.
+    normalize_inputs : float, optional
+        How much images of before count in the running mean and deviation that inputs are normalised by, if they are.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "init"))
         body = lookup(MODELS, name)(shape, **options)
+        if normalize_inputs is not None:
+            body = NormalizedInputs(body, shape, normalize_inputs)
         model = Classifier(body, lookup(HEADS, head)(body.features, classes, tasks))
         if any(map(is_lazy, (*model.parameters(), *model.buffers()))):  # they get shape and weights in a forward pass
             _pass_forward(model, shape, tasks)

@@ -10,13 +10,17 @@ from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from itertools import pairwise
 from math import gcd, lcm
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu_
 
 from tamcl.errors import InputError
 from tamcl.models.classifier import Classifier
 from tamcl.models.heads import MaskedHead, MultiHead
+from tamcl.models.inputs import InputNormalization
+from tamcl.models.mlp import MLP
 
 ALIGNMENT = 64
 """Bytes. Where vectors and matrices start at multiples of them, products do not depend on where that is: elsewhere the
@@ -58,7 +62,9 @@ class StackedMLP:
     """
 
     def __init__(self, models: Sequence[Classifier]) -> None:
-        self._models = models
+        if any(isinstance(module, nn.LayerNorm | InputNormalization) for module in models[0].modules()):
+            raise InputError("models with layer norm or normalised inputs cannot be stacked")
+        self._models, self._slope = models, cast(MLP, models[0].body).slope
         named = dict(models[0].named_parameters())
         like = next(iter(named.values())).data
         self.slices, size = _places(named.values())
@@ -90,7 +96,7 @@ class StackedMLP:
                 unused.drop_gradient()
         features = images.flatten(2)
         for layer in self._layers:
-            features = layer.forward(features).relu_()
+            features = _activate(layer.forward(features), self._slope)
         logits = self._output.forward(features)
         if isinstance(head, MaskedHead):
             outside = torch.stack([model.head.get_buffer("outside")[task] for model in self._models])
@@ -108,9 +114,9 @@ class StackedMLP:
             gradient = gradient.gather(2, self._classes)
         self._output.backward(gradient)
         for layer, after in reversed([*pairwise([*self._layers, self._output])]):
-            # the inputs of what comes after are the outputs of this layer's ReLU
+            # the inputs of what comes after are the outputs of this layer's activation
             gradient = torch.bmm(gradient, after.weight.stacked)
-            gradient = torch.ops.aten.threshold_backward(gradient, after.inputs, 0)  # as autograd does
+            gradient = _before_activation(gradient, after.inputs, self._slope)
             layer.backward(gradient)
 
     def take_back(self) -> None:
@@ -216,6 +222,18 @@ class _StackedLinear:
         """Leave weight and bias without gradient, as a task does whose mini-batch this is not."""
         self.weight.drop_gradient()
         self.bias.drop_gradient()
+
+
+def _activate(features: Tensor, slope: float) -> Tensor:
+    """Multiply the negative numbers in a tensor by the slope, in place."""
+    return leaky_relu_(features, slope) if slope else features.relu_()
+
+
+def _before_activation(gradient: Tensor, outputs: Tensor, slope: float) -> Tensor:
+    """Return the gradient of what an activation was given, from that of its outputs, as autograd does."""
+    if slope:
+        return torch.ops.aten.leaky_relu_backward(gradient, outputs, slope, True)  # type: ignore[no-any-return]
+    return torch.ops.aten.threshold_backward(gradient, outputs, 0)  # type: ignore[no-any-return]
 
 
 def _places(params: Iterable[Tensor]) -> tuple[list[slice], int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import leaky_relu
 
 from tamcl.models.classifier import Classifier
 from tamcl.models.heads import MaskedHead
+from tamcl.models.mlp import MLP
 from tamcl.models.stacked import ALIGNMENT
 
 
@@ -37,10 +39,12 @@ class StackedWeights:
     flat : list of Tensor, (rows, n)
         Each row starts at an aligned place, since products may depend on it.
     shapes : list of Shape
+    slope : float
+        Of the body's activation.
     """
 
     def __init__(self, models: Sequence[Classifier], rows: int) -> None:
-        self._models = models
+        self._models, self.slope = models, cast(MLP, models[0].body).slope
         named = dict(models[0].named_parameters())
         self.shapes = [Shape(name, tuple(param.shape)) for name, param in named.items()]
         self.flat = [self._gather(param, name, rows) for name, param in named.items()]
@@ -74,7 +78,12 @@ Measure = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 def passes(
-    flat: Sequence[Tensor], shapes: Sequence[Shape], images: Tensor, outside: Tensor | None, measure: Measure
+    flat: Sequence[Tensor],
+    shapes: Sequence[Shape],
+    images: Tensor,
+    outside: Tensor | None,
+    measure: Measure,
+    slope: float = 0.0,
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Do a forward and a backward pass of R models, and return loss, right answers and flat gradients (R, n).
 
@@ -88,6 +97,8 @@ def passes(
     outside : Tensor, optional
         What is masked of the logits.
     measure : callable
+    slope : float
+        Of the body's activation.
 
     Examples
     --------
@@ -106,7 +117,8 @@ def passes(
     layers = [name.removesuffix(".weight") for name in stacked if name.endswith(".weight")]
     inputs = [images.flatten(2)]
     for name in layers[:-1]:
-        inputs.append(_linear(stacked, name, inputs[-1]).relu())
+        values = _linear(stacked, name, inputs[-1])
+        inputs.append(leaky_relu(values, slope) if slope else values.relu())
     logits = _linear(stacked, layers[-1], inputs[-1])
     if outside is not None:
         logits = logits.masked_fill(outside, -torch.inf)
@@ -115,8 +127,9 @@ def passes(
     for name, below, values in reversed([*zip(layers, [None, *layers[:-1]], inputs, strict=True)]):
         found[f"{name}.weight"] = torch.bmm(gradient.mT, values).flatten(1)
         found[f"{name}.bias"] = gradient.sum(1)
-        if below is not None:  # what comes in is what a ReLU has let through
-            gradient = torch.where(values <= 0, 0, torch.bmm(gradient, stacked[f"{name}.weight"]))
+        if below is not None:  # what comes in is what an activation has let through
+            gradient = torch.bmm(gradient, stacked[f"{name}.weight"])
+            gradient = torch.where(values <= 0, slope * gradient if slope else 0, gradient)
     return loss, correct, [found[shape.name] for shape in shapes]
 
 

@@ -86,6 +86,7 @@ class AdamCG(CriticalGradients):
     True
     """
 
+    clock = ("step",)
     moment = "exp_avg"
 
     def __init__(

@@ -148,6 +148,7 @@ class AdamCM(BufferOptimizer):
     tensor([3, 2, 1, 0, 0])
     """
 
+    clock = ("step",)
     device_numbers = frozenset({"step"})
     moment = "exp_avg"
 
@@ -278,7 +279,7 @@ class AdamCM(BufferOptimizer):
         own, sizes = iter(lengths), {}
         for group, *_, states in batches:
             for state, length in zip(states, own, strict=False):
-                if slot is not None and state["step"] == 1 and group["variant"] == "official":
+                if slot is not None and state["step"] == 1 and not state["size"] and group["variant"] == "official":
                     sizes[id(state)] = length  # it is the gradient that was stored
                 else:
                     beta = group["betas"][0]

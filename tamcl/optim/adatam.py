@@ -125,6 +125,7 @@ class AdaTAM(TorqueOptimizer):
     True
     """
 
+    clock = ("step",)
     device_numbers = frozenset({"step", "weight", "cosine", "smoothed_cosine", "damping"})
     moment = "exp_avg"
 

@@ -92,6 +92,12 @@ class BaseOptimizer(Optimizer, ABC):
     decays_by_itself: ClassVar[bool] = False
     """Whether weight decay is left to ``update``: neither parameters nor gradients are changed for it before."""
 
+    clock: ClassVar[tuple[str, ...]] = ()
+    """Entries of the state that count steps, where updates depend on the number, and which may begin anew."""
+
+    learnt: ClassVar[tuple[str, ...]] = ()
+    """Entries of the state that are neither counts nor averages over gradients, but were learnt."""
+
     process_group: Any = None
     has_whole_tensors = False
 

@@ -96,6 +96,7 @@ class FADE(BaseOptimizer):
     """
 
     moment = "trace"
+    learnt = ("log_decay",)
     decays_by_itself = True
 
     def __init__(

@@ -23,6 +23,7 @@ class MomentsOptimizer(BaseOptimizer):
     """An optimizer with options ``betas`` and ``eps``, and ``step`` and Adam's moments in its state."""
 
     moment = "exp_avg"
+    clock = ("step",)
 
     def check_options(self, group: dict[str, Any]) -> None:
         """Raise ValueError if an option of the group is out of range."""

@@ -100,6 +100,7 @@ class ScheduleFree(BaseOptimizer):
     """
 
     moment = "exp_avg_sq"
+    clock = ("step", "weight_sum")
     decays_by_itself = True
 
     def __init__(

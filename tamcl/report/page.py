@@ -35,7 +35,7 @@ from tamcl.report.tables import (
     tuning_table,
 )
 from tamcl.results import Results, load_results
-from tamcl.scenario.schema import tested_on
+from tamcl.scenario.schema import listed, tested_on
 from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.stats import ALPHA
 
@@ -175,11 +175,20 @@ def _question(study: Study) -> str:
     return f"Does {asked} when the data distribution shifts: by how much, and how sure is that?"
 
 
+STATES = {
+    "keep": "kept",
+    "reset": "reset",
+    "reset_moments": "kept but for its moments, which begin anew,",
+    "reset_clock": "kept but for its count of steps, which begins anew,",
+}
+"""What becomes of an optimizer's state, in words."""
+
+
 def _facts(study: Study) -> list[tuple[str, str]]:
     """Return what was run, as pairs of a term and its words."""
     scenario, runs = study.scenario, study.results.runs
     strategy = dict(scenario.get("strategy", {}))
-    kept = {"keep": "kept", "reset": "reset"}.get(strategy.get("optimizer_state", ""), "not recorded")
+    kept = STATES.get(strategy.get("optimizer_state", ""), "not recorded")
     facts = [
         ("Stream", described(scenario.get("stream", {}))),
         ("Data", data_words(study.data)),
@@ -194,6 +203,8 @@ def _facts(study: Study) -> list[tuple[str, str]]:
     ]
     if strategy.get("compiled"):
         facts.insert(5, ("Compiled runs", _compiled(study)))
+    if interventions := scenario.get("interventions"):
+        facts.insert(4, ("Interventions", f"{listed(interventions)}; in all arms that name none of their own"))
     if source := scenario.get("source"):
         facts.insert(0, ("Protocol", source))
     if measured := scenario.get("diagnostics"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tamcl.scenario.load import load_scenario, scenarios
-from tamcl.scenario.schema import Scenario, tested_on
+from tamcl.scenario.schema import Scenario, listed, tested_on
 
 
 def catalogue() -> str:
@@ -34,6 +34,8 @@ def _section(scenario: Scenario) -> Iterator[str]:
     yield f"- Model: {_call(scenario.model.name, {'head': scenario.model.head} | scenario.model.options)}."
     strategy, protocol = scenario.strategy, scenario.protocol
     yield f"- Strategy: {_call(strategy.name, strategy.options)}; optimizer at a shift: {strategy.optimizer_state}."
+    if scenario.interventions:
+        yield f"- Interventions: {listed(each.model_dump() for each in scenario.interventions)}."
     yield f"- Tested on: {tested_on(scenario.evaluation.model_dump())}."
     yield f"- Seeds: {protocol.seeds} reported; {protocol.tune_seeds} others for learning rates, by {protocol.tune_by}."
     yield f"- Cost: {scenario.cost}."
@@ -41,7 +43,12 @@ def _section(scenario: Scenario) -> Iterator[str]:
     yield from ("", "| arm | optimizer | learning rates |", "|---|---|---|")
     for name, arm in scenario.arms.items():
         null = f" (null model of {arm.null_of})" if arm.null_of else ""
-        yield f"| {name}{null} | {_call(arm.optimizer, arm.options)} | {', '.join(f'{lr:g}' for lr in arm.lr)} |"
+        words = _call(arm.optimizer, arm.options)
+        if arm.interventions is not None:
+            words += f"; {listed(each.model_dump() for each in arm.interventions) or 'no intervention'}"
+        if arm.optimizer_state is not None:
+            words += f"; optimizer at a shift: {arm.optimizer_state}"
+        yield f"| {name}{null} | {words} | {', '.join(f'{lr:g}' for lr in arm.lr)} |"
 
 
 def _call(name: str, options: dict[str, object]) -> str:

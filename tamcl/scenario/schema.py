@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from tamcl.data import DATASETS
 from tamcl.diagnostics import DIAGNOSTICS
 from tamcl.errors import InputError, shown, unknown_name
+from tamcl.interventions import INTERVENTIONS
 from tamcl.metrics import METRICS
 from tamcl.models import HEADS, MODELS
 from tamcl.optim import OPTIMIZERS
@@ -40,12 +41,15 @@ class _Strict(BaseModel):
 
 
 class Model(BaseModel):
-    """The model: a body's name with its arguments, and a head."""
+    """The model: a body's name with its arguments, a head, and what becomes of inputs."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
     head: str = "single"
+    normalize_inputs: Annotated[float, Field(strict=True, gt=0, lt=1, allow_inf_nan=False)] | None = None
+    """Whether every number of an image is normalised by its running mean and deviation over the images trained on so
+    far, and by how much less an image counts than the next one: 0.999 is usual. Not if absent."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -60,6 +64,25 @@ class Model(BaseModel):
         return self
 
 
+class Intervention(BaseModel):
+    """An intervention: its name with its arguments."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Arguments of the intervention."""
+        return dict(self.model_extra or {})
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        _check_name(INTERVENTIONS, self.name, "name")
+        _check_options(INTERVENTIONS.path(self.name), self.options, given=set())
+        return self
+
+
 class Arm(BaseModel):
     """An optimizer with its arguments and the learning rates to choose from."""
 
@@ -69,6 +92,10 @@ class Arm(BaseModel):
     lr: tuple[LearningRate, ...]
     null_of: str | None = None
     """The arm that this one is the null model of: the same method without what is said to make it better."""
+    interventions: tuple[Intervention, ...] | None = None
+    """In place of those of the scenario; an empty list is none."""
+    optimizer_state: OptimizerState | None = None
+    """What becomes of its optimizer at a shift; as ``strategy.optimizer_state`` says if absent."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -229,6 +256,8 @@ class Scenario(_Strict):
     evaluation : Evaluation
     protocol : Protocol
     arms : dict of str to Arm
+    interventions : tuple of Intervention
+        Of all arms that have none of their own.
     diagnostics : Diagnostics, optional
     keep_weights : bool
         Whether reported runs leave their final weights in their folders, for ``tamcl landscape``.
@@ -245,6 +274,7 @@ class Scenario(_Strict):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     protocol: Protocol = Field(default_factory=Protocol)
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
+    interventions: tuple[Intervention, ...] = ()
     diagnostics: Diagnostics | None = None
     keep_weights: StrictBool = False
 
@@ -295,6 +325,15 @@ class Scenario(_Strict):
         from tamcl.scenario.notebook import scenario_html
 
         return scenario_html(self)
+
+    def interventions_of(self, arm: str) -> tuple[Intervention, ...]:
+        """Return an arm's interventions: its own, or else those of the scenario."""
+        own = self.arms[arm].interventions
+        return self.interventions if own is None else own
+
+    def optimizer_state(self, arm: str) -> OptimizerState:
+        """Return what becomes of an arm's optimizer at a shift."""
+        return self.arms[arm].optimizer_state or self.strategy.optimizer_state
 
     def dump(self) -> dict[str, Any]:
         """Return the scenario as plain values; ``parse`` of them gives the same scenario."""
@@ -389,6 +428,31 @@ def _check_flag(key: str, value: object, annotation: str) -> None:
         raise unfit(key, f"must be true or false, got {shown(value)}")
     if types and types <= {"int", "float"} and isinstance(value, bool):
         raise unfit(key, f"must be a number, got {str(value).lower()}")
+
+
+OF_ARMS = frozenset({"optimizer", "lr", "null_of", "interventions", "optimizer_state"})
+"""What an arm holds beside its optimizer's options."""
+
+
+def of_arm(scenario: Mapping[str, Any], arm: str) -> list[dict[str, Any]]:
+    """Return an arm's interventions, of a scenario as ``Scenario.dump`` gives it: its own, or else the scenario's."""
+    own = scenario["arms"][arm].get("interventions")
+    return list((scenario.get("interventions") or ()) if own is None else own)
+
+
+def listed(interventions: Iterable[Mapping[str, Any]]) -> str:
+    """Say what interventions there are, with what was set of them.
+
+    Examples
+    --------
+    >>> listed([{"name": "weight_clipping", "kappa": 2.0}, {"name": "l2_init"}])
+    'weight_clipping (kappa 2.0), l2_init'
+    """
+    found = []
+    for each in interventions:
+        options = ", ".join(f"{key} {value}" for key, value in each.items() if key != "name")
+        found.append(f"{each['name']} ({options})" if options else str(each["name"]))
+    return ", ".join(found)
 
 
 def tested_on(evaluation: dict[str, Any]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tamcl.interventions import INTERVENTIONS
 from tamcl.models import HEADS
 from tamcl.optim import OPTIMIZERS
 from tamcl.optim.stacked import why_no_step
-from tamcl.scenario.schema import Scenario
+from tamcl.scenario.schema import OF_ARMS, Scenario, of_arm
 
 MODELS = frozenset({"mlp"})
 """Models that are faster stacked. Convolutions are not, on CPUs: one of them keeps a core busy by itself."""
@@ -18,6 +19,9 @@ STRATEGIES = frozenset({"naive"})
 
 ALONE = {"sam": "needs a closure", "fade": "looks at what the last layer is given in a forward pass of its own"}
 """Optimizers that cannot be stepped in a stack, and why."""
+
+UNITS = frozenset({"continual_backprop", "redo", "self_normalized_resets"})
+"""Interventions that look at what units give out, which a stack does not show."""
 
 
 def is_stacked(scenario: Scenario, arm: str) -> bool:
@@ -32,7 +36,7 @@ def is_compiled(scenario: Scenario, arm: str) -> bool:
 
 def _plain(scenario: Scenario, arm: str) -> dict[str, Any]:
     """Return as plain values what decides how an arm is trained."""
-    parts = {"model", "strategy", "evaluation", "diagnostics"}
+    parts = {"model", "strategy", "evaluation", "diagnostics", "interventions"}
     values = scenario.model_dump(mode="json", include=parts, serialize_as_any=True)
     return values | {"arms": {arm: scenario.arms[arm].model_dump(mode="json")}}
 
@@ -54,12 +58,21 @@ def why_alone(scenario: Mapping[str, Any], arm: str) -> str:
         return f"the strategy {strategy['name']} cannot be stacked"
     if model["name"] not in MODELS:
         return f"the model {model['name']} is not faster stacked"
+    if model.get("layer_norm"):
+        return "layer norm cannot be stacked"
+    if model.get("normalize_inputs") is not None:
+        return "the normalisation of inputs cannot be stacked"
     if model.get("head", "single") not in HEADS:
         return f"the head {model['head']} is not one of tamcl's"
     for name in sorted(ALONE.keys() & _names(options)):
         return f"the optimizer {optimizer} {ALONE[name]}"
     if not is_known(options) and not stacked:
         return f"the optimizer {optimizer} is not one of tamcl's, and strategy.stacked = true was not set"
+    for name in (each["name"] for each in of_arm(scenario, arm)):
+        if name in UNITS:
+            return f"the intervention {name} looks at what units give out in a forward pass"
+        if name not in INTERVENTIONS and not stacked:
+            return f"the intervention {name} is not one of tamcl's, and strategy.stacked = true was not set"
     return ""
 
 
@@ -71,13 +84,17 @@ def why_not_compiled(scenario: Mapping[str, Any], arm: str) -> str:
     options = scenario["arms"][arm]
     if why := why_alone(scenario, arm):
         return f"not stacked, since {why}"
+    if (options.get("optimizer_state") or scenario["strategy"].get("optimizer_state")) == "reset_clock":
+        return "optimizer_state = 'reset_clock': a graph takes a step whose count is 1 for the first of all"
+    if interventions := of_arm(scenario, arm):
+        return f"the intervention {interventions[0]['name']} acts between steps"
     if scenario["model"].get("head") == "multi":
         return "the head multi leaves weights without a gradient"
     if scenario.get("diagnostics"):
         return "diagnostics look inside of steps"
     if scenario.get("evaluation", {}).get("every"):
         return "evaluation.every tests inside of experiences"
-    chosen = {key: value for key, value in options.items() if key not in ("optimizer", "lr", "null_of")}
+    chosen = {key: value for key, value in options.items() if key not in OF_ARMS}
     return why_no_step(options["optimizer"], chosen)
 
 

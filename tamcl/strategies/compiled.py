@@ -78,6 +78,9 @@ class Compiled(Stacked):
             self._step_of.load(self._state, self.runs.index(run), run.optimizer)
             self._loaded[run] = run.optimizer
 
+    def _take_anew(self, run: Naive) -> None:
+        self._loaded.pop(run, None)
+
     def _after_training_exp(self, **kwargs: Any) -> None:
         for row, run in enumerate(self.runs):
             self._step_of.show(self._state, row, run.optimizer)
@@ -131,9 +134,10 @@ class Compiled(Stacked):
         """Return the graph for stacks of this kind, which is compiled if none of them was trained in this process."""
         step, flat = self._step_of, self.stack.flat
         shapes = *self.stack.shapes, tuple(batch.x.shape), batch.x.dtype, batch.y.dtype, str(batch.x.device)
-        kind = type(step), repr(sorted(step.group.items())), shapes, outside is not None, self.settings.target
+        options, slope = repr(sorted(step.group.items())), self.stack.slope
+        kind = type(step), options, shapes, slope, outside is not None, self.settings.target
         if kind not in _GRAPHS:
-            _GRAPHS[kind] = Graph(step, flat, self.stack.shapes, batch, outside, self._measure)
+            _GRAPHS[kind] = Graph(step, flat, self.stack.shapes, slope, batch, outside, self._measure)
         return _GRAPHS[kind]
 
     def _park(self, on: Sequence[Naive]) -> None:
@@ -163,7 +167,7 @@ class Graph:
     Parameters
     ----------
     step : StackedStep
-    flat, shapes
+    flat, shapes, slope
         As ``StackedWeights`` has them.
     batch : Batch
     outside : Tensor, optional
@@ -187,6 +191,7 @@ class Graph:
         step: StackedStep,
         flat: Sequence[Tensor],
         shapes: Sequence[Shape],
+        slope: float,
         batch: Batch,
         outside: Tensor | None,
         measure: Callable[[Tensor, Batch], tuple[Tensor, Tensor, Tensor]],
@@ -208,7 +213,7 @@ class Graph:
             def measured(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
                 return measure(logits, Batch(images, labels, [], weights))
 
-            loss, correct, gradients = passes(flat, shapes, images, outside, measured)
+            loss, correct, gradients = passes(flat, shapes, images, outside, measured, slope)
             found = step.update(flat, gradients, tensors, numbers, dict(zip(names, rates.unbind(), strict=True)))
             return torch.stack((loss.double(), correct.double())), found
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from tamcl.avalanche import EvaluationPlugin, PeriodicEval, SupervisedPlugin, SupervisedTemplate
+from tamcl.errors import InputError
 from tamcl.models import Classifier
 from tamcl.optim.closures import needs_closure
+from tamcl.optim.entries import reset_clock, reset_moments, why_no_clock, why_no_moments
 from tamcl.optim.phases import tell_of_model, tell_of_shift, tell_of_training, weights_to_test
-from tamcl.seeding import generator_states, set_generators
+from tamcl.seeding import derive_seed, generator_states, set_generators
 from tamcl.strategies.evaluation import Evaluation, evaluate
 from tamcl.strategies.heartbeat import beat
 from tamcl.strategies.loader import BatchLoader
@@ -23,6 +25,7 @@ from tamcl.strategies.state import (
     NotSaved,
     State,
     check_apart,
+    intervention_state,
     load_model_state,
     load_optimizer_state,
     model_state,
@@ -41,15 +44,28 @@ class Common(TypedDict):
     settings: NotRequired[TrainingSettings | None]
 
 
+class Reset(NamedTuple):
+    """What of an optimizer begins anew at a boundary, and why that may have no meaning for it."""
+
+    do: Callable[[torch.optim.Optimizer], None]
+    why_not: Callable[[torch.optim.Optimizer], str]
+
+
+RESETS = {
+    "reset_moments": Reset(reset_moments, why_no_moments),
+    "reset_clock": Reset(reset_clock, why_no_clock),
+}
+
+
 class Naive(SupervisedTemplate):  # type: ignore[misc]
     """Avalanche's ``Naive`` over tensors in memory: the same weights, in a fraction of the time.
 
     What differs from Avalanche's template, and why:
 
     - mini-batches are slices of tensors in memory, in an order drawn from the seed, the experience and the epoch;
-    - the optimizer is told of a boundary, if it has ``at_shift``, and else never touched between experiences: the model
-      has all its parameters from the start, while Avalanche would wipe the state on the first call of ``train`` and add
-      parameters that were left out;
+    - the optimizer is told of a boundary, if it has ``at_shift``, and touched there as ``optimizer_state`` says alone:
+      the model has all its parameters from the start, while Avalanche would wipe the state on the first call of
+      ``train`` and add parameters that were left out;
     - plugins that have nothing to do at an event are not called, since eight calls a step cost more than the step;
     - ``eval`` tests all experiences in one pass and draws nothing at random, so that it changes nothing in training;
     - an optimizer that needs a closure, such as SAM and LBFGS, is given one. Its first call returns the loss whose
@@ -141,6 +157,29 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         self.new_optimizer = make_optimizer
         self.initial = {name: value.clone() for name, value in model.state_dict().items()} if settings.restart else None
         self.evaluations: list[Evaluation] = []
+        self._check_optimizer_state()
+        self.interventions = list(settings.interventions)
+        self._check_loop()
+        self._begin_interventions()
+
+    def _check_optimizer_state(self) -> None:
+        """Refuse what has no meaning for the optimizer."""
+        state = self.settings.optimizer_state
+        if state in RESETS and (why := RESETS[state].why_not(self.optimizer)):
+            raise InputError(f"optimizer_state = '{state}': {why}")
+
+    def _check_loop(self) -> None:
+        """Refuse a loop of somebody's own, in which interventions would never be called."""
+        if not self.interventions:
+            return
+        for method in ("training_epoch", "optimizer_step"):
+            if getattr(type(self), method) is not getattr(Naive, method):
+                name = type(self).__name__
+                raise InputError(f"interventions: {name} has a {method} of its own, which does not call them")
+
+    def _begin_interventions(self) -> None:
+        for place, each in enumerate(self.interventions):
+            each.begin(self.model, self.optimizer, derive_seed(self.settings.seed, "intervention", place))
 
     def train_dataset_adaptation(self, **kwargs: Any) -> None:
         """Leave the experience's data as they are: no ``AvalancheDataset`` is made."""
@@ -161,10 +200,18 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     def _cross_boundary(self) -> None:
         if self.initial is not None:
             self.model.load_state_dict(self.initial)
-        if self.initial is not None or self.settings.optimizer_state == "reset":
+        state = self.settings.optimizer_state
+        if self.initial is not None or state == "reset":
             self.optimizer = self.new_optimizer(self.model.parameters())
         else:
+            if state in RESETS:
+                RESETS[state].do(self.optimizer)
             tell_of_shift(self.optimizer)
+        if self.initial is not None:
+            self._begin_interventions()
+        else:
+            for each in self.interventions:
+                each.at_shift(self.optimizer)
 
     def state_dict(self) -> State:
         """Return all that changes in training, between two steps of an experience, as tensors and plain values.
@@ -184,10 +231,12 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             "model": model_state(self.model),
             "optimizer": optimizer_state(self.optimizer),
             "plugins": [plugin.state_dict() for plugin in self.settings.plugins],
+            "interventions": [intervention_state(each) for each in self.interventions],
             "clock": {name: count for name, count in vars(self.clock).items() if type(count) is int},
             "generators": generator_states(),
         }
-        check_apart(state["plugins"], [state["model"], state["optimizer"]], also_within=False)
+        for part in ("plugins", "interventions"):
+            check_apart(state[part], [state["model"], state["optimizer"]], also_within=False)
         return state
 
     def load_state_dict(self, state: State) -> None:
@@ -196,6 +245,8 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         load_optimizer_state(self.optimizer, state["optimizer"])
         for plugin, saved in zip(self.settings.plugins, state["plugins"], strict=True):
             plugin.load_state_dict(saved)
+        for each, saved in zip(self.interventions, state["interventions"], strict=True):
+            each.load_state_dict(saved)
         for name in state["clock"]:
             setattr(self.clock, name, int(state["clock"][name]))
         set_generators(state["generators"])
@@ -234,6 +285,11 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         """Compute the gradients of the objective."""
         self.objective().backward()
 
+    def change_gradients(self) -> None:
+        """Let the interventions change the gradients."""
+        for each in self.interventions:
+            each.change_gradients()
+
     def training_epoch(self, **kwargs: Any) -> None:
         """Run one pass: Avalanche's loop with only the hooks that do something."""
         hooks, self._needs_closure = self._hooks, needs_closure(self.optimizer)
@@ -254,6 +310,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             if self.diverged:
                 break
             self.backward()
+            self.change_gradients()
             _call(after_backward, self)
             _call(before_update, self)
             self.optimizer_step()
@@ -265,10 +322,14 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     def optimizer_step(self) -> None:
         """Update the weights, with a closure if the optimizer needs one."""
+        for each in self.interventions:
+            each.before_step(self.optimizer)
         if self._needs_closure:
             self.optimizer.step(self._closure())
         else:
             self.optimizer.step()
+        for each in self.interventions:
+            each.after_step(self.optimizer)
 
     def _closure(self) -> Callable[[], Any]:
         """Return a function of no arguments that gives loss and gradients at the weights as they are when called."""
@@ -282,6 +343,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             self.mb_output = self.forward()
             self.loss = loss = self.criterion()
             self.backward()
+            self.change_gradients()
             self.mb_output, self.loss = seen
             return loss
 

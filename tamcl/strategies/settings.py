@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import torch
 
     from tamcl.avalanche import EvaluationPlugin, SupervisedPlugin
+    from tamcl.interventions import Intervention
 
-OptimizerState = Literal["keep", "reset"]
+OptimizerState = Literal["keep", "reset", "reset_moments", "reset_clock"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,9 @@ class TrainingSettings:
 
     Attributes
     ----------
-    optimizer_state : {"keep", "reset"}
-        What happens to the optimizer at a boundary: it goes on, or is made anew.
+    optimizer_state : {"keep", "reset", "reset_moments", "reset_clock"}
+        What happens to the optimizer at a boundary: it goes on; it is made anew; what it has averaged over gradients
+        begins anew, and its counts of steps go on; or the counts begin anew, and the averages go on.
     batch_size, epochs : int
         At least 1.
     seed : int
@@ -38,6 +40,8 @@ class TrainingSettings:
         Whether model and optimizer are made anew at each boundary, with the weights of the start.
     augmentation : {"none", "crop_flip"}
         What is done to training images on the batch.
+    interventions : sequence of Intervention
+        What is done to the network beside the optimizer's steps, one after the other.
     plugins : sequence of SupervisedPlugin
     evaluator : EvaluationPlugin, optional
         Avalanche's metrics and loggers, called at every event that the template has, and for each experience that
@@ -52,7 +56,7 @@ class TrainingSettings:
     --------
     >>> TrainingSettings(optimizer_state="rest")
     Traceback (most recent call last):
-    tamcl.errors.InputError: optimizer_state = 'rest': must be 'keep' or 'reset'
+    tamcl.errors.InputError: optimizer_state = 'rest': must be 'keep' or 'reset' or 'reset_moments' or 'reset_clock'
     """
 
     optimizer_state: OptimizerState = "keep"
@@ -63,6 +67,7 @@ class TrainingSettings:
     target: Target = "class"
     restart: bool = False
     augmentation: Augmentation = "none"
+    interventions: Sequence[Intervention] = ()
     plugins: Sequence[SupervisedPlugin] = ()
     evaluator: EvaluationPlugin | None = None
 

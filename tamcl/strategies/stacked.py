@@ -21,7 +21,7 @@ from tamcl.optim.closures import needs_closure
 from tamcl.optim.joined import Joined, can_be_joined
 from tamcl.seeding import GlobalGenerators
 from tamcl.strategies.heartbeat import beat
-from tamcl.strategies.naive import Hook, Naive, no_metrics, train_epochs
+from tamcl.strategies.naive import RESETS, Hook, Naive, no_metrics, train_epochs
 from tamcl.strategies.state import State
 from tamcl.streams.benchmark import Experience
 
@@ -135,6 +135,10 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
                 row = self.stack.values[place], self.stack.gradients[place]
                 self._joined[run] = Joined(run.optimizer, *row, self.stack.slices)
 
+    def _take_anew(self, run: Naive) -> None:
+        """Let what steps a run's optimizer, if another does, be made anew from its state, which was changed."""
+        self._joined.pop(run, None)
+
     def _each(self, call: Callable[[Naive], object]) -> None:
         """Call something for each run that is to go on; an exception ends its run and no other."""
         for run in self.runs:
@@ -165,6 +169,8 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             run.experience = experiences[run]
             with self._generators.get(run, _NOTHING):  # an optimizer may be made anew
                 run._before_training_exp(**kwargs)
+            if run.settings.optimizer_state in RESETS:
+                self._take_anew(run)
             self._join(run)
 
         self._each(begin)
@@ -238,6 +244,10 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
         on = [run for run in on if self.is_on(run)]
         with torch.no_grad():
             self.stack.backward(gradient)
+        for run in on:
+            if run.interventions:
+                self._try(run, Naive.change_gradients)
+        on = [run for run in on if self.is_on(run)]
         self._call(hooks, on, "after_backward", "before_update")
         for run in reversed(on):  # the gradients of the last ones are still in the cache
             self._try(run, self._step)
@@ -249,11 +259,15 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
         self._call(hooks, on, "after_update", "after_training_iteration")
 
     def _step(self, run: Naive) -> None:
+        for each in run.interventions:
+            each.before_step(run.optimizer)
         if run in self._joined:
             self._joined[run].step()
-            return
-        with self._step_generators.get(run, _NOTHING):
-            run.optimizer.step()
+        else:
+            with self._step_generators.get(run, _NOTHING):
+                run.optimizer.step()
+        for each in run.interventions:
+            each.after_step(run.optimizer)
 
     def _call(self, hooks: Hooks, on: list[Naive], *events: str) -> None:
         for event in events:

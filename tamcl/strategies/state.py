@@ -88,6 +88,20 @@ def load_optimizer_state(optimizer: Optimizer, state: State) -> None:
         _load_attributes(each, attributes)
 
 
+def intervention_state(intervention: Any) -> State:
+    """Return ``state_dict`` of an intervention.
+
+    Raises
+    ------
+    NotSaved
+        If it is somebody's own and does not say what it keeps.
+    """
+    cls = type(intervention)
+    if not cls.__module__.startswith("tamcl.") and vars(cls).keys().isdisjoint({"kept", "state_dict"}):
+        raise NotSaved(f"{cls.__name__} has no attribute 'kept', which says what changes in it")
+    return dict(intervention.state_dict())
+
+
 def own_parts(optimizer: Optimizer) -> list[Optimizer]:
     """Return what is somebody's own of an optimizer and those that it goes over: neither torch's nor tamcl's."""
     known = ("tamcl.optim.", "torch.optim.")

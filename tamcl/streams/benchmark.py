@@ -191,7 +191,7 @@ def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: N
     ----------
     data : DataSet
     segments : sequence of Segment
-    normalization : {"channel", "task", "none"}
+    normalization : {"channel", "task", "signed", "none"}
         As in the stream.
     """
     train, test = _tensor(data.train_x), _tensor(data.test_x)
@@ -199,7 +199,8 @@ def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: N
     if normalization == "task":
         moments = [cache(partial(channel_moments, train, torch.from_numpy(part.train_index))) for part in segments]
     else:
-        moments = [_of_data(data) if normalization == "channel" else _of_nothing(train.shape[1])] * len(segments)
+        same_for_all = _of_data(data) if normalization == "channel" else _fixed(*_FIXED[normalization], train.shape[1])
+        moments = [same_for_all] * len(segments)
     streams = []
     for name, pixels in (("train", train), ("test", test)):
         same = cache(partial(Images, pixels))  # one object for equal moments and transform
@@ -234,8 +235,12 @@ def _of_data(data: DataSet) -> Callable[[], Moments]:
     return moments
 
 
-def _of_nothing(channels: int) -> Callable[[], Moments]:
-    return lambda: (torch.zeros(channels), torch.full((channels,), 255.0))
+_FIXED: dict[str, tuple[float, float]] = {"signed": (127.5, 127.5), "none": (0.0, 255.0)}
+"""What is subtracted from a pixel, and what it is divided by, where no images decide it."""
+
+
+def _fixed(mean: float, scale: float, channels: int) -> Callable[[], Moments]:
+    return lambda: (torch.full((channels,), mean), torch.full((channels,), scale))
 
 
 def _tensor(pixels: NDArray[np.uint8]) -> Tensor:

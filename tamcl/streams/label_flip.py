@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, StrictBool, model_validator
+from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, StrictBool, model_serializer, model_validator
 
 from tamcl.errors import InputError
 from tamcl.seeding import derive_seed
@@ -55,7 +55,10 @@ class LabelFlip(Stream):
         - "recurring": one symmetric flip, done and undone at every boundary.
     cumulative : bool
         Whether a flip is done on the labels before it or on those of the data set, so that flips do not add up. It
-        means nothing for "recurring".
+        means nothing for "recurring". A scenario may call it ``compose``.
+    stable_classes : int
+        With ``unit="class"``, how many classes keep their labels through the whole stream; which ones is drawn once.
+        ``fraction`` is then of the others, and only they exchange labels.
     width : int
         Mini-batches over which a new concept comes in: in each experience after the first, an example still has the
         label of the concept before with a probability that falls evenly from 1 to 0 over the first
@@ -66,7 +69,10 @@ class LabelFlip(Stream):
     -----
     Assumption: the label-flip study of "Torque-Aware Momentum" names percentages of flipped labels but not, as far as
     could be found, how they are flipped. "permutation" at fraction 1 is the label permutation of UPGD; the example
-    flip at fraction 1 is close to the random labels of L2 Init.
+    flip at fraction 1 is close to the random labels of L2 Init. The partial label permutation of FADE is "permutation"
+    at fraction 1 with ``cumulative=False`` and, of the 47 classes of EMNIST, ``stable_classes=24``. FADE permutes
+    before the first experience already, which is the same up to the names of the classes, and draws every example from
+    all images, so that about 1 % of the 2,500 of an experience come twice.
 
     Without a shift (``oracle="no_shift"``) the images are the same and no label is flipped.
 
@@ -85,14 +91,16 @@ class LabelFlip(Stream):
     M. Elsayed, A. R. Mahmood, "Addressing Loss of Plasticity and Catastrophic Forgetting in Continual Learning", 2024,
     https://arxiv.org/abs/2404.00781. S. Kumar, H. Marklund, B. Van Roy, "Maintaining Plasticity in Continual Learning
     via Regenerative Regularization", 2023, https://arxiv.org/abs/2308.11958. P. Malviya et al., "Torque-Aware
-    Momentum", 2024, https://arxiv.org/abs/2412.18790
+    Momentum", 2024, https://arxiv.org/abs/2412.18790. "Learning to Forget: Continual Learning with Adaptive Weight
+    Decay" (FADE), 2026, https://arxiv.org/abs/2604.27063
     """
 
     name: Literal["label_flip"]
     fraction: Fractions
     unit: Literal["class", "example"] = "class"
     kind: Kind | None = None
-    cumulative: StrictBool = True
+    cumulative: StrictBool = Field(default=True, validation_alias=AliasChoices("cumulative", "compose"))
+    stable_classes: Annotated[int, Field(strict=True, ge=0)] = 0
     width: Annotated[int, Field(strict=True, ge=0)] = 0
 
     @model_validator(mode="after")
@@ -102,9 +110,17 @@ class LabelFlip(Stream):
             raise unfit("kind", f"'{self.kind}' is no flip of examples, which may be one of {known}")
         if self._kind == "recurring" and isinstance(self.fraction, tuple):
             raise unfit("fraction", "must be one number for a recurring flip, of which only one is drawn")
+        if self.stable_classes and self.unit == "example":
+            raise unfit("stable_classes", "is for unit = 'class'")
         if self.width and self.epochs > 1:
             raise unfit("width", f"{self.width} needs epochs = 1: a second pass would see the concept before again")
         return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out that no class is stable, so that cells keep the names that they had before it could be said."""
+        values: dict[str, Any] = handler(self)
+        return {key: value for key, value in values.items() if value or key != "stable_classes"}
 
     @property
     def _kind(self) -> str:
@@ -114,9 +130,12 @@ class LabelFlip(Stream):
         """Return the experiences in order."""
         images = draws(len(train_y), self._samples(len(train_y)), derive_seed(seed, "stream", 0))
         by_class, index, every = self.unit == "class", next(images), np.arange(len(test_y))
-        original = (np.arange(classes),) if by_class else (train_y[index], test_y)
-        concepts = self._concepts(original, classes, np.random.default_rng(derive_seed(seed, "stream", 1)))
-        segments = []
+        rng, segments = np.random.default_rng(derive_seed(seed, "stream", 1)), []
+        if by_class:
+            flipping = np.random.default_rng(derive_seed(seed, "stream", 3)).permutation(classes)[self.stable_classes :]
+            concepts = self._class_concepts(np.sort(flipping), classes, rng)
+        else:
+            concepts = self._concepts((train_y[index], test_y), classes, rng)
         for experience, concept in enumerate(concepts):
             if by_class and experience:
                 index = next(images)
@@ -136,6 +155,15 @@ class LabelFlip(Stream):
             raise InputError(f"stream.width = {self.width}: an experience has {batches} mini-batches")
         return samples
 
+    def _class_concepts(self, flipping: Indices, classes: int, rng: np.random.Generator) -> list[Concept]:
+        """Return the label of every class in each experience, of which some classes flip among themselves."""
+        concepts: list[Concept] = []
+        for (flipped,) in self._concepts((np.arange(len(flipping)),), len(flipping), rng):
+            concept = np.arange(classes)
+            concept[flipping] = flipping[flipped]
+            concepts.append((concept,))
+        return concepts
+
     def _concepts(self, original: Concept, classes: int, rng: np.random.Generator) -> list[Concept]:
         """Return the labels of every experience, in as many arrays as the original ones are."""
         concepts, flip = [original], FLIPS[self.unit, self._kind]
@@ -154,7 +182,9 @@ class LabelFlip(Stream):
     def _flipped(self, fraction: float, length: int, classes: int) -> int:
         """Return how many of ``length`` classes or examples a flip is about."""
         if classes < 2:
-            raise InputError(f"stream.fraction = {fraction}: a flip needs 2 classes, the data set has {classes}")
+            setting = f"stable_classes = {self.stable_classes}" if self.stable_classes else f"fraction = {fraction}"
+            kept = " besides these" if self.stable_classes else ""
+            raise InputError(f"stream.{setting}: a flip needs 2 classes, the data set has {classes}{kept}")
         flipped = round(fraction * length)
         least = 1 if self._kind == "symmetric" else 2
         if self.unit == "class" and flipped < least:

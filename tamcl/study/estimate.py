@@ -16,7 +16,7 @@ from tamcl.engines.local import Local, names_user_code
 from tamcl.engines.processes import run_calls
 from tamcl.errors import InputError
 from tamcl.files.paths import user_path
-from tamcl.scenario.schema import Scenario
+from tamcl.scenario.schema import Scenario, listed, of_arm
 from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.study.checks import check, check_compiler, check_workers
 from tamcl.study.folder import check_folder, find_cell, has_weights
@@ -62,6 +62,8 @@ class ArmPlan(NamedTuple):
     """To compile its step, which is in the seconds once for every process that trains it."""
     why_not_compiled: str = ""
     """Why its steps are not compiled, if that was asked for."""
+    interventions: str = ""
+    """Its interventions, in words."""
 
 
 @dataclass(frozen=True)
@@ -328,6 +330,7 @@ def _arm(scenario: Scenario, arm: str, ends: tuple[Rounds, Rounds], measured: Me
         why_unknown=next((each for each in taken if isinstance(each, str)), ""),
         compile_s=compile_s,
         why_not_compiled=why_not_compiled(values, arm) if scenario.strategy.compiled else "",
+        interventions=listed(of_arm(values, arm)),
     )
 
 

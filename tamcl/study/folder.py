@@ -72,6 +72,7 @@ def other_study(held: dict[str, Any], scenario: dict[str, Any]) -> str:
     strategy = held.get("strategy", {})
     held["strategy"] = {key: strategy.get(key) for key in {**scenario["strategy"], **strategy}}
     held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
+    held.setdefault("interventions", [])
     held["keep_weights"] = held.get("keep_weights", False) or scenario["keep_weights"]
     return difference(held, scenario)
 

@@ -175,7 +175,7 @@ def _common(scenario: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _options(arm: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in arm.items() if key not in ("lr", "null_of")}
+    return {key: value for key, value in arm.items() if key not in ("lr", "null_of") and value is not None}
 
 
 def _check_same(part: Part, first: Part, ours: Any, theirs: Any, path: str = "") -> None:

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from tamcl.errors import InputError
 from tamcl.plots import ArmStyle, arm_styles
@@ -126,7 +127,7 @@ def escape(
             line: dict[str, Any] = {"color": style.color, "linestyle": style.line, "marker": style.marker}
             ax.plot(ratios.index, ratios[arm], lw=1.4, ms=5, **line, label=f"{arm}, lr {rates[arm]:.3g}")
     ax.set_xscale("log", base=2)
-    ax.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    _plain_numbers(ax)
     ax.set_ylim(-4, 104)
     ax.set_xlabel("sharpness coefficient (1: as flat as the flat minimum)")
     ax.set_ylabel("escape ratio (% of runs)")
@@ -163,6 +164,7 @@ def convergence(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot(rows["condition_number"], rows["simulated_rate"], "o", color=color, mfc="none", ms=6)
     ax.set_xscale("log")
     ax.set_yscale("log")
+    _plain_numbers(ax)
     ax.set_xlabel("condition number κ")
     ax.set_ylabel("convergence rate 1 − ρ* (higher is faster)")
     circles = "; circles: the optimizers, run" if table["simulated_rate"].notna().any() else ""
@@ -206,6 +208,7 @@ def losses(
     for arm, rho in (slopes or {}).items():
         ax.plot(steps, median.loc[arm].iloc[0] * rho ** (2.0 * steps), ":", color=drawn[arm].color, lw=1.1)
     ax.set_yscale("log")
+    _plain_numbers(ax)
     ax.set_xlim(0, table["step"].max())
     ax.set_xlabel("steps")
     ax.set_ylabel("loss (without noise)")
@@ -213,6 +216,72 @@ def losses(
     several = f"Median and quartiles of {runs} runs" if runs > 1 else "One run"
     ax.set_title(f"{several}{'; dotted: slope by theory' if slopes else ''}", loc="left", size="small")
     ax.grid(axis="y", linewidth=0.6)
+    _finish(ax)
+    _legend(ax)
+    return ax
+
+
+def drift_law(table: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw how much worse heavy ball follows a moving minimum the more momentum it has, by what moves it.
+
+    Parameters
+    ----------
+    table : DataFrame
+        cause, momentum, error by the closed form, and measured, which is nan where nothing was run.
+    ax : Axes, optional
+        Where to draw.
+    """
+    _check_rows(table, "drift_law")
+    ax = ax or _new(5.6, 4.0)
+    for (cause, rows), style in zip(
+        table.groupby("cause", sort=False), arm_styles(table["cause"]).values(), strict=True
+    ):
+        without = rows["error"].iloc[0]
+        length = 1 / (1 - rows["momentum"])
+        ax.plot(length, rows["error"] / without, color=style.color, linestyle=style.line, label=cause)
+        ax.plot(length, rows["measured"] / without, "o", color=style.color, mfc="none", ms=6)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    _plain_numbers(ax)
+    ax.set_xlabel("1 / (1 − β): steps that momentum remembers")
+    ax.set_ylabel("mean square error, by that at β = 0")
+    ax.set_title("Heavy ball, equally long steps; circles: measured", loc="left", size="small")
+    ax.grid(linewidth=0.6)
+    ax.legend(frameon=False, fontsize="small")
+    _finish(ax)
+    return ax
+
+
+def tracking(table: pd.DataFrame, *, lowest: float | None = None, ax: Axes | None = None) -> Axes:
+    """Draw how far optimizers stay from a moving minimum against their momentum.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of every arm and momentum the error at one learning rate; an arm without momentum has nan there and is drawn as
+        a point on the left.
+    lowest : float, optional
+        The lowest error that is possible; drawn as a dotted line.
+    ax : Axes, optional
+        Where to draw.
+    """
+    _check_rows(table, "tracking")
+    ax = ax or _new(5.2, 4.0)
+    for arm, style in arm_styles(table["arm"]).items():
+        rows = table[table["arm"] == arm]
+        line: dict[str, Any] = {"color": style.color, "linestyle": style.line, "marker": style.marker}
+        ax.plot(1 / (1 - rows["momentum"].fillna(0)), rows["error"], lw=1.4, ms=5, **line, label=arm)
+    if lowest is not None:
+        ax.axhline(lowest, color=_ink(), lw=1.1, linestyle=(0, (1, 2)), zorder=0.9)
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    _plain_numbers(ax)
+    ax.set_yticks((0.2, 0.5, 1, 2, 5, 10))
+    ax.set_xlabel("1 / (1 − β): steps that momentum remembers")
+    ax.set_ylabel("mean square error")
+    dotted = "" if lowest is None else "; dotted: the lowest possible"
+    ax.set_title(f"Distance to a moving minimum{dotted}", loc="left", size="small")
+    ax.grid(linewidth=0.6)
     _finish(ax)
     _legend(ax)
     return ax
@@ -254,6 +323,14 @@ def _ink() -> str:
 
 def _paper() -> str:
     return str(mpl.rcParams["axes.facecolor"])
+
+
+def _plain_numbers(ax: Axes) -> None:
+    """Label logarithmic axes without the mathematics that the theme does not read, and their decades alone."""
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 def _finish(ax: Axes) -> None:

@@ -15,6 +15,7 @@ from tamcl.files.atomic import write_atomic
 from tamcl.files.paths import user_path
 from tamcl.plots import theme
 from tamcl.toys import figures
+from tamcl.toys.drift import Drift, track, tracking_error, worst_period
 from tamcl.toys.escape import escape_ratio
 from tamcl.toys.quadratics import best_rate, convergence_rates, largest_step
 from tamcl.toys.surfaces import SURFACES, flat_sharp, quadratic
@@ -66,8 +67,25 @@ SIMULATED = (10**0.5, 10.0**1.25, 100.0)
 QUADRATIC, NOISE, DIMENSION, RUNS = 100.0, 0.1, 10, 10
 
 
+DRIFT = Drift(walk=0.3, noise=1.0)
+LENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)
+MOMENTA = (0.0, 0.5, 0.9, 0.99)
+"""What the optimizers follow, and how long their steps are tried, in the end, at each momentum."""
+
+COORDINATES = 50
+SUMS = ("sgd", "tam", "sgd_cm", "sgd_cg", "rmsprop", "rmsprop_cg", "sam", "lookahead")
+AVERAGES = ("adam", "adamw", "nadam", "radam", "adatam", "adatamw", "adam_rel", "hgm")
+OTHERS = ("adam_cm", "adamw_cm", "adam_cg", "ademamix", "lion", "schedule_free", "cautious", "adagrad", "fade", "upgd")
+"""The optimizers that follow it: those with an option ``momentum``, and others, most of which have ``betas``. Not here
+are ``switch``, which is two of them in turn, and ``muon``, which is AdamW where there is no matrix."""
+
+WITHOUT_MOMENTUM = ("adagrad", "fade", "upgd")
+DECAYING = ("adamw", "adatamw", "adamw_cm", "cautious")
+"""They decay weights unless told otherwise, which would hold them where they start."""
+
+
 def write_toys(directory: str | Path, *, steps: int = STEPS) -> list[Path]:
-    """Run all experiments on the toy surfaces and write their figures and tables; it takes less than a minute.
+    """Run all experiments on the toy surfaces and write their figures and tables; it takes about a minute.
 
     Parameters
     ----------
@@ -173,7 +191,63 @@ def noise(directory: Path, steps: int = STEPS) -> list[Path]:
     return [path, _write(pd.concat(tables), directory / "noisy_quadratic.csv")]
 
 
-EXPERIMENTS: tuple[Callable[[Path, int], list[Path]], ...] = (surfaces, escapes, rates, noise)
+def drift_law(directory: Path, steps: int = STEPS) -> list[Path]:
+    """Draw what momentum costs where the minimum moves, by the closed form and as measured, at equally long steps."""
+    length, rows = 0.5, []
+    for cause in ("constant velocity", "noise", "random walk", "worst swing"):
+        for beta in (0.0, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99):
+            heavy_ball = {"lr": length * (1 - beta), "momentum": beta}
+            drift = {
+                "constant velocity": Drift(velocity=1.0),
+                "noise": Drift(noise=1.0),
+                "random walk": Drift(walk=1.0),
+                "worst swing": Drift(swing=1.0, period=min(1000.0, worst_period(**heavy_ball))),
+            }[cause]
+            arms = {"sgdm": {"optimizer": "sgd"} | heavy_ball}
+            measured = track(arms, drift, steps=10 * steps, runs=1, dimension=COORDINATES)["error"].item()
+            rows.append((cause, beta, tracking_error(drift, **heavy_ball), measured))
+    table = pd.DataFrame(rows, columns=["cause", "momentum", "error", "measured"])
+    with rc_context(THEME):
+        path = _save(figures.drift_law(table).figure, directory / "drift_law.png")
+    return [path, _write(table, directory / "drift_law.csv")]
+
+
+def followers(directory: Path, steps: int = STEPS) -> list[Path]:
+    """Draw how well every optimizer follows a random walk through noise, at the best of its learning rates."""
+    tables = []
+    for name in (*SUMS, *AVERAGES, *OTHERS):
+        for beta in MOMENTA[:1] if name in WITHOUT_MOMENTUM else MOMENTA[name == "schedule_free" :]:
+            found = track({name: follower(name, beta)}, DRIFT, steps=2 * steps, runs=1, dimension=COORDINATES)
+            best = found.loc[[found["error"].idxmin()]].drop(columns="run")
+            tables.append(best.assign(momentum=np.nan if name in WITHOUT_MOMENTUM else beta))
+    table = pd.concat(tables)[["arm", "momentum", "lr", "error"]]
+    variance = DRIFT.walk**2  # of a filter of Kalman, which is SGD at one learning rate
+    lowest = variance / 2 + np.sqrt(variance**2 / 4 + variance * DRIFT.noise**2)
+    with rc_context(THEME):
+        figure, axes = figures.new_figure(12.6, 4.4, 3, sharey=True)
+        for ax, members in zip(axes, (SUMS, AVERAGES, OTHERS), strict=True):
+            figures.tracking(table[table["arm"].isin(members)], lowest=lowest, ax=ax)
+        figure.suptitle(
+            f"A random walk ({DRIFT.walk:g} a step) seen through noise of {DRIFT.noise:g}; each point at the best of "
+            f"{len(LENGTHS)} learning rates",
+            size="small",
+        )
+        path = _save(figure, directory / "drift.png")
+    return [path, _write(table, directory / "drift.csv")]
+
+
+def follower(name: str, beta: float) -> dict[str, Any]:
+    """Return an optimizer's options at a momentum, with learning rates for equally long steps in the end."""
+    is_sum = name in SUMS or name.startswith("adatam")  # momentum is a sum of gradients there, not an average
+    options: dict[str, Any] = {"optimizer": name, "lr": [length * (1 - beta if is_sum else 1) for length in LENGTHS]}
+    if name in DECAYING:
+        options["weight_decay"] = 0.0
+    if name in WITHOUT_MOMENTUM:
+        return options
+    return options | ({"momentum": beta} if name in SUMS else {"betas": (beta, 0.99 if name == "lion" else 0.999)})
+
+
+EXPERIMENTS: tuple[Callable[[Path, int], list[Path]], ...] = (surfaces, escapes, rates, noise, drift_law, followers)
 
 
 def _save(figure: Any, path: Path) -> Path:

@@ -82,9 +82,17 @@ def trajectory(
 
 
 def each_path(
-    surface: Surface | str, arms: Arms, starts: ArrayLike, steps: int, noise_seed: int = 0
+    surface: Surface | str,
+    arms: Arms,
+    starts: ArrayLike,
+    steps: int,
+    noise_seed: int = 0,
+    center: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[str, float, NDArray[np.float64]]]:
-    """Yield name, learning rate and paths, (steps + 1, starts, dimension), of every arm at each of its rates."""
+    """Yield name, learning rate and paths, (steps + 1, starts, dimension), of every arm at each of its rates.
+
+    With a ``center``, of that shape, the surface moves: its point 0 is there before each step.
+    """
     surface = find_surface(surface)
     names, makers = [], []
     for arm, given in arms.items():
@@ -96,7 +104,7 @@ def each_path(
         names += [(arm, float(lr)) for lr in rates]
         makers += [(optimizer_class, options | {"lr": float(lr)}) for lr in rates]
     rows = np.atleast_2d(np.asarray(starts, dtype=np.float64))
-    paths = _follow(surface, makers, rows, steps, noise_seed)
+    paths = _follow(surface, makers, rows, steps, noise_seed, center)
     for i, (arm, lr) in enumerate(names):
         yield arm, lr, paths[:, i]
 
@@ -107,8 +115,10 @@ def _follow(
     starts: NDArray[np.float64],
     steps: int,
     noise_seed: int,
+    center: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the paths of several optimizers, of shape (steps + 1, optimizers, starts, dimension)."""
+    centers = torch.zeros(steps, 1, 1) if center is None else torch.tensor(center)
     points = torch.tensor(starts).repeat(len(makers), 1, 1)
     grads = torch.zeros_like(points)
     noises = _noises(surface, starts.shape, steps, noise_seed)
@@ -121,14 +131,14 @@ def _follow(
     paths = np.full((steps + 1, *points.shape), np.nan)
     paths[0] = points
     for step in range(steps):
-        grads.copy_(gradient(surface, points) + noises[step])
+        grads.copy_(gradient(surface, points - centers[step]) + noises[step])
         alive = np.isfinite(grads.numpy()).all(-1)
         whole = alive.all()
         for rows, param, optimizer in runs:
             if not whole and not alive[rows].any():
                 continue
             if closes[optimizer]:
-                optimizer.step(_closure(surface, points, rows, param, noises[step]))
+                optimizer.step(_closure(surface, points, centers[step], rows, param, noises[step]))
             else:
                 optimizer.step()
         paths[step + 1][alive] = points.numpy()[alive]
@@ -161,13 +171,15 @@ def _noises(surface: Surface, shape: tuple[int, ...], steps: int, seed: int) -> 
     return torch.tensor(surface.noise * drawn).transpose(0, 1)
 
 
-def _closure(surface: Surface, points: Tensor, rows: Any, param: Parameter, noise: Tensor) -> Callable[[], float]:
+def _closure(
+    surface: Surface, points: Tensor, center: Tensor, rows: Any, param: Parameter, noise: Tensor
+) -> Callable[[], float]:
     """Return what computes the gradient of a run anew, wherever its optimizer has moved it to."""
 
     def closure() -> float:
         assert param.grad is not None
-        param.grad.copy_((gradient(surface, points) + noise)[rows])
-        return float(surface.function(points)[rows].sum())
+        param.grad.copy_((gradient(surface, points - center) + noise)[rows])
+        return float(surface.function(points - center)[rows].sum())
 
     return closure
 

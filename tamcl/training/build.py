@@ -14,6 +14,7 @@ import numpy as np
 from tamcl.data import DATASETS, DataSet, Source
 from tamcl.data.checked import CheckedSource
 from tamcl.errors import InputError, reason, said, shown
+from tamcl.interventions import INTERVENTIONS
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import lookup
 from tamcl.scenario.schema import Scenario
@@ -149,7 +150,8 @@ def build_strategy(
 
     stream, config = scenario.stream, scenario.strategy
     settings = TrainingSettings(
-        optimizer_state=config.optimizer_state,
+        optimizer_state=scenario.optimizer_state(arm),
+        interventions=build_interventions(scenario, arm),
         batch_size=stream.batch_size,
         epochs=stream.epochs,
         seed=seed,
@@ -185,7 +187,14 @@ def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed
     try:
         with offline():
             return build_classifier(
-                config.name, config.head, config.options, shape=shape, classes=data.classes, tasks=tasks, seed=seed
+                config.name,
+                config.head,
+                config.options,
+                shape=shape,
+                classes=data.classes,
+                tasks=tasks,
+                seed=seed,
+                normalize_inputs=config.normalize_inputs,
             )
     except InputError:
         raise
@@ -285,6 +294,27 @@ def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: s
     except BaseException as error:  # somebody's optimizer may raise anything, and leave Python
         why = reason(error) if isinstance(error, Exception) else said(error)
         raise InputError(f"{where}: {name} refuses {shown(options)}: {why}") from error
+
+
+def build_interventions(scenario: Scenario, arm: str) -> tuple[Any, ...]:
+    """Build an arm's interventions.
+
+    Raises
+    ------
+    InputError
+        If a class is no intervention or refuses its options.
+    """
+    made = []
+    for config in scenario.interventions_of(arm):
+        cls = lookup(INTERVENTIONS, config.name)
+        try:
+            made.append(cls(**config.options))
+        except InputError as error:
+            raise InputError(f"interventions: {config.name}: {error}") from error
+        except Exception as error:  # somebody's class may raise anything
+            why = f"{config.name} refuses {shown(config.options)}: {reason(error)}"
+            raise InputError(f"interventions: {why}") from error
+    return tuple(made)
 
 
 def build_diagnostics(scenario: Scenario) -> list[Any]:

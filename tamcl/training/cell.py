@@ -63,11 +63,16 @@ class Cell:
         arm = self.scenario.arms[self.arm]
         options = {**arm.options, **self.changed_defaults}
         optimizer, code = {"name": arm.optimizer, "lr": self.lr, **options}, dict(self.code)
+        parts["strategy"]["optimizer_state"] = self.scenario.optimizer_state(self.arm)
         if arm.optimizer not in OPTIMIZERS:
             optimizer["source"] = code.pop(holder_of(arm.optimizer, code), "")
         for key in ("stacked", "compiled"):
             parts["strategy"].pop(key)  # what was asked for; what is done counts
+        if parts["model"]["normalize_inputs"] is None:
+            del parts["model"]["normalize_inputs"]
         more: dict[str, Any] = {"code": code} if code else {}
+        if interventions := self.scenario.interventions_of(self.arm):
+            more["interventions"] = [each.model_dump() for each in interventions]
         if self.is_stacked:
             more["stacked"] = True
         if self.is_compiled:
@@ -101,7 +106,8 @@ class Cell:
 
         Those of a compiled graph have the optimizer in common too, but for its learning rate.
         """
-        shared = {key: part for key, part in self.config.items() if key not in ("optimizer", "seed", "code")}
+        own = ("optimizer", "seed", "code", "interventions")
+        shared = {key: part for key, part in self.config.items() if key not in own}
         if self.is_compiled:
             shared["optimizer"] = self.config["optimizer"] | {"lr": None}
         return json.dumps(shared)
@@ -160,6 +166,7 @@ def code_of(scenario: Scenario, arm: str, phase: str) -> Code:
     Diagnostics decide no result, but the table of the reported runs that is theirs.
     """
     parts: list[Any] = [scenario.stream, scenario.model, scenario.strategy, scenario.arms[arm]]
+    parts += scenario.interventions_of(arm)
     if phase == "report" and scenario.diagnostics is not None:
         parts.append(scenario.diagnostics)
     return user_code([part.model_dump(mode="json", serialize_as_any=True) for part in parts])
@@ -173,7 +180,7 @@ def run_row(cell: Cell, **values: Any) -> pd.DataFrame:
         "phase": cell.phase,
         "status": "failed",
         "error": "",
-        "optimizer_state": cell.scenario.strategy.optimizer_state,
+        "optimizer_state": cell.scenario.optimizer_state(cell.arm),
         "batches": cell.scenario.evaluation.batches,
         "stacked": cell.is_stacked,
         "compiled": cell.is_compiled,

@@ -56,6 +56,7 @@ class Case(NamedTuple):
 
 CASES = {
     "mlp": Case("mlp", {"hidden": [6, 5]}, (1, 4, 4), 5, 16 * 6 + 6 + 6 * 5 + 5),
+    "mlp[leaky]": Case("mlp", {"hidden": [6], "activation": "leaky_relu"}, (1, 4, 4), 6, 16 * 6 + 6),
     "lenet": Case("lenet", {}, (1, 28, 28), 84, (25 + 1) * 6 + (150 + 1) * 16 + (256 + 1) * 120 + (120 + 1) * 84),
     "lenet[3x32]": Case("lenet", {}, (3, 32, 32), 84, (75 + 1) * 6 + (150 + 1) * 16 + (400 + 1) * 120 + (120 + 1) * 84),
     "slim_resnet18": Case("slim_resnet18", {}, (3, 32, 32), 160, 496_680 - 161 * 100),
@@ -97,6 +98,28 @@ def test_body_has_the_stated_size_and_width(name: str) -> None:
     assert body.eval()(images(name, 2)).shape == (2, case.features) == (2, body.features)
 
 
+def test_leaky_relu_lets_a_hundredth_of_negative_numbers_through() -> None:
+    body = lookup(MODELS, "mlp")((1, 2, 2), hidden=[3, 2], activation="leaky_relu").double()
+    x, (first, second) = torch.randn(50, 4).double(), (module for module in body.modules() if type(module) is nn.Linear)
+
+    def leaky(values: Tensor) -> Tensor:
+        return torch.where(values > 0, values, values / 100)
+
+    hidden = leaky(x @ first.weight.T + first.bias)
+    torch.testing.assert_close(body(x.view(50, 1, 2, 2)), leaky(hidden @ second.weight.T + second.bias))
+
+
+def test_initial_weights_and_biases_of_an_mlp_are_uniform_within_one_over_the_root_of_the_inputs() -> None:
+    case = {"shape": (1, 28, 28), "classes": 10, "tasks": {0: tuple(range(10))}}
+    model = build_classifier("mlp", "single", {"hidden": [300, 150]}, seed=0, **case)
+    for layer in (module for module in model.modules() if isinstance(module, nn.Linear)):
+        bound = layer.in_features**-0.5
+        for values in (layer.weight.detach(), layer.bias.detach()):
+            assert values.abs().max() <= bound
+            # of a uniform distribution the mean square is a third of the bound's; 10 biases are the fewest
+            assert values.square().mean() / bound**2 == pytest.approx(1 / 3, abs=4 * (4 / 45 / values.numel()) ** 0.5)
+
+
 def test_published_sizes_of_whole_networks() -> None:
     tasks = {0: tuple(range(200))}
     slim = build_classifier("slim_resnet18", "single", {}, shape=(3, 32, 32), classes=100, tasks=tasks, seed=0)
@@ -118,7 +141,7 @@ def test_a_single_example_can_be_trained_on(name: str) -> None:
 def test_relu_layers_are_modules_that_diagnostics_find(name: str) -> None:
     body = build(name).body
     found = [module for module in body.modules() if isinstance(module, nn.ReLU)]
-    assert bool(found) != (CASES[name].name in ("vit_tiny", "convnext_atto"))
+    assert bool(found) != (name == "mlp[leaky]" or CASES[name].name in ("vit_tiny", "convnext_atto"))
 
 
 def test_slim_resnet18_with_two_convolutions_is_that_of_gem() -> None:
@@ -158,6 +181,7 @@ def test_slim_resnet18_with_one_convolution_is_that_of_tag() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "options", "message"),
     [
+        ("mlp", (1, 8, 8), {"activation": "gelu"}, "activation = 'gelu': must be 'relu' or 'leaky_relu'"),
         ("lenet", (1, 8, 8), {}, "images of 8 x 8 pixels: lenet needs at least 16 x 16"),
         ("slim_resnet18", (3, 24, 32), {}, "images of 24 x 32 pixels: slim_resnet18 needs at least 25 x 25"),
         ("slim_resnet18", (3, 32, 32), {"convs_per_block": 3}, "convs_per_block = 3: must be 1 or 2"),

@@ -11,16 +11,22 @@ from torch.nn.functional import cross_entropy
 
 from tamcl.models.classifier import Classifier, build_classifier
 from tamcl.models.stacked import StackedMLP, rows_for
+from tamcl.models.weights import StackedWeights, passes
 
 TASKS = {"single": {0: tuple(range(10))}, "masked": {0: (0, 1, 5), 1: (2, 3, 4, 6)}}
 TASKS["multi"] = TASKS["masked"]
 
 
 def build(
-    seeds: Sequence[int], head: str = "single", hidden: Sequence[int] = (100, 100), size: int = 8
+    seeds: Sequence[int],
+    head: str = "single",
+    hidden: Sequence[int] = (100, 100),
+    size: int = 8,
+    activation: str = "relu",
 ) -> list[Classifier]:
     sizes = {"shape": (1, size, size), "classes": 10, "tasks": TASKS[head]}
-    return [build_classifier("mlp", head, {"hidden": hidden}, seed=seed, **sizes) for seed in seeds]
+    options = {"hidden": hidden, "activation": activation}
+    return [build_classifier("mlp", head, options, seed=seed, **sizes) for seed in seeds]
 
 
 def gradient_of(logits: Tensor, labels: Tensor) -> Tensor:
@@ -29,9 +35,10 @@ def gradient_of(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.softmax(-1) - one_hot) / logits.shape[1]
 
 
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
 @pytest.mark.parametrize("head", TASKS)
-def test_gradients_are_those_of_autograd(head: str) -> None:
-    stacked, models = build(range(3), head), build(range(3), head)
+def test_gradients_are_those_of_autograd(head: str, activation: str) -> None:
+    stacked, models = (build(range(3), head, activation=activation) for _ in range(2))
     for model in [*stacked, *models]:
         model.double()
     stack = StackedMLP(stacked)
@@ -47,6 +54,23 @@ def test_gradients_are_those_of_autograd(head: str) -> None:
                 assert (param.grad is None) == (expected.grad is None), name
                 if expected.grad is not None:
                     torch.testing.assert_close(param.grad, expected.grad, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu"])
+def test_what_is_compiled_gives_the_gradients_of_autograd(activation: str) -> None:
+    models = [model.double() for model in build(range(3), activation=activation)]
+    expected = [model.double() for model in build(range(3), activation=activation)]
+    images, labels = torch.rand(3, 5, 1, 8, 8, dtype=torch.float64), torch.randint(10, (3, 5))
+    weights = StackedWeights(models, rows=3)
+
+    def measure(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return logits.sum((1, 2)), logits.argmax(2), gradient_of(logits, labels)
+
+    _, _, gradients = passes(weights.flat, weights.shapes, images, None, measure, weights.slope)
+    for place, model in enumerate(expected):
+        cross_entropy(model(images[place], 0), labels[place]).backward()
+        for param, found in zip(model.parameters(), gradients, strict=True):
+            torch.testing.assert_close(found[place], param.grad.flatten(), rtol=0, atol=1e-14)
 
 
 @pytest.mark.parametrize(("hidden", "size"), [((100, 100), 8), ((100, 100), 28), ((5,), 5), ((300, 150), 28)])

@@ -37,14 +37,15 @@ def normalised(pixels: np.ndarray, like: np.ndarray) -> np.ndarray:
     return (pixels - like.mean((0, 2, 3))[:, None, None]) / like.std((0, 2, 3))[:, None, None]
 
 
-def test_channel_task_and_no_normalization() -> None:
-    for kind in ("channel", "task", "none"):
+def test_channel_task_signed_and_no_normalization() -> None:
+    for kind in ("channel", "task", "signed", "none"):
         made = benchmark(kind)
         for train, test in zip(made.train_stream, made.test_stream, strict=True):
             for experience, pixels in ((train, TRAIN), (test, TEST)):
                 own = pixels[experience.index.numpy()]
                 like = TRAIN if kind == "channel" else TRAIN[train.index.numpy()]
-                expected = own / 255 if kind == "none" else normalised(own, like)
+                plain = {"none": own / 255, "signed": (own / 255 - 0.5) / 0.5}
+                expected = plain[kind] if kind in plain else normalised(own, like)
                 assert everything(experience) == pytest.approx(expected, abs=1e-5)
                 if kind == "task" and experience is train:
                     assert everything(experience).mean((0, 2, 3)) == pytest.approx(0, abs=1e-5)

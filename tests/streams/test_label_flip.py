@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from tamcl.errors import InputError
-from tamcl.scenario.load import load_scenario
+from tamcl.scenario.load import load_scenario, parse
 from tests.streams.helpers import LABELS, concept, numbered, seen, stream
 
 FRACTIONS = [0, 0.2, 0.8, 1]
@@ -54,6 +54,49 @@ def test_no_class_merges_with_another_unless_the_flip_is_symmetric(kind: str) ->
     merged = concepts(kind="symmetric", fraction=1)
     assert any(len(set(found.values())) < 10 for found in merged)
     assert len(set(merged[-1].values())) > 1
+
+
+@pytest.mark.parametrize("kind", [None, "permutation", "derangement", "swap", "symmetric", "recurring"])
+@pytest.mark.parametrize("cumulative", [True, False])
+def test_stable_classes_keep_their_labels_and_give_them_to_no_other(kind: str | None, cumulative: bool) -> None:
+    kept = set()
+    for seed in range(5):
+        found = concepts(seed, kind=kind, fraction=1, stable_classes=4, cumulative=cumulative)
+        stable = {label for label in range(10) if all(each[label] == label for each in found)}
+        assert len(stable) == 4
+        assert not {each[label] for each in found for label in set(range(10)) - stable} & stable
+        kept.add(frozenset(stable))
+    assert len(kept) > 1, "which classes they are depends on the seed"
+
+
+def test_a_partial_permutation_is_drawn_anew_from_the_labels_of_the_data_set() -> None:
+    """Of four classes two stay: the others exchange their labels or do not, whatever they did before."""
+    settings = {"kind": "permutation", "fraction": 1, "stable_classes": 8, "compose": False}
+    found = [each for seed in range(30) for each in concepts(seed, **settings)[1:]]
+    exchanged = [changed(each, {label: label for label in range(10)}) for each in found]
+    assert set(exchanged) == {0, 2}
+    # a fair coin, thrown 210 times: 105 with a deviation of 7.2
+    assert exchanged.count(2) == pytest.approx(105, abs=4 * 7.2)
+    for seed in range(5):  # a cycle of two from the data set's labels is always the same; on the one before, undone
+        settings["kind"] = "cycle"
+        assert len({tuple(sorted(each.items())) for each in concepts(seed, **settings)[1:]}) == 1
+        assert concepts(seed, **settings | {"compose": True})[2] == {label: label for label in range(10)}
+
+
+def test_what_was_not_asked_for_is_not_written_so_that_cells_keep_their_names() -> None:
+    plain = load_scenario("label_flip_digits").dump()["stream"]
+    assert not {"stable_classes", "compose"} & set(plain)
+    scenario = load_scenario("label_flip_digits", ["stream.stable_classes=3", "stream.compose=false"])
+    written = scenario.dump()["stream"]
+    assert (written["stable_classes"], written["cumulative"]) == (3, False)
+    assert parse(scenario.dump()) == scenario
+    for settings in ([], ["stream.stable_classes=3"]):
+        assert load_scenario("label_flip_digits", settings).stream.stable_classes == 3 * len(settings)
+
+
+def test_a_stable_class_takes_part_in_no_count() -> None:
+    found = concepts(fraction=0.5, stable_classes=2)
+    assert [changed(*pair) for pair in pairwise(found)] == [4] * 7  # half of the other eight
 
 
 def step(before: dict[int, int], after: dict[int, int]) -> dict[int, int]:
@@ -263,6 +306,9 @@ def test_one_class_has_nothing_to_flip_to() -> None:
         with pytest.raises(InputError, match="^stream.fraction = 1.0: a flip needs 2 classes, the data set has 1$"):
             seen(stream("label_flip", fraction=1.0, unit=unit), data=data)
         assert len(seen(stream("label_flip", fraction=0, unit=unit), data=data)) == 4
+    message = "^stream.stable_classes = 9: a flip needs 2 classes, the data set has 1 besides these$"
+    with pytest.raises(InputError, match=message):
+        seen(stream("label_flip", fraction=1.0, stable_classes=9))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +327,13 @@ def test_one_class_has_nothing_to_flip_to() -> None:
         (["stream.width=2", "stream.epochs=2"], "stream.width: 2 needs epochs = 1"),
         (["stream.width=-1"], "stream.width = -1: must be greater than or equal to 0"),
         (["stream.cumulative=1"], "stream.cumulative = 1: must be true or false"),
-        (["stream.normalization=images"], "stream.normalization = 'images': must be 'channel', 'task' or 'none'"),
+        (
+            ["stream.normalization=images"],
+            "stream.normalization = 'images': must be 'channel', 'task', 'signed' or 'none'",
+        ),
+        (["stream.stable_classes=1", "stream.unit=example"], "stream.stable_classes: is for unit = 'class'"),
+        (["stream.stable_classes=-1"], "stream.stable_classes = -1: must be greater than or equal to 0"),
+        (["stream.compose=1"], "stream.compose = 1: must be true or false"),
     ],
 )
 def test_a_mistake_in_a_scenario_is_one_line(settings: list[str], message: str) -> None:

@@ -23,6 +23,9 @@ CASES: dict[str, Stream] = {
     "label_flip-gradual": stream("label_flip", fraction=[0.5, 1], samples=33, width=3),
     "label_flip-gradual-examples": stream("label_flip", fraction=1, unit="example", samples=20, width=20, batch_size=1),
     "label_flip-not-cumulative": stream("label_flip", fraction=1, kind="symmetric", samples=20, cumulative=False),
+    "label_flip-partial": stream(
+        "label_flip", fraction=1, kind="permutation", samples=20, compose=False, stable_classes=2
+    ),
     "label_flip-recurring": stream("label_flip", fraction=1, kind="recurring", samples=20, epochs=2),
     "label_permuted": stream("label_permuted", samples=20, batch_size=1),
     "random_labels": stream("random_labels", samples=20, epochs=3, batch_size=16),

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from tamcl.errors import InputError
-from tamcl.plots import arm_styles
+from tamcl.plots import arm_styles, theme
 from tamcl.toys import SURFACES, convergence_rates, escape_ratio, figures, path_table, quadratic
 
 ARMS = {
@@ -25,6 +26,8 @@ ESCAPES = escape_ratio(ARMS, sharpness=[4, 256], starts=3, steps=20)
 RATES = convergence_rates([4.0, 40.0], simulated=[4.0])
 NOISY = path_table(quadratic(10.0, noise=0.1), ARMS, np.ones((4, 2)), 8)
 FAMILY = pd.DataFrame({"sharpness": [4.0, 4.0, 9.0, 9.0], "x": [-1.0, 1.0] * 2, "value": [0.0, 0.5, 0.0, 2.0]})
+LAW = pd.DataFrame({"cause": ["walk"] * 2, "momentum": [0, 0.9], "error": [2.0, 4.0], "measured": [2.2, np.nan]})
+FOLLOWERS = pd.DataFrame({"arm": ["tam", "tam", "fade"], "momentum": [0, 0.9, np.nan], "error": [0.4, 0.7, 0.5]})
 
 DRAWN = {
     "contours": (figures.contours, PATHS, {"surface": "rosenbrock"}),
@@ -32,6 +35,8 @@ DRAWN = {
     "convergence": (figures.convergence, RATES, {}),
     "losses": (figures.losses, NOISY, {}),
     "curves": (figures.curves, FAMILY, {}),
+    "drift_law": (figures.drift_law, LAW, {}),
+    "tracking": (figures.tracking, FOLLOWERS, {"lowest": 0.3}),
 }
 
 
@@ -57,6 +62,29 @@ def test_a_figure_of_its_own_is_unknown_to_pyplot(name: str) -> None:
     plot, table, options = DRAWN[name]
     plot(table, **options).figure.savefig(Path("/dev/null"), format="png")
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_axes_are_labelled_by_numbers_as_the_theme_writes_them(name: str) -> None:
+    plot, table, options = DRAWN[name]
+    with rc_context(theme()):
+        ax = plot(table, **options)
+        ax.figure.canvas.draw()
+        labels = [label.get_text() for label in (*ax.get_xticklabels(which="both"), *ax.get_yticklabels(which="both"))]
+    assert any(labels)
+    assert not [label for label in labels if "$" in label]
+
+
+def test_the_law_is_drawn_by_what_there_is_without_momentum() -> None:
+    line, measured = (each.get_xydata() for each in figures.drift_law(LAW).lines)
+    np.testing.assert_allclose(line, [[1, 1], [10, 2]])
+    np.testing.assert_allclose(measured, [[1, 1.1], [10, np.nan]])
+
+
+def test_an_optimizer_without_momentum_is_a_point() -> None:
+    drawn = figures.tracking(FOLLOWERS, lowest=0.3)
+    np.testing.assert_allclose(lines(drawn, "tam")[0], [[1, 0.4], [10, 0.7]])
+    np.testing.assert_allclose(lines(drawn, "fade")[0], [[1, 0.5]])
 
 
 @pytest.mark.parametrize("name", DRAWN)

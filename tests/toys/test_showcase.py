@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from tamcl.errors import InputError
+from tamcl.optim import OPTIMIZERS
+from tamcl.registry import lookup
 from tamcl.toys import SURFACES, showcase, write_toys
 from tamcl.toys.surfaces import barrier
 
-FIGURES = {f"{name}.png" for name in (*SURFACES, "flat_sharp", "escape_ratio", "convergence_rate", "noisy_quadratic")}
-TABLES = {"surfaces.csv", "escape_ratio.csv", "convergence_rate.csv", "noisy_quadratic.csv"}
+SHOWN = ("escape_ratio", "convergence_rate", "noisy_quadratic", "drift_law", "drift")
+FIGURES = {f"{name}.png" for name in (*SURFACES, "flat_sharp", *SHOWN)}
+TABLES = {f"{name}.csv" for name in ("surfaces", *SHOWN)}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +44,22 @@ def test_every_arm_has_as_many_rates_and_its_null_model(written: Path) -> None:
     escapes = pd.read_csv(written / "escape_ratio.csv")
     assert set(escapes["arm"]) == set(showcase.OPTIMIZERS)
     assert (escapes["start"] > barrier(escapes["sharpness"])).all()
+
+
+def test_every_optimizer_of_the_table_follows_the_drift(written: Path) -> None:
+    table = pd.read_csv(written / "drift.csv")
+    assert set(table["arm"]) == set(OPTIMIZERS) - {"muon", "switch"}
+    counts = table.groupby("arm")["momentum"].nunique()
+    assert {arm for arm, count in counts.items() if count == 0} == set(showcase.WITHOUT_MOMENTUM)
+    assert set(counts) == {0, 3, 4}
+
+
+def test_decoupled_decay_is_off_where_it_would_hold_an_optimizer_back() -> None:
+    for name in (*showcase.SUMS, *showcase.AVERAGES, *showcase.OTHERS):
+        options = showcase.follower(name, 0.5)
+        parameters = [torch.nn.Parameter(torch.ones(2))]
+        made = lookup(OPTIMIZERS, options.pop("optimizer"))(parameters, **options | {"lr": 0.1})
+        assert made.param_groups[0].get("weight_decay", 0) == 0, name
 
 
 def test_the_same_numbers_each_time(written: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from pandas.testing import assert_frame_equal
 
 from tamcl.diagnostics import DIAGNOSTICS, Diagnostic
 from tamcl.engines.local import Local
+from tamcl.interventions import Intervention
 from tamcl.models import MODELS
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import lookup
@@ -73,6 +74,10 @@ class Noisy(torch.optim.SGD):
                 if param.grad is not None:
                     param.grad.add_(torch.randn_like(param), alpha=0.01 * scale)
         return super().step(closure)
+
+
+class Untold(Intervention):
+    """Says nothing of what changes in it."""
 
 
 class Careful(torch.optim.SGD):
@@ -303,6 +308,33 @@ def test_every_optimizer_goes_on_and_all_that_is_measured_with_it(optimizer: str
     assert_goes_on(
         make(*MEASURED, f"strategy.stacked={stacked}", arm=f"{optimizer},lr=0.01{at}"), tmp_path / "checkpoint"
     )
+
+
+@pytest.mark.parametrize(
+    "intervention",
+    [
+        '{name = "weight_clipping", kappa = 0.5}',
+        '{name = "l2_init", strength = 0.1}',
+        '{name = "shrink_and_perturb", sigma = 1}',
+        '{name = "shrink_and_perturb", sigma = 0.1, when = "shift"}',
+        '{name = "continual_backprop", replacement_rate = 0.2, maturity = 1}',
+        '{name = "redo", tau = 0.6, every = 2}',
+        '{name = "self_normalized_resets", threshold = 20, every = 3, longest = 60}',
+    ],
+)
+@pytest.mark.parametrize("state", ["keep", "reset_moments", "reset_clock"])
+def test_every_intervention_goes_on_whatever_begins_anew(intervention: str, state: str, tmp_path: Path) -> None:
+    settings = [f"interventions=[{intervention}]", f"strategy.optimizer_state={state}"]
+    assert_goes_on(make(*settings, "stream.epochs=2", arm="adam,lr=0.01"), tmp_path / "checkpoint", (1, 4, 3, 4, 2, 9))
+
+
+def test_an_intervention_that_does_not_say_what_it_keeps_is_trained_without_checkpoints(
+    tmp_path: Path, always: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = make('interventions=[{name = "tests.training.test_checkpoint:Untold"}]')
+    assert run_cell(cell, checkpoint=tmp_path / "checkpoint").runs["status"].item() == "ok"
+    assert not [*tmp_path.iterdir()]
+    assert "Untold has no attribute 'kept', which says what changes in it" in capsys.readouterr().err
 
 
 BOUNDARIES = ["stream.epochs=2", "strategy.optimizer_state=reset", "stream.oracle=restart"]

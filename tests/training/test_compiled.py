@@ -68,8 +68,16 @@ def test_is_the_stack_that_is_not_compiled_in_double_precision(float64: None, ar
         assert_close(one, other)
 
 
+def test_is_that_stack_with_another_activation(float64: None) -> None:
+    """Which asks for a graph of its own: that of the test before has the same shapes."""
+    scenario = compiled_of("model.activation=leaky_relu", sgd=ARMS["sgd"])
+    cell, other = (Cell(each, "sgd", 0.01, 0, "report") for each in (scenario, eager(scenario)))
+    assert_close(run_cell(cell), run_cell(other))
+
+
 SETTINGS = {
     "reset": ["strategy.optimizer_state=reset"],
+    "moments begin anew": ["strategy.optimizer_state=reset_moments"],
     "restarted oracle": ["stream.oracle=restart"],
     "several epochs, the last mini-batch smaller": ["stream.epochs=2", "stream.samples=205"],
 }
@@ -86,6 +94,15 @@ def test_is_that_stack_whatever_becomes_of_the_optimizer(float64: None, settings
     others = [Cell(eager(scenario), "adam_cm", cell.lr, 0, "report") for cell in cells]
     for one, other in zip(found, run_all(others), strict=True):
         assert_close(one, other)
+
+
+def test_what_acts_between_steps_or_counts_anew_is_not_compiled_which_is_said() -> None:
+    clipped = compiled_of('interventions=[{name = "weight_clipping"}]', sgd=ARMS["sgd"]).dump()
+    assert why_not_compiled(clipped, "sgd") == "the intervention weight_clipping acts between steps"
+    clipped["arms"]["sgd"]["interventions"] = []
+    assert not why_not_compiled(clipped, "sgd")
+    anew = compiled_of("arms.adam.optimizer_state=reset_clock", name="label_flip_digits").dump()
+    assert "optimizer_state = 'reset_clock'" in why_not_compiled(anew, "adam")
 
 
 def test_a_pass_may_be_one_step(float64: None) -> None:

@@ -122,6 +122,62 @@ def test_is_the_single_run_whatever_the_scenario_asks_for(float64: None, setting
         assert_close(stacked, one)
 
 
+INTERVENTIONS = {
+    "weight_clipping": '[{name = "weight_clipping", kappa = 0.5}]',
+    "l2_init": '[{name = "l2_init", strength = 0.1}]',
+    "shrink, perturb and clip": '[{name = "shrink_and_perturb", sigma = 1}, {name = "weight_clipping"}]',
+    "shrink and perturb at shifts": '[{name = "shrink_and_perturb", decay = 0.5, when = "shift"}]',
+}
+
+
+@pytest.mark.parametrize("interventions", INTERVENTIONS.values(), ids=INTERVENTIONS)
+@pytest.mark.parametrize("state", ["keep", "reset", "reset_moments", "reset_clock"])
+def test_is_the_single_run_with_interventions_and_whatever_begins_anew(
+    float64: None, interventions: str, state: str
+) -> None:
+    scenario = scenario_of(f"interventions={interventions}", f"strategy.optimizer_state={state}", adam=ARMS["adam"])
+    cells = [Cell(scenario, "adam", 0.002 * factor, seed, "report") for factor, seed in PAIRS]
+    assert all(cell.is_stacked for cell in cells)
+    single = [run_cell(Cell(alone(scenario), "adam", cell.lr, cell.seed, "report")) for cell in cells]
+    plain = run_cell(Cell(scenario_of(adam=ARMS["adam"]), "adam", 0.002, 0, "report"))
+    assert not single[0].online["loss"].equals(plain.online["loss"]), "or it does nothing"
+    for stacked, one in zip(run_all(cells), single, strict=True):
+        assert_close(stacked, one)
+
+
+@pytest.mark.parametrize("arm", ["sgd", "tam", "adam_cm", "muon"])
+def test_moments_begin_anew_as_in_the_single_run(float64: None, arm: str) -> None:
+    """Of a kernel, of ours in a row, of one with buffers, and of one that is stepped by itself."""
+    scenario = scenario_of("strategy.optimizer_state=reset_moments", **{arm: ARMS[arm]})
+    lr = ARMS[arm].get("lr", [0.01])[0]
+    found = run_cell(Cell(scenario, arm, lr, 0, "report"))
+    assert_close(found, run_cell(Cell(alone(scenario), arm, lr, 0, "report")))
+    kept = run_cell(Cell(scenario_of(**{arm: ARMS[arm]}), arm, lr, 0, "report"))
+    assert not kept.online["loss"].equals(found.online["loss"])
+
+
+def test_every_grouping_gives_the_same_bits_with_interventions() -> None:
+    """Also beside an arm that has others."""
+    scenario = scenario_of(
+        f"interventions={INTERVENTIONS['shrink, perturb and clip']}",
+        "arms.sgdm.interventions=[]",
+        "strategy.optimizer_state=reset_moments",
+    )
+    cells = [Cell(scenario, "tam", 0.05, seed, "report") for seed in range(4)]
+    together = run_all([*cells, Cell(scenario, "sgdm", 0.02, 4, "report")])
+    for cell, outcome in zip(cells, together, strict=False):
+        assert_equal(run_cell(cell), outcome)
+
+
+@pytest.mark.parametrize("name", ["continual_backprop", "redo", "self_normalized_resets"])
+def test_what_looks_at_units_is_trained_alone_which_is_said(name: str) -> None:
+    scenario = scenario_of(f'arms.tam.interventions=[{{name = "{name}"}}]')
+    assert (
+        why_alone(scenario.dump(), "tam") == f"the intervention {name} looks at what units give out in a forward pass"
+    )
+    assert not why_alone(scenario.dump(), "sgdm")
+
+
 @pytest.mark.parametrize("head", ["masked", "multi"])
 def test_is_the_single_run_with_every_head(float64: None, head: str) -> None:
     """Experiences of this stream are of different lengths for each seed."""
