@@ -26,7 +26,7 @@ HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
 ELSEWHERE = re.compile(r"(?<![\w.~])/(work|tmp|home|root|Users|mnt)/")
 """Paths of somebody's own machine."""
 TO_BE_WRITTEN = re.compile(
-    r"(mine|sign_momentum|dimmed_inputs|shapes|tiny_cnn|clipped|largest_weight|my_flips)\.(py|toml)$"
+    r"(mine|sign_momentum|dimmed_inputs|shapes|tiny_cnn|clipped|fixed_norm|largest_weight|my_flips)\.(py|toml)$"
 )
 """Files that a page tells its reader to write."""
 
@@ -97,7 +97,7 @@ def test_the_navigation_has_every_page_once() -> None:
     assert sorted(navigation()) == sorted(written | generated)
 
 
-KINDS = {"OPTIMIZERS", "STREAMS", "DATASETS", "MODELS", "METRICS", "STRATEGIES", "DIAGNOSTICS"}
+KINDS = {"OPTIMIZERS", "STREAMS", "DATASETS", "MODELS", "METRICS", "STRATEGIES", "INTERVENTIONS", "DIAGNOSTICS"}
 OTHERS = {"HEADS", "SURFACES", "ENGINES", "EXECUTORS"}
 """Tables that nobody is told to add to."""
 
@@ -147,7 +147,7 @@ def pages(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("saved", "page"), [(page, page) for page in found], ids=names, indirect=["saved"])
 
 
-@pages("optimizer", "stream", "dataset", "model", "metric")
+@pages("optimizer", "stream", "dataset", "model", "metric", "intervention")
 def test_the_object_of_a_page_passes_the_checks_that_the_page_runs(saved: ModuleType, page: Path) -> None:
     examples = "\n".join(block for block in blocks(page) if block.startswith(">>>"))
     test = doctest.DocTestParser().get_doctest(examples, vars(saved), page.name, str(page), 0)
@@ -156,7 +156,7 @@ def test_the_object_of_a_page_passes_the_checks_that_the_page_runs(saved: Module
     assert found.failed == 0
 
 
-@pages("optimizer", "stream", "model", "strategy", "diagnostic")
+@pages("optimizer", "stream", "model", "strategy", "intervention", "diagnostic")
 def test_the_object_of_a_page_is_trained_with_by_the_name_that_the_page_gives(saved: ModuleType, page: Path) -> None:
     """By ``tamcl run`` and on few images, where the page compares."""
     commands = re.findall(r"^\$ tamcl (?:run|compare) \w+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)

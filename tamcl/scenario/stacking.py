@@ -84,8 +84,9 @@ def why_not_compiled(scenario: Mapping[str, Any], arm: str) -> str:
     options = scenario["arms"][arm]
     if why := why_alone(scenario, arm):
         return f"not stacked, since {why}"
-    if (options.get("optimizer_state") or scenario["strategy"].get("optimizer_state")) == "reset_clock":
-        return "optimizer_state = 'reset_clock': a graph takes a step whose count is 1 for the first of all"
+    state = options.get("optimizer_state") or scenario["strategy"].get("optimizer_state")
+    if state in ("reset_moments", "reset_clock"):
+        return f"optimizer_state = '{state}': a graph knows a first step by its count"
     if interventions := of_arm(scenario, arm):
         return f"the intervention {interventions[0]['name']} acts between steps"
     if scenario["model"].get("head") == "multi":

@@ -21,7 +21,7 @@ from tamcl.models.weights import Shape, StackedWeights, passes
 from tamcl.optim.stacked import make_step
 from tamcl.optim.stacked.base import StackedState, StackedStep
 from tamcl.strategies.heartbeat import beat
-from tamcl.strategies.naive import Naive
+from tamcl.strategies.naive import RESETS, Naive
 from tamcl.strategies.stacked import Batch, Hooks, Stacked, batches
 from tamcl.strategies.state import State
 
@@ -55,6 +55,10 @@ class Compiled(Stacked):
 
     def __init__(self, *, optimizer: str, places: int, **stacked: Any) -> None:
         self._places = places
+        if (state := stacked["runs"][0].settings.optimizer_state) in RESETS:
+            raise InputError(
+                f"optimizer_state = '{state}': cannot be compiled, as a graph knows a first step by its count"
+            )
         super().__init__(**stacked)
         self._step_of = make_step(optimizer, self.runs[0].optimizer.param_groups[0])
         self._state = self._step_of.start(self.stack.flat)
@@ -77,9 +81,6 @@ class Compiled(Stacked):
         if self._loaded.get(run) is not run.optimizer:
             self._step_of.load(self._state, self.runs.index(run), run.optimizer)
             self._loaded[run] = run.optimizer
-
-    def _take_anew(self, run: Naive) -> None:
-        self._loaded.pop(run, None)
 
     def _after_training_exp(self, **kwargs: Any) -> None:
         for row, run in enumerate(self.runs):

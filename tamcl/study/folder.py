@@ -72,8 +72,9 @@ def other_study(held: dict[str, Any], scenario: dict[str, Any]) -> str:
     strategy = held.get("strategy", {})
     held["strategy"] = {key: strategy.get(key) for key in {**scenario["strategy"], **strategy}}
     held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
-    held.setdefault("interventions", [])
     held["keep_weights"] = held.get("keep_weights", False) or scenario["keep_weights"]
+    if "interventions" not in held:  # of before there were any
+        held = {key: held.get(key, []) for key in {**scenario, **held}}
     return difference(held, scenario)
 
 

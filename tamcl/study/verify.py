@@ -119,7 +119,8 @@ def _needs_code(scenario: Scenario, allowed: Collection[str]) -> dict[str, str]:
         if module not in named:
             raise unknown_name("module of the study", module, named)
     for arm, config in scenario.arms.items():
-        parts = [scenario.stream, scenario.model, scenario.strategy, scenario.diagnostics, config]
+        of_all = [scenario.stream, scenario.model, scenario.strategy, scenario.diagnostics]
+        parts = [*of_all, config, *scenario.interventions_of(arm)]
         values = [part.model_dump(mode="json", serialize_as_any=True) for part in parts if part is not None]
         if others := sorted(set(named_modules(values)).difference(allowed)):
             options = " ".join(f"--code {module}" for module in others)

@@ -67,7 +67,10 @@ def test_verdict_sentences_agree_with_pandas_and_scipy(tmp_path: Path) -> None:
             assert float(after[1]) == pytest.approx(own["holm"], rel=0.05)
     frozen = {key: 100 * hand["tam", "tam_frozen"][key] for key in ("diff", "low", "high")}
     first = verdicts(load_results(folder))[0]
-    clause = re.search(r"; tam_frozen \(SGDM at half its learning rate after the first step\) could do as well \(([^)]*)\): (.*)", first)
+    clause = re.search(
+        r"; tam_frozen \(SGDM at half its learning rate after the first step\) could do as well \(([^)]*)\): (.*)",
+        first,
+    )
     assert clause, first
     shown = [float(number) for number in re.findall(r"[+-][\d.]+", clause[1])]
     assert shown == pytest.approx([frozen["diff"], frozen["low"], frozen["high"]], abs=0.051)

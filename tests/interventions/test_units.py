@@ -13,6 +13,7 @@ from torch import nn
 
 from tamcl.errors import InputError
 from tamcl.interventions import ContinualBackprop, Intervention, ReDo, SelfNormalizedResets
+from tamcl.models.classifier import build_classifier
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import lookup
 from tests.interventions.helpers import Step, classifier, train
@@ -217,3 +218,13 @@ def test_a_model_that_is_no_chain_is_refused_when_it_is_passed_an_image() -> Non
 def test_options_out_of_range_are_refused(cls: Any, wrong: dict[str, Any], why: str) -> None:
     with pytest.raises(InputError, match=why):
         cls(**wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_inputs_may_be_normalised_in_front_of_the_units(kind: str) -> None:
+    intervention, _ = made(kind)
+    sizes: dict[str, Any] = {"shape": (1, 4, 4), "classes": 10, "tasks": {0: tuple(range(10)), 1: tuple(range(10))}}
+    model = build_classifier("mlp", "single", {"hidden": [6, 5]}, seed=0, normalize_inputs=0.99, **sizes)
+    _, steps = train(intervention, model=model)
+    assert np.isfinite(steps[-1].after["body.1.layers.1.0.weight"]).all()
+    assert [units.width for units in intervention.layers] == [6, 5]  # type: ignore[attr-defined]

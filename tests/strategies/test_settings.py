@@ -19,7 +19,10 @@ from tamcl.training.resources import Resources
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"optimizer_state": "rest"}, "optimizer_state = 'rest': must be 'keep' or 'reset'"),
+        (
+            {"optimizer_state": "rest"},
+            "optimizer_state = 'rest': must be 'keep' or 'reset' or 'reset_moments' or 'reset_clock'",
+        ),
         ({"target": "word"}, "target = 'word': must be 'class' or 'number'"),
         ({"augmentation": "crop"}, "augmentation = 'crop': must be 'none' or 'crop_flip'"),
         ({"batch_size": 0}, "batch_size = 0: must be a whole number, at least 1"),

@@ -140,6 +140,20 @@ def test_a_cell_that_cannot_be_written_names_its_place_and_leaves_nothing(
     assert not [*tmp_path.iterdir()]
 
 
+def test_a_study_of_before_interventions_goes_on(tmp_path: Path) -> None:
+    scenario = load_scenario("label_flip_digits").dump()
+    new = ("interventions", "optimizer_state")
+    before = {key: value for key, value in scenario.items() if key != "interventions"}
+    arms = scenario["arms"].items()
+    before["arms"] = {name: {key: value for key, value in arm.items() if key not in new} for name, arm in arms}
+    before["model"] = {key: value for key, value in scenario["model"].items() if key != "normalize_inputs"}
+    write_study(tmp_path, {"command": "", "scenario": before, "data": {}})
+    check_folder(tmp_path, scenario)
+    changed = load_scenario("label_flip_digits", ['interventions=[{name="redo"}]']).dump()
+    with pytest.raises(InputError, match=r'holds another study: interventions is \[\] there and \[{"name": "redo"}\]'):
+        check_folder(tmp_path, changed)
+
+
 def test_a_study_of_before_stacks_goes_on(tmp_path: Path) -> None:
     scenario = load_scenario("label_flip_digits").dump()
     before = scenario | {"strategy": {"name": "naive", "optimizer_state": "keep"}}
