@@ -55,7 +55,7 @@ OUTSIDE = {
     "scenario": {"pydantic", "pydantic_core"},
     "stats": {"numpy", "pandas", "scipy"},
     "seeding": {"numpy", "torch"},
-    "strategies": {"numpy", "torch", "tqdm"},
+    "strategies": {"numpy", "pydantic", "torch", "tqdm"},
     "streams": {"numpy", "pydantic", "pydantic_core", "torch"},
     "sweeps": {"pandas"},
     "study": {"IPython", "optuna", "pandas", "rich"},

@@ -56,7 +56,7 @@ class _Evaluation(_Record):
     on: Literal["all", "seen", "current"] = "all"
     batches: Annotated[int, Field(ge=1)] = 1
     samples: Count | None = None
-    every: Count | None = None
+    every: Count | Literal["epoch"] | None = None
 
 
 class _Named(_Record):
@@ -65,6 +65,8 @@ class _Named(_Record):
 
 class _Strategy(_Named):
     optimizer_state: str = ""
+    schedule: _Named | None = None
+    clip: float | None = None
 
 
 class _Stream(_Named):

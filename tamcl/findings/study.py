@@ -85,6 +85,12 @@ class Study:
         """Tests inside experiences of the reported runs that ended well."""
         return self._reported("continual")
 
+    @property
+    def is_tested_by_epoch(self) -> bool:
+        """Whether classes were tested after every epoch."""
+        every = self.scenario.get("evaluation", {}).get("every")
+        return every == "epoch" and bool(self.continual["accuracy"].notna().any())
+
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Metrics of the reported runs that ended well."""

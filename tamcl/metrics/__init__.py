@@ -21,7 +21,7 @@ from tamcl.metrics.adaptation import (
 from tamcl.metrics.connectivity import barrier
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.oracles import intransigence, regret
-from tamcl.metrics.plasticity import end_accuracy, end_accuracy_slope
+from tamcl.metrics.plasticity import best_accuracy, end_accuracy, end_accuracy_slope
 from tamcl.metrics.retention import (
     average_accuracy,
     average_anytime_accuracy,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tamcl.metrics.connectivity import barriers
     from tamcl.metrics.oracles import intransigences, regrets
     from tamcl.metrics.tables import (
+        by_epoch,
         by_experience,
         diagnostic_curves,
         measure,
@@ -61,6 +62,8 @@ __all__ = [
     "backward_transfer",
     "barrier",
     "barriers",
+    "best_accuracy",
+    "by_epoch",
     "by_experience",
     "continual_worst_case_accuracy",
     "diagnostic_curves",
@@ -110,6 +113,7 @@ _GAP = (
     "https://arxiv.org/abs/2205.13452"
 )
 _AGEM = "Efficient Lifelong Learning with A-GEM, 2018, eq. 5, https://arxiv.org/abs/1812.00420"
+_PRECHELT = "Early Stopping - But When?, 1998, https://doi.org/10.1007/3-540-49430-8_3"
 _OURS = "tamcl's own definition: see tamcl.metrics."
 
 METRICS: dict[str, Metric] = {
@@ -204,11 +208,16 @@ METRICS: dict[str, Metric] = {
             "stability_gap", stability_gap, "matrix_and_lowest", "lower", 0, 1, "fraction", "Stability gap",
             "mean_{i > 0} mean_{j < i} (min(R[i-1, j], R[i, j]) - min(R[i-1, j], L[i, j]))", _OURS + "retention",
         ),
+        Metric(
+            "best_accuracy", best_accuracy, "inside", "higher", 0, 1, "fraction",
+            "Best accuracy at the tests inside an experience", "mean_e max_t A[e, t]", _PRECHELT,
+        ),
     )
 }  # fmt: skip
 """Every metric by name, in the order in which reports show them: the core ones first, in each group those of the online
-rows before those of the accuracy matrix. In an equation R[-1, j] is the untrained model, and
-L[i, j] the lowest accuracy on experience j inside experience i."""
+rows before those of the accuracy matrix. In an equation R[-1, j] is the untrained model,
+L[i, j] the lowest accuracy on experience j inside experience i, and A[e, t] the accuracy on experience e at a test t
+inside it."""
 
 
 def find(name: str) -> Metric:
@@ -230,7 +239,7 @@ def find(name: str) -> Metric:
 
 
 _TABLES = {
-    **dict.fromkeys(("by_experience", "diagnostic_curves", "measure"), "tables"),
+    **dict.fromkeys(("by_epoch", "by_experience", "diagnostic_curves", "measure"), "tables"),
     **dict.fromkeys(("recovery_curves", "shifts", "stability_curves"), "tables"),
     **dict.fromkeys(("intransigences", "regrets"), "oracles"),
     "accuracy_matrix": "cells",

@@ -155,6 +155,15 @@ def lowest_inside(eval: pd.DataFrame, continual: pd.DataFrame) -> Iterator[tuple
         yield cell, (R, np.minimum(R, lowest))
 
 
+def tests_inside(continual: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
+    """Yield ``(accuracy, experience)`` of each cell: of the tests inside experiences those on the one in training."""
+    own = continual[continual["evaluated_on"] == continual["experience"]].dropna(subset="accuracy")
+    accuracy, experience, step = (own[name].to_numpy() for name in ("accuracy", "experience", "step"))
+    for cell, where in cells(own):
+        order = where[np.argsort(step[where], kind="stable")]
+        yield cell, (accuracy[order], experience[order])
+
+
 def cells(table: pd.DataFrame) -> list[tuple[Cell, NDArray[np.intp]]]:
     """Return each cell with the positions of its rows."""
     return sorted(table.groupby(list(CELL)).indices.items())  # type: ignore[arg-type]

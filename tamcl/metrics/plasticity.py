@@ -94,3 +94,34 @@ def end_accuracy_slope(correct: ArrayLike, n: ArrayLike, experience: ArrayLike) 
         return float("nan")
     e = np.arange(len(ends)) - (len(ends) - 1) / 2
     return float(e @ (ends - ends.mean()) / (e @ e))
+
+
+def best_accuracy(accuracy: ArrayLike, experience: ArrayLike) -> float:
+    r"""Return the best accuracy on an experience at the tests inside it, mean over experiences; higher is better.
+
+    .. math:: \frac{1}{T} \sum_{e=0}^{T-1} \max_t A_{e,t}
+
+    with :math:`A_{e,t}` the accuracy on experience e at test t inside it. Of image classification it is the best
+    validation accuracy over the epochs, which is what stopping early would have got: an upper bound, as the best of
+    many tests is partly luck, and of more tests more so. The value is in [0, 1].
+
+    Parameters
+    ----------
+    accuracy, experience : array, (tests,)
+        Accuracy on the experience that is trained, and its place in the stream, in the order of the tests.
+
+    References
+    ----------
+    L. Prechelt, "Early Stopping - But When?", 1998, https://doi.org/10.1007/3-540-49430-8_3
+
+    Examples
+    --------
+    Of experience 0 the best was 0.8 and of experience 1 it was 0.6.
+
+    >>> round(best_accuracy([0.5, 0.8, 0.7, 0.6], experience=[0, 0, 0, 1]), 4)
+    0.7
+    """
+    values, of = np.asarray(accuracy, dtype=np.float64), np.asarray(experience)
+    for place in np.flatnonzero(np.isnan(values))[:1]:
+        raise ValueError(f"the accuracy of test {place} is missing")
+    return float(np.mean([values[of == each].max() for each in np.unique(of)]))

@@ -32,6 +32,7 @@ from tamcl.metrics.cells import (
     lowest_inside,
     online_cells,
     own_matrices,
+    tests_inside,
 )
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.plasticity import end_accuracies
@@ -131,11 +132,14 @@ class Measuring:
             finished = runs.loc[runs["status"] == "ok", list(CELL)]
             online, eval = online.merge(finished, on=list(CELL)), eval.merge(finished, on=list(CELL))
         within = empty("continual") if continual is None else continual
+        if runs is not None:
+            within = within.merge(finished, on=list(CELL))
         inputs: dict[str, list[tuple[Cell, Arrays]]] = {
             "online": list(online_cells(online)),
             "loss": list(online_cells(online, "loss")),
             "matrix_and_start": list(own_matrices(eval)),
             "matrix_and_lowest": list(lowest_inside(eval, within)),
+            "inside": list(tests_inside(within)),
         }
         inputs["matrix"] = [(cell, (R,)) for cell, (R, _) in inputs["matrix_and_start"]]
         for cell, arrays in inputs["online"]:
@@ -300,6 +304,49 @@ def by_experience(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame
             for e, first, (right, seen), end, points in parts
         ]
     return as_table(rows, columns)
+
+
+def by_epoch(continual: pd.DataFrame, diagnostics: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return how each epoch went, a row an epoch of a cell and a quantity: accuracy, loss, and what was diagnosed.
+
+    Parameters
+    ----------
+    continual : pandas.DataFrame
+        Table of ``tamcl.results``, of tests after every epoch (``evaluation.every = "epoch"``).
+    diagnostics : pandas.DataFrame, optional
+        The same study's, of which values of the whole are taken.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, lr, seed, experience, epoch (from 1), step (its last), quantity ("accuracy", "loss", or
+        the name of a diagnostic) and value: that of the test on the experience after the epoch, or the mean over the
+        updates of the epoch that were diagnosed and have a finite one.
+
+    Examples
+    --------
+    >>> cell = {"scenario": "s", "arm": "tam", "lr": 0.1, "seed": 0, "experience": 0}
+    >>> tested = {"step": [4, 9], "evaluated_on": 0, "n": 10, "accuracy": [0.5, 0.8], "loss": [1.0, 0.5]}
+    >>> norms = {"step": [0, 2, 5], "diagnostic": "gradient_norm", "tensor": "", "value": [1.0, 3.0, 4.0]}
+    >>> table = by_epoch(pd.DataFrame(cell | tested), pd.DataFrame(cell | norms))
+    >>> table.pivot(index="epoch", columns="quantity", values="value").to_dict("index")
+    {1: {'accuracy': 0.5, 'gradient_norm': 2.0, 'loss': 1.0}, 2: {'accuracy': 0.8, 'gradient_norm': 4.0, 'loss': 0.5}}
+    """
+    within = [*CELL, "experience"]
+    own = continual[continual["evaluated_on"] == continual["experience"]].sort_values([*within, "step"])
+    ends = own[[*within, "step"]].assign(epoch=own.groupby(within).cumcount() + 1)
+    tested = own.melt([*within, "step"], ["accuracy", "loss"], "quantity")
+    parts = [tested.merge(ends, on=[*within, "step"])]
+    if diagnostics is not None and len(diagnostics):
+        whole = diagnostics[(diagnostics["tensor"] == "") & np.isfinite(diagnostics["value"])].sort_values("step")
+        placed = pd.merge_asof(
+            whole, ends.assign(end=ends["step"]).sort_values("step"), on="step", by=within, direction="forward"
+        ).dropna(subset="epoch")
+        means = placed.groupby([*within, "epoch", "end", "diagnostic"])["value"].mean().reset_index()
+        parts.append(means.rename(columns={"diagnostic": "quantity", "end": "step"}))
+    columns = CELL | {"experience": "int64", "epoch": "int64", "step": "int64", "quantity": "str", "value": "float64"}
+    table = pd.concat(parts)[list(columns)].astype(columns)
+    return table.sort_values([*within, "epoch", "quantity"], ignore_index=True)
 
 
 def _recovery_curve(parts: list[tuple[Array, Array]], before: int, window: int) -> Iterator[tuple[int, float, int]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from tamcl.plots.diagnostic import diagnostics, diagnostics_after_shift
 from tamcl.plots.differences import paired_differences
+from tamcl.plots.epochs import over_epochs
 from tamcl.plots.experiences import over_experiences
 from tamcl.plots.labels import better_side, metric_axis, short_names, with_direction
 from tamcl.plots.landscape import loss_on_line, loss_plane
@@ -48,6 +49,7 @@ __all__ = [
     "metric_axis",
     "online_accuracy",
     "online_loss",
+    "over_epochs",
     "over_experiences",
     "paired_differences",
     "recovery",

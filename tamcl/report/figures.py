@@ -26,7 +26,7 @@ from tamcl.files.atomic import write_atomic
 from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study
 from tamcl.landscape import Landscape
-from tamcl.metrics import by_experience, stability_curves
+from tamcl.metrics import by_epoch, by_experience, stability_curves
 from tamcl.report.layout import Layout
 from tamcl.report.themes import Pixels, darkened, draw_light_and_dark
 from tamcl.stats import ALPHA, tuning
@@ -144,6 +144,16 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Accuracy on earlier experiences while a later one is trained, less what it was before the shift. A dip"
             " that comes back is the stability gap; what is still lost at the end is forgetting.",
             lambda layout: _single(layout, 3.7, plots.stability, curves, arms=study.arms),
+        )
+    if study.is_tested_by_epoch:
+        table = by_epoch(study.continual, study.diagnostics)
+        held_out = "validation" if _is_validated(study) else "test"
+        more = ", and below it the mean over the epoch of what was measured after updates" * bool(_diagnosed(study))
+        yield Drawing(
+            "over_epochs",
+            "Epoch by epoch",
+            f"Accuracy on the {held_out} images of the experience after each epoch{more}.",
+            lambda layout: _over_epochs(study, table, layout),
         )
     if _diagnosed(study):
         yield Drawing(
@@ -436,6 +446,30 @@ def _over_time(study: Study, layout: str) -> Figure:
     axes[-1].set_xlabel(label)
     if layout == "narrow":
         top.set_title(textwrap.fill(top.get_title(loc="left"), 48), loc="left", size="small")
+    return figure
+
+
+def _is_validated(study: Study) -> bool:
+    """Whether tests inside experiences are of training images that are held out."""
+    return bool(study.scenario.get("stream", {}).get("validation"))
+
+
+def _over_epochs(study: Study, table: pd.DataFrame, layout: str) -> Figure:
+    names = ["accuracy", *_diagnosed(study)]
+    heights = [max(3.2, 0.9 + NAME * len(study.arms)), *[2.2] * (len(names) - 1)]
+    figure = _figure(layout, sum(heights))
+    axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False).ravel()
+    for name, ax in zip(names, axes, strict=True):
+        plots.over_epochs(table, quantity=name, arms=study.arms, ax=ax)
+        if ax is not axes[0]:
+            ax.set_title(ax.get_ylabel(), loc="left", size="small")
+            ax.set_ylabel("")
+        if ax is not axes[-1]:
+            ax.set_xlabel("")
+    if _is_validated(study):
+        axes[0].set_ylabel("validation accuracy (%)")
+    if layout == "narrow":
+        axes[0].set_title(textwrap.fill(axes[0].get_title(loc="left"), 48), loc="left", size="small")
     return figure
 
 

@@ -35,7 +35,7 @@ from tamcl.report.tables import (
     tuning_table,
 )
 from tamcl.results import Results, load_results
-from tamcl.scenario.schema import listed, tested_on
+from tamcl.scenario.schema import learning_rate, listed, tested_on
 from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.stats import ALPHA
 
@@ -169,10 +169,12 @@ def _page(study: Study) -> dict[str, Any]:
 
 def _question(study: Study) -> str:
     pairs = [f"{a} beat {b}" for a, b in study.pairs if (a, b) not in study.nulls]
+    is_still = study.scenario.get("stream", {}).get("experiences") == 1
+    when = "where nothing shifts" if is_still else "when the data distribution shifts"
     if not pairs:
-        return f"How well does {' or '.join(study.arms)} learn when the data distribution shifts?"
+        return f"How well does {' or '.join(study.arms)} learn {when}?"
     asked = " and ".join(part for part in (", ".join(pairs[:-1]), pairs[-1]) if part)
-    return f"Does {asked} when the data distribution shifts: by how much, and how sure is that?"
+    return f"Does {asked} {when}: by how much, and how sure is that?"
 
 
 STATES = {
@@ -194,6 +196,7 @@ def _facts(study: Study) -> list[tuple[str, str]]:
         ("Data", data_words(study.data)),
         ("Model", described(scenario.get("model", {}))),
         ("Strategy", f"{strategy.get('name', '')}; optimizer state is {kept} at every boundary"),
+        ("Learning rate", learning_rate(strategy)),
         ("Stacked runs", _stacked(study)),
         ("Evaluation", _evaluation(study)),
         ("Reported seeds", _seeds(study.runs["seed"])),

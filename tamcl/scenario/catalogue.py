@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tamcl.scenario.load import load_scenario, scenarios
-from tamcl.scenario.schema import Scenario, listed, tested_on
+from tamcl.scenario.schema import Scenario, learning_rate, listed, tested_on
 
 
 def catalogue() -> str:
@@ -36,6 +36,8 @@ def _section(scenario: Scenario) -> Iterator[str]:
     yield f"- Strategy: {_call(strategy.name, strategy.options)}; optimizer at a shift: {strategy.optimizer_state}."
     if scenario.interventions:
         yield f"- Interventions: {listed(each.model_dump() for each in scenario.interventions)}."
+    if strategy.schedule or strategy.clip:
+        yield f"- Learning rate: {learning_rate(strategy.model_dump())}."
     yield f"- Tested on: {tested_on(scenario.evaluation.model_dump())}."
     yield f"- Seeds: {protocol.seeds} reported; {protocol.tune_seeds} others for learning rates, by {protocol.tune_by}."
     yield f"- Cost: {scenario.cost}."

@@ -21,6 +21,7 @@ from tamcl.registry import lookup
 from tamcl.scenario.plain import check_plain, unfit_as_file
 from tamcl.scenario.schema import Diagnostics, Evaluation, Protocol, Scenario, Strategy
 from tamcl.scenario.settings import change, parse_options
+from tamcl.strategies.schedule import Schedule
 from tamcl.streams import STREAMS, Stream
 
 _PACKAGE = Path(__file__).parents[1]
@@ -185,11 +186,11 @@ def put_arm(scenario: Scenario, label: str, base: dict[str, Any], needs: str) ->
 def _line(details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]) -> str:
     """Say one validation error: path = value: what is allowed."""
     context = details.get("ctx", {})
-    keys = [*prefix, *map(str, details["loc"]), *([context["path"]] if "path" in context else [])]
+    keys = [*prefix, *map(str, details["loc"]), *([context["path"]] if context.get("path") else [])]
     path = ".".join(keys)
     match details["type"]:
         case "extra_forbidden":
-            part = _PARTS.get(keys[0], Scenario) if len(keys) > 1 and not prefix else model
+            part = _PARTS.get(".".join(keys[:-1]), Scenario) if len(keys) > 1 and not prefix else model
             near = get_close_matches(keys[-1], part.model_fields, n=1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             return f"{path}: unknown key: {hint}Known: {', '.join(sorted(part.model_fields))}."
@@ -204,6 +205,7 @@ def _line(details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]
 
 _PARTS: dict[str, type[BaseModel]] = {
     "strategy": Strategy,
+    "strategy.schedule": Schedule,
     "evaluation": Evaluation,
     "protocol": Protocol,
     "diagnostics": Diagnostics,

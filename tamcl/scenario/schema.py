@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from math import ceil
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    TypeAdapter,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from tamcl.data import DATASETS
 from tamcl.diagnostics import DIAGNOSTICS
@@ -18,6 +29,7 @@ from tamcl.optim import OPTIMIZERS
 from tamcl.registry import Table, signature
 from tamcl.scenario.plain import unfit_as_file
 from tamcl.strategies import STRATEGIES
+from tamcl.strategies.schedule import Schedule
 from tamcl.strategies.settings import OptimizerState
 from tamcl.streams import Stream
 from tamcl.streams.base import Count
@@ -115,6 +127,11 @@ class Arm(BaseModel):
         return self
 
 
+def _changing(schedule: Schedule | None) -> Schedule | None:
+    """Return a schedule that changes anything: a constant one is as good as none."""
+    return None if schedule is None or schedule.name == "constant" else schedule
+
+
 class Strategy(BaseModel):
     """How an experience is trained on, with the strategy's arguments, and what becomes of the optimizer at a shift."""
 
@@ -122,6 +139,11 @@ class Strategy(BaseModel):
 
     name: str = "naive"
     optimizer_state: OptimizerState = "keep"
+    schedule: Annotated[Schedule | None, AfterValidator(_changing)] = None
+    """How the learning rate goes on: a name, "cosine", "step" or "warmup", or a table that says more. Constant if
+    absent."""
+    clip: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    """Norm that the gradient of all parameters together is scaled down to where it is larger; none if absent."""
     stacked: StrictBool | None = None
     """Whether runs are trained stacked: where it can be if absent, never if false. If true also with an optimizer of
     one's own, which must then keep what it knows in itself and nothing in its class or module."""
@@ -142,6 +164,18 @@ class Strategy(BaseModel):
         return self
 
 
+def _count_or_epoch(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Check a text as one and anything else as a number, so that a mistake is one message rather than two."""
+    if isinstance(value, str):
+        if value != "epoch":
+            raise unfit("", f"must be a whole number of updates, or 'epoch', got {shown(value)}")
+        return value
+    return TypeAdapter(Count).validate_python(value)
+
+
+_EVERY = WrapValidator(_count_or_epoch)
+
+
 class Evaluation(_Strict):
     """How much of the test sets is used."""
 
@@ -155,9 +189,9 @@ class Evaluation(_Strict):
     """Experiences that the model is tested on after each experience, and what the metrics can then be: all of them, and
     before training too; those trained on so far, which leaves out nothing that is computed from the tables; or the
     current one alone and all at the end, which leaves out forgetting."""
-    every: Count | None = None
-    """Updates from one test to the next inside an experience, from its first on, of the reported runs: continual
-    evaluation, which sees the stability gap. None inside experiences if absent."""
+    every: Annotated[Count | Literal["epoch"], _EVERY] | None = None
+    """Updates from one test to the next inside an experience, from its first on, or "epoch" for a test after each, of
+    the reported runs: continual evaluation, which sees the stability gap. None inside experiences if absent."""
 
     def tested(self, position: int, experiences: int) -> range:
         """Return the experiences to test after training on one; -1 is the untrained model.
@@ -173,6 +207,10 @@ class Evaluation(_Strict):
     def tested_inside(self, position: int) -> range:
         """Return the experiences to test while one is trained: those trained on so far, or the current one alone."""
         return range(position if self.on == "current" else 0, position + 1)
+
+    def tests_inside(self, updates: int, epochs: int) -> int:
+        """Return how many tests there are inside an experience of so many updates and epochs."""
+        return epochs if self.every == "epoch" else ceil(updates / self.every) if self.every else 0
 
 
 class Diagnostics(_Strict):
@@ -226,7 +264,7 @@ class Protocol(_Strict):
             raise unfit("seeds", f"{self.seeds} from {self.first_seed} on go beyond {MOST_SEEDS - 1}")
         if self.tune_by not in METRICS:
             raise unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
-        if METRICS[self.tune_by].on == "matrix_and_lowest":
+        if METRICS[self.tune_by].on in {"matrix_and_lowest", "inside"}:
             raise unfit("tune_by", f"'{self.tune_by}' is measured inside experiences, in reported runs alone")
         if (self.search == "grid") != (self.trials is None):
             raise unfit("trials", "is for the searches 'random' and 'tpe', and they need it; a grid says how many")
@@ -297,8 +335,17 @@ class Scenario(_Strict):
         if self.evaluation.batches > 1 and METRICS[self.protocol.tune_by].per_batch:
             why = f"needs evaluation.batches = 1, not {self.evaluation.batches}: it counts single mini-batches"
             raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' {why}")
+        self._check_schedule()
         self._check_pairs()
         return self
+
+    def _check_schedule(self) -> None:
+        if self.strategy.schedule is None:
+            return
+        for label, arm in self.arms.items():
+            if any(str(value).endswith(("schedule_free", ":ScheduleFree")) for value in dict(arm).values()):
+                why = f"needs a constant learning rate, since its average takes the place of a schedule ('{label}')"
+                raise unfit("strategy.schedule", f"schedule_free {why}")
 
     def _check_pairs(self) -> None:
         for arm, config in self.arms.items():
@@ -470,5 +517,20 @@ def tested_on(evaluation: dict[str, Any]) -> str:
         "current": "of the current experience after each, and of all at the end",
     }
     every = evaluation.get("every")
-    inside = f"; in reported runs also inside experiences, every {every} updates" if every else ""
+    when = "after every epoch" if every == "epoch" else f"every {every} updates"
+    inside = f"; in reported runs also inside experiences, {when}" if every else ""
     return f"{images} {after[evaluation.get('on', 'all')]}{inside}"
+
+
+def learning_rate(strategy: dict[str, Any]) -> str:
+    """Say how the learning rate goes on, and whether gradients are clipped.
+
+    Examples
+    --------
+    >>> learning_rate({"schedule": {"name": "cosine", "over": "stream", "warmup": 0.1}, "clip": 1.0})
+    'cosine over the stream, warmup 0.1; gradients clipped at 1'
+    """
+    schedule, clip = dict(strategy.get("schedule") or {"name": "constant"}), strategy.get("clip")
+    over = {"experience": " over each experience", "stream": " over the stream"}.get(schedule.pop("over", ""), "")
+    more = [f", {key} {value}" for key, value in schedule.items() if key != "name" and value is not None]
+    return f"{schedule['name']}{over}{''.join(more)}" + (f"; gradients clipped at {clip:g}" if clip else "")

@@ -91,9 +91,11 @@ def why_not_compiled(scenario: Mapping[str, Any], arm: str) -> str:
         return f"the intervention {interventions[0]['name']} acts between steps"
     if scenario["model"].get("head") == "multi":
         return "the head multi leaves weights without a gradient"
+    if scenario["strategy"].get("clip"):
+        return "strategy.clip looks inside of steps"
     if scenario.get("diagnostics"):
         return "diagnostics look inside of steps"
-    if scenario.get("evaluation", {}).get("every"):
+    if scenario.get("evaluation", {}).get("every") not in (None, "epoch"):
         return "evaluation.every tests inside of experiences"
     chosen = {key: value for key, value in options.items() if key not in OF_ARMS}
     return why_no_step(options["optimizer"], chosen)

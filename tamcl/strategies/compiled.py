@@ -11,7 +11,9 @@ from threading import RLock
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tamcl.errors import InputError, reason
@@ -126,8 +128,8 @@ class Compiled(Stacked):
 
     def _rates(self, steps: int) -> tuple[Tensor, Tensor]:
         """Return the rates of all steps of a pass, (T, rates, R, 1), and whose first step each is, (T, R)."""
-        rates = [float(run.optimizer.param_groups[0]["lr"]) for run in self.runs]
-        lr = torch.tensor(rates + [0.0] * (self._places - len(rates)), dtype=torch.float64)
+        rates = [*map(_rates_of, self.runs, [steps] * len(self.runs))]
+        lr = torch.tensor(np.array(rates + [np.zeros(steps)] * (self._places - len(rates)))).T
         numbers = torch.tensor(self._state.steps).double() + 1 + torch.arange(steps)[:, None]
         return _table(self._step_of, numbers, lr, self.stack.flat[0]), numbers == 1
 
@@ -272,6 +274,16 @@ class Graph:
             [*(values[row] for values in [*flat, *measured]), *state.rows(row)] for row in range(len(images))
         )
         return all(torch.equal(a, b) for place in others for a, b in zip(place, first, strict=True))
+
+
+def _rates_of(run: Naive, steps: int) -> NDArray[np.float64]:
+    """Return the learning rates of a run's next steps; those beyond the end of its experience are not used."""
+    rate = float(run.rates[0] if run.shares is not None else run.optimizer.param_groups[0]["lr"])
+    if run.shares is None:
+        return np.full(steps, rate)
+    begun = run.clock.train_exp_iterations
+    left = rate * run.shares[begun : begun + steps]
+    return np.pad(left, (0, steps - len(left)))
 
 
 _NOTHING = nullcontext()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any, TypeVar, Unpack
 
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from tamcl.strategies.examples import Examples, MixedLoader
 from tamcl.strategies.naive import Common, Naive
 from tamcl.strategies.state import State
+from tamcl.streams.benchmark import ExperienceStream
 
 Loader = TypeVar("Loader", bound=MixedLoader)
 
@@ -34,6 +36,11 @@ class Cumulative(Naive):
         """Take in the experience, and take mini-batches from all examples."""
         self.seen.add(self.experience)
         self.dataloader = self.mixed(MixedLoader)
+
+    def updates(self, stream: ExperienceStream) -> list[int]:
+        """Return how many updates are done in each experience of a stream: ever more."""
+        sizes = accumulate(len(part.train_index) for part in stream.segments)
+        return [self.train_epochs * -(-size // self.train_mb_size) for size in sizes]
 
     def state_dict(self) -> State:
         """Return also which examples are in."""

@@ -10,7 +10,8 @@ from torch import Tensor
 from tamcl.seeding import derive_seed
 from tamcl.strategies.cumulative import Cumulative
 from tamcl.strategies.examples import MixedLoader
-from tamcl.strategies.naive import Common
+from tamcl.strategies.naive import Common, Naive
+from tamcl.streams.benchmark import ExperienceStream
 
 
 class Joint(Cumulative):
@@ -30,6 +31,10 @@ class Joint(Cumulative):
     def __init__(self, **common: Unpack[Common]) -> None:
         super().__init__(**common)
 
+    def updates(self, stream: ExperienceStream) -> list[int]:
+        """Return how many updates are done in each experience of a stream: those of its own examples."""
+        return Naive.updates(self, stream)
+
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Take mini-batches from the experience's part of all examples."""
         if not len(self.seen):
@@ -44,8 +49,15 @@ class _PartLoader(MixedLoader):
 
     epochs = 1
 
+    def __len__(self) -> int:
+        return -(-self._sizes[self.position] // self.batch_size)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [len(rows) for _, rows in self.experience.parts]
+
     def order(self, epoch: int) -> Tensor:
-        sizes = [len(rows) for _, rows in self.experience.parts]
+        sizes = self._sizes
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "order"))
         whole = torch.cat([torch.randperm(sum(sizes), generator=generator) for _ in range(self.epochs)])
         start = self.epochs * sum(sizes[: self.position]) + epoch * sizes[self.position]

@@ -110,6 +110,9 @@ class _WithOld:
         self.size = size
         self.generator = generator
 
+    def __len__(self) -> int:
+        return len(self.loader)
+
     def begin_at(self, epoch: int, batch: int) -> None:
         """Let the next pass be that of an epoch, without its first mini-batches of new examples."""
         self.loader.begin_at(epoch, batch)

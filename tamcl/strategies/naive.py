@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
@@ -131,6 +133,8 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     """What the next ``train`` goes on from."""
     is_within: bool = False
     """Whether the experience was begun in the middle."""
+    shares: NDArray[np.float64] | None = None
+    """What the learning rates are multiplied by in each update of the experience; None if they stay."""
 
     def __init__(
         self,
@@ -157,6 +161,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         self.new_optimizer = make_optimizer
         self.initial = {name: value.clone() for name, value in model.state_dict().items()} if settings.restart else None
         self.evaluations: list[Evaluation] = []
+        self.rates = self._rates()
         self._check_optimizer_state()
         self.interventions = list(settings.interventions)
         self._check_loop()
@@ -200,6 +205,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         state = self.settings.optimizer_state
         if self.initial is not None or state == "reset":
             self.optimizer = self.new_optimizer(self.model.parameters())
+            self.rates = self._rates()
         else:
             if state in RESETS:
                 RESETS[state].do(self.optimizer)
@@ -209,6 +215,38 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         else:
             for each in self.interventions:
                 each.at_shift(self.optimizer)
+
+    def _rates(self) -> list[float]:
+        """Return the learning rate of each group of an optimizer that was just made."""
+        return [group["lr"] for group in self.optimizer.param_groups] if self.settings.schedule else []
+
+    def updates(self, stream: ExperienceStream) -> list[int]:
+        """Return how many updates are done in each experience of a stream."""
+        return [self.train_epochs * -(-len(part.train_index) // self.train_mb_size) for part in stream.segments]
+
+    def _shares(self) -> NDArray[np.float64] | None:
+        """Return the shares of the learning rate in the updates of the experience."""
+        if (schedule := self.settings.schedule) is None:
+            return None
+        here = self.train_epochs * len(self.dataloader)
+        if schedule.over == "experience":
+            return schedule.shares(range(here), here)
+        updates, position = self.updates(self.experience.origin_stream), self.experience.current_experience
+        if updates[position] != here:
+            name = type(self).__name__
+            raise InputError(
+                f"strategy.schedule.over = 'stream': {name} does {here} updates in experience {position}, where its "
+                f"method 'updates' says {updates[position]}"
+            )
+        before = sum(updates[:position])
+        return schedule.shares(range(before, before + here), sum(updates))
+
+    def set_rates(self) -> None:
+        """Give all groups of the optimizer the learning rates of the update that comes."""
+        if self.shares is not None:
+            share = float(self.shares[self.clock.train_exp_iterations])
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * share
 
     def state_dict(self) -> State:
         """Return all that changes in training, between two steps of an experience, as tensors and plain values.
@@ -256,6 +294,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         super()._before_training_exp(**kwargs)
+        self.shares = self._shares()
         state, self.goes_on = self.goes_on, None
         self.is_within = state is not None
         if state is not None:  # what was done to begin the experience has changed it
@@ -287,6 +326,11 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         for each in self.interventions:
             each.change_gradients()
 
+    def clip(self) -> None:
+        """Scale the gradient down if it is longer than asked for."""
+        if self.settings.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+
     def training_epoch(self, **kwargs: Any) -> None:
         """Run one pass: Avalanche's loop with only the hooks that do something."""
         hooks, self._needs_closure = self._hooks, needs_closure(self.optimizer)
@@ -308,7 +352,9 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
                 break
             self.backward()
             self.change_gradients()
+            self.clip()
             _call(after_backward, self)
+            self.set_rates()
             _call(before_update, self)
             self._is_stepped = False
             self.optimizer_step()
@@ -346,6 +392,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
             self.loss = loss = self.criterion()
             self.backward()
             self.change_gradients()
+            self.clip()
             self.mb_output, self.loss = seen
             return loss
 

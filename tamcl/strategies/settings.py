@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, get_args
 
 from tamcl.errors import InputError
+from tamcl.strategies.schedule import Schedule
 from tamcl.streams.base import Augmentation, Target
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ class TrainingSettings:
     optimizer_state : {"keep", "reset", "reset_moments", "reset_clock"}
         What happens to the optimizer at a boundary: it goes on; it is made anew; what it has averaged over gradients
         begins anew, and its counts of steps go on; or the counts begin anew, and the averages go on.
+    schedule : Schedule, optional
+        What the learning rates of all groups are multiplied by in each update; nothing if absent.
+    clip : float, optional
+        Norm, above 0, that the gradient of all parameters together is scaled down to where it is larger; none if
+        absent.
     batch_size, epochs : int
         At least 1.
     seed : int
@@ -60,6 +67,8 @@ class TrainingSettings:
     """
 
     optimizer_state: OptimizerState = "keep"
+    schedule: Schedule | None = None
+    clip: float | None = None
     batch_size: int = 10
     epochs: int = 1
     seed: int = 0
@@ -80,6 +89,10 @@ class TrainingSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
                 raise _wrong(name, value, f"a whole number, at least {least}")
+        if not isinstance(self.schedule, Schedule | None):
+            raise _wrong("schedule", self.schedule, "a Schedule or None")
+        if self.clip is not None and not (type(self.clip) in (int, float) and 0 < self.clip < inf):
+            raise _wrong("clip", self.clip, "a finite number above 0, or None")
         if not isinstance(self.restart, bool):
             raise _wrong("restart", self.restart, "True or False")
 

@@ -194,6 +194,8 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
         self._each(lambda run: run._before_training_epoch(**kwargs))
 
     def _after_training_epoch(self, **kwargs: Any) -> None:
+        for joined in self._joined.values():
+            joined.show()  # a test may be of weights that the optimizer makes of its state
         self._each(lambda run: run._after_training_epoch(**kwargs))
         super()._after_training_epoch(**kwargs)
 
@@ -248,7 +250,14 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             if run.interventions:
                 self._try(run, Naive.change_gradients)
         on = [run for run in on if self.is_on(run)]
-        self._call(hooks, on, "after_backward", "before_update")
+        if self.settings.clip is not None:
+            for run in on:
+                self._try(run, Naive.clip)
+        self._call(hooks, on, "after_backward")
+        if self.settings.schedule is not None:
+            for run in on:
+                self._try(run, Naive.set_rates)
+        self._call(hooks, on, "before_update")
         for run in reversed(on):  # the gradients of the last ones are still in the cache
             self._try(run, self._step)
         if len(self._joined) < len(self.runs):

@@ -9,6 +9,7 @@ from tamcl.streams.base import Segment, Stream, Transform
 
 if TYPE_CHECKING:
     from tamcl.streams.blurred import Blurred as Blurred
+    from tamcl.streams.classification import Classification as Classification
     from tamcl.streams.corrupted_inputs import CorruptedInputs as CorruptedInputs
     from tamcl.streams.label_flip import LabelFlip as LabelFlip
     from tamcl.streams.label_permuted import LabelPermuted as LabelPermuted
@@ -29,6 +30,7 @@ STREAMS = Table(
         "permuted_inputs": "tamcl.streams.permuted_inputs:PermutedInputs",
         "rotated_inputs": "tamcl.streams.rotated_inputs:RotatedInputs",
         "corrupted_inputs": "tamcl.streams.corrupted_inputs:CorruptedInputs",
+        "classification": "tamcl.streams.classification:Classification",
         "slowly_changing_regression": "tamcl.streams.slowly_changing_regression:SlowlyChangingRegression",
     },
     kind="tamcl.streams:Stream",

@@ -69,6 +69,10 @@ class Segment:
     ordered : bool
         Whether the training images come in the order given rather than in a random one; only a stream of one epoch can
         have it.
+    validation_index, validation_labels : arrays, optional
+        Positions in the data set's *training* images of those that are held out, and their labels: what learning rates
+        are chosen on and tests inside the experience are of, where the test images would be otherwise. In a stream of
+        one experience alone, since metrics of several compare tests inside of one with those after another.
     """
 
     train_index: Indices
@@ -79,6 +83,8 @@ class Segment:
     classes: tuple[int, ...]
     transform: Transform | None = None
     ordered: bool = False
+    validation_index: Indices | None = None
+    validation_labels: Labels | None = None
 
 
 class Stream(BaseModel, ABC):
@@ -191,12 +197,20 @@ def fingerprint(
     for segment in segments:
         digest.update(repr((segment.task, segment.classes, len(segment.train_index), len(segment.test_index))).encode())
         for array in (segment.train_index, segment.train_labels, segment.test_index, segment.test_labels):
-            digest.update(array.astype("<f4" if array.dtype.kind == "f" else "<i8").data)
+            digest.update(_bytes(array))
         # What a plain stream does not have adds nothing, so that plain streams keep the digest they always had.
         if segment.transform is not None:
             digest.update(f"transform {segment.transform.describe()}".encode())
         if segment.ordered:
             digest.update(b"ordered")
+        if segment.validation_index is not None and segment.validation_labels is not None:
+            digest.update(f"validation {len(segment.validation_index)}".encode())
+            for array in (segment.validation_index, segment.validation_labels):
+                digest.update(_bytes(array))
     if (normalization, augmentation) != ("channel", "none"):
         digest.update(f"{normalization} {augmentation}".encode())
     return digest.hexdigest()
+
+
+def _bytes(array: Indices | Labels) -> memoryview:
+    return array.astype("<f4" if array.dtype.kind == "f" else "<i8").data

@@ -158,7 +158,7 @@ class ExperienceStream(SequenceCLStream):  # type: ignore[misc]
 
     Parameters
     ----------
-    name : {"train", "test"}
+    name : {"train", "test", "validation"}
     images : sequence of Images
         One for each experience.
     segments : sequence of Segment
@@ -176,16 +176,17 @@ class ExperienceStream(SequenceCLStream):  # type: ignore[misc]
     def _make_experience(self, position: int) -> Experience:
         position %= len(self.segments)
         segment = self.segments[position]
-        train = segment.train_index, segment.train_labels, segment.ordered
-        test = segment.test_index, segment.test_labels, False
-        index, labels, ordered = train if self.name == "train" else test
+        index, labels = getattr(segment, f"{self.name}_index"), getattr(segment, f"{self.name}_labels")
+        ordered = segment.ordered and self.name == "train"
         experience = Experience(self._images[position], index, labels, segment.task, position, ordered)
         experience.origin_stream = self
         return experience
 
 
 def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: Normalization = "channel") -> CLScenario:
-    """Return the Avalanche benchmark of some segments, with ``train_stream`` and ``test_stream``.
+    """Return the Avalanche benchmark of some segments: ``train_stream``, ``test_stream`` and ``validation_stream``.
+
+    The last is the test stream where no training images are held out.
 
     Parameters
     ----------
@@ -202,11 +203,15 @@ def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: N
         same_for_all = _of_data(data) if normalization == "channel" else _fixed(*_FIXED[normalization], train.shape[1])
         moments = [same_for_all] * len(segments)
     streams = []
-    for name, pixels in (("train", train), ("test", test)):
+    is_held_out = all(segment.validation_index is not None for segment in segments)
+    for name, pixels in (("train", train), ("test", test), *([("validation", train)] if is_held_out else [])):
         same = cache(partial(Images, pixels))  # one object for equal moments and transform
         images = [same(each, part.transform) for each, part in zip(moments, segments, strict=True)]
         streams.append(ExperienceStream(name, images, segments))
-    return CLScenario(streams)
+    benchmark = CLScenario(streams)
+    if not is_held_out:
+        benchmark.validation_stream = benchmark.test_stream
+    return benchmark
 
 
 def channel_moments(pixels: Tensor, index: Tensor) -> Moments:

@@ -25,6 +25,11 @@ def check_segments(stream: Stream, segments: Sequence[Segment], data: DataSet) -
         raise InputError(f"stream.name = '{stream.name}': gives no list of tamcl.streams.Segment")
     if len(segments) != stream.experiences:
         raise InputError(f"stream.name = '{stream.name}': gives {len(segments)} of {stream.experiences} experiences")
+    held_out = [segment for segment in segments if segment.validation_index is not None]
+    if held_out and len(segments) > 1:
+        raise InputError(
+            f"stream.name = '{stream.name}': holds out images, which a stream of one experience alone can do"
+        )
     for experience, segment in enumerate(segments):
         found = _empty(segment)
         if stream.name not in STREAMS:
@@ -36,8 +41,9 @@ def check_segments(stream: Stream, segments: Sequence[Segment], data: DataSet) -
 
 
 def _empty(segment: Segment) -> Iterator[str]:
-    for part, index in (("training", segment.train_index), ("test", segment.test_index)):
-        if not len(index):
+    parts = ("training", segment.train_index), ("test", segment.test_index), ("validation", segment.validation_index)
+    for part, index in parts:
+        if index is not None and not len(index):
             yield f"has no {part} images"
 
 
@@ -45,10 +51,13 @@ def _faults(segment: Segment, data: DataSet, numbers: bool) -> Iterator[str]:
     """Yield where indices do not point at images, or labels are none of the task's classes or no finite numbers."""
     if not set(segment.classes) <= set(range(data.classes)):
         yield f"has classes {segment.classes}, the data set has {data.classes}"
-    for part, index, labels, images in (
+    parts = [
         ("train", segment.train_index, segment.train_labels, len(data.train_y)),
         ("test", segment.test_index, segment.test_labels, len(data.test_y)),
-    ):
+    ]
+    if segment.validation_index is not None and segment.validation_labels is not None:
+        parts.append(("validation", segment.validation_index, segment.validation_labels, len(data.train_y)))
+    for part, index, labels, images in parts:
         wanted = np.float32 if numbers else np.int64
         if index.dtype != np.int64 or labels.dtype != wanted:
             yield (

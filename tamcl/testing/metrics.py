@@ -163,6 +163,9 @@ def _runs(metric: Metric, *, experiences: int = 4, number: int = 50) -> Iterator
                 yield R, rng.uniform(0, 0.2, size=experiences)
             else:
                 yield R, R * rng.random(R.shape)
+        elif metric.on == "inside":
+            tests = np.repeat(np.arange(experiences, dtype=np.float64), 6)
+            yield accuracy * rng.random(len(tests)), tests
         else:
             n = np.tile([10.0] * 29 + [6.0], experiences)
             experience = np.repeat(np.arange(experiences, dtype=np.float64), 30)
@@ -177,7 +180,7 @@ def _worse(metric: Metric, inputs: Inputs) -> Iterator[Inputs]:
     places: list[Any] = [(-1, 0), (-1, -1)]
     if metric.on == "matrix_and_start":
         places += [(0, 1)]
-    if metric.on in {"online", "loss"}:
+    if metric.on in {"inside", "online", "loss"}:
         places = [inputs[-1] == inputs[-1].max()]
     for place in places:
         worse = [array.copy() for array in inputs]
@@ -189,6 +192,7 @@ _WORSE: dict[str, Callable[[Any], Any]] = {
     "matrix": lambda accuracy: accuracy / 2,
     "matrix_and_start": lambda accuracy: accuracy / 2,
     "matrix_and_lowest": lambda accuracy: accuracy / 2,
+    "inside": lambda accuracy: accuracy / 2,
     "online": lambda correct: np.floor(correct / 2),
     "loss": lambda loss: 2 * loss,
 }
@@ -198,6 +202,7 @@ _PLACES = {
     "matrix": ["R[{}, {}]"],
     "matrix_and_start": ["R[{}, {}]", "start[{}]"],
     "matrix_and_lowest": ["R[{}, {}]", "lowest[{}, {}]"],
+    "inside": ["test {} "],
     "online": ["mini-batch {} "],
     "loss": ["mini-batch {} "],
 }
@@ -213,6 +218,11 @@ def _tables(metric: Metric, inputs: Inputs, seed: int) -> dict[str, pd.DataFrame
         online = {"correct": n, "loss": 1.0, "step": np.arange(len(n)), "n": n, "experience": experience.astype(int)}
         rows = online | {"loss" if metric.on == "loss" else "correct": values}
         return tables | {"online": pd.DataFrame(cell | rows)}
+    if metric.on == "inside":
+        accuracy, experience = inputs
+        of = experience.astype(int)
+        inside = {"experience": of, "step": np.arange(len(accuracy)), "evaluated_on": of}
+        return tables | {"continual": pd.DataFrame(cell | inside | {"accuracy": accuracy, "n": 100, "loss": 1.0})}
     start = inputs[1:] if metric.on == "matrix_and_start" else ()
     accuracy = np.vstack([*start, inputs[0]])
     i, j = np.indices(accuracy.shape).reshape(2, -1)

@@ -84,6 +84,11 @@ def check_lengths(stream: Stream) -> None:
         assert len(segment.train_index) > 0, "an experience has no training image"
         assert len(segment.test_index) > 0, "an experience has no test image"
         assert len(np.unique(segment.test_index)) == len(segment.test_index), "a test image comes twice"
+        if segment.validation_index is not None:
+            assert segment.validation_labels is not None, "images that are held out have no labels"
+            assert len(segment.validation_index) == len(segment.validation_labels) > 0
+            both = np.intersect1d(segment.train_index, segment.validation_index)
+            assert not len(both), "an image that is held out is trained on"
         if not stream.repeats:
             assert len(np.unique(segment.train_index)) == len(segment.train_index), "an image comes twice"
 
@@ -95,7 +100,10 @@ def check_ranges(stream: Stream) -> None:
         for index, labels in (
             (segment.train_index, segment.train_labels),
             (segment.test_index, segment.test_labels),
+            (segment.validation_index, segment.validation_labels),
         ):
+            if index is None or labels is None:
+                continue
             assert index.dtype == np.int64
             assert index.min() >= 0
             assert index.max() < IMAGES

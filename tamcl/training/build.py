@@ -110,7 +110,7 @@ def check_size(scenario: Scenario, train: int, test: int) -> None:
         )
     steps = experiences * stream.epochs * ceil(images / stream.batch_size)
     at_once = {"all": experiences, "seen": (experiences + 1) // 2, "current": 1}[tests.on]
-    inside = steps // tests.every * at_once if tests.every else 0
+    inside = at_once * tests.tests_inside(steps, experiences * stream.epochs)
     for key, value, rows, cure in [
         ("on", tests.on, experiences * at_once, "'seen' makes half as many as 'all', and 'current' the fewest"),
         ("batches", tests.batches, steps // tests.batches, "more mini-batches a row make fewer"),
@@ -152,6 +152,8 @@ def build_strategy(
     settings = TrainingSettings(
         optimizer_state=scenario.optimizer_state(arm),
         interventions=build_interventions(scenario, arm),
+        schedule=config.schedule,
+        clip=config.clip,
         batch_size=stream.batch_size,
         epochs=stream.epochs,
         seed=seed,

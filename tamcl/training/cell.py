@@ -70,6 +70,9 @@ class Cell:
             parts["strategy"].pop(key)  # what was asked for; what is done counts
         if parts["model"]["normalize_inputs"] is None:
             del parts["model"]["normalize_inputs"]
+        for key in ("schedule", "clip"):
+            if parts["strategy"][key] is None:  # so that runs without have the configuration that they always had
+                del parts["strategy"][key]
         more: dict[str, Any] = {"code": code} if code else {}
         if interventions := self.scenario.interventions_of(self.arm):
             more["interventions"] = [each.model_dump() for each in interventions]

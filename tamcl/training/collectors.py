@@ -143,18 +143,13 @@ class EvaluationCollector(SupervisedPlugin, supports_distributed=False):  # type
         return pd.DataFrame(self._rows, columns=["trained_on", "evaluated_on", "n", "accuracy", "loss"])
 
 
-class ContinualCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
-    """One row for each experience that the model is tested on inside an experience, after every k-th update.
-
-    Updates are counted anew from the first of each experience, so that the one that meets a shift is always followed by
-    a test. Nothing in training changes.
+class _InsideCollector(SupervisedPlugin, supports_distributed=False):  # type: ignore[misc,call-arg]
+    """One row for each experience that the model is tested on inside an experience. Nothing in training changes.
 
     Parameters
     ----------
     stream : ExperienceStream
-        The test sets.
-    every : int
-        k, at least 1.
+        What it is tested on.
     tested : callable
         Takes the position of the experience in training, returns the experiences to test.
 
@@ -164,11 +159,50 @@ class ContinualCollector(SupervisedPlugin, supports_distributed=False):  # type:
         Time spent so far on tests.
     """
 
-    def __init__(self, stream: Any, every: int, tested: Callable[[int], range]) -> None:
+    def __init__(self, stream: Any, tested: Callable[[int], range]) -> None:
         super().__init__()
         self.seconds = 0.0
-        self._stream, self._every, self._tested = stream, every, tested
+        self._stream, self._tested = stream, tested
         self._rows: list[tuple[int, int, int, int, float, float]] = []
+
+    def test(self, strategy: Any, step: int) -> None:
+        """Test the model after the update of a mini-batch."""
+        before = time.perf_counter()
+        position = strategy.experience.current_experience
+        found = strategy.test(self._stream, self._tested(position))
+        self._rows += [(position, step, *evaluation) for evaluation in found]
+        self.seconds += time.perf_counter() - before
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the rows so far."""
+        return {"rows": columns_of(self._rows), "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what ``state_dict`` returned."""
+        self._rows, self.seconds = rows_of(state["rows"]), state["seconds"]
+
+    def rows(self) -> pd.DataFrame:
+        """Return experience, step, evaluated_on, n, accuracy, loss."""
+        return pd.DataFrame(self._rows, columns=["experience", "step", "evaluated_on", "n", "accuracy", "loss"])
+
+
+class ContinualCollector(_InsideCollector, supports_distributed=False):  # type: ignore[call-arg]
+    """Tests inside experiences after every k-th update.
+
+    Updates are counted anew from the first of each experience, so that the one that meets a shift is always followed by
+    a test.
+
+    Parameters
+    ----------
+    stream, tested
+        As of ``_InsideCollector``.
+    every : int
+        k, at least 1.
+    """
+
+    def __init__(self, stream: Any, tested: Callable[[int], range], every: int) -> None:
+        super().__init__(stream, tested)
+        self._every = every
         self._step = self._in_experience = 0
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
@@ -178,24 +212,24 @@ class ContinualCollector(SupervisedPlugin, supports_distributed=False):  # type:
     def after_update(self, strategy: Any, **kwargs: Any) -> None:
         """Test the model, if it is the update's turn."""
         if self._in_experience % self._every == 0:
-            before = time.perf_counter()
-            position = strategy.experience.current_experience
-            found = strategy.test(self._stream, self._tested(position))
-            self._rows += [(position, self._step, *evaluation) for evaluation in found]
-            self.seconds += time.perf_counter() - before
+            self.test(strategy, self._step)
         self._step += 1
         self._in_experience += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Return the rows so far, and what is counted."""
-        counts = {"step": self._step, "in_experience": self._in_experience, "seconds": self.seconds}
-        return {"rows": columns_of(self._rows), **counts}
+        return super().state_dict() | {"step": self._step, "in_experience": self._in_experience}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what ``state_dict`` returned."""
-        self._rows = rows_of(state["rows"])
-        self._step, self._in_experience, self.seconds = state["step"], state["in_experience"], state["seconds"]
+        super().load_state_dict(state)
+        self._step, self._in_experience = state["step"], state["in_experience"]
 
-    def rows(self) -> pd.DataFrame:
-        """Return experience, step, evaluated_on, n, accuracy, loss."""
-        return pd.DataFrame(self._rows, columns=["experience", "step", "evaluated_on", "n", "accuracy", "loss"])
+
+class EpochCollector(_InsideCollector, supports_distributed=False):  # type: ignore[call-arg]
+    """Tests inside experiences after every epoch, which look into no step."""
+
+    def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        """Test the model, unless training has diverged."""
+        if not strategy.diverged:
+            self.test(strategy, strategy.clock.train_iterations - 1)

@@ -117,7 +117,7 @@ def count(scenario: Scenario, resources: Resources, seed: int) -> Amount:
     stream, evaluation = scenario.stream, scenario.evaluation
     steps = [stream.epochs * ceil(len(segment.train_index) / stream.batch_size) for segment in segments]
     tested = [len(evaluation.tested(position, len(steps))) for position in range(-1, len(steps))]
-    inside = [ceil(each / evaluation.every) for each in steps] if evaluation.every else []
+    inside = [evaluation.tests_inside(each, stream.epochs) for each in steps]
     every = scenario.diagnostics.every if scenario.diagnostics else None
     return Amount(
         steps=sum(steps),

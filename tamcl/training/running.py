@@ -134,7 +134,8 @@ class Run:
     def go_on(self, seconds: float) -> None:
         """Test what was trained in so many seconds, and turn to the next experience."""
         before, training = time.perf_counter(), self.training
-        strategy, stream = training.strategy, self.ground.benchmark.test_stream
+        benchmark, is_tuned = self.ground.benchmark, self.cell.phase == "tune"
+        strategy, stream = training.strategy, benchmark.validation_stream if is_tuned else benchmark.test_stream
         tested = self.cell.scenario.evaluation.tested(training.position, len(self.ground.segments))
         if tested and not strategy.diverged:
             strategy.eval(stream, only=tested)
@@ -252,7 +253,7 @@ def _mark(cell: Cell, digest: str, device: str) -> dict[str, Any]:
 
 def begin(cell: Cell, ground: Ground, reports: Any, device: str) -> Training:
     """Build the strategy and what collects the rows."""
-    from tamcl.training.collectors import ContinualCollector, EvaluationCollector, OnlineCollector
+    from tamcl.training.collectors import ContinualCollector, EpochCollector, EvaluationCollector, OnlineCollector
     from tamcl.training.digests import digest_of_weights
 
     evaluation = cell.scenario.evaluation
@@ -265,8 +266,11 @@ def begin(cell: Cell, ground: Ground, reports: Any, device: str) -> Training:
     if cell.phase == "report":
         collectors["diagnostics"] = build_diagnostics(cell.scenario)
         if evaluation.every:
-            tests = ground.benchmark.test_stream, evaluation.every, evaluation.tested_inside
-            collectors["continual"] = [ContinualCollector(*tests)]
+            tests = ground.benchmark.validation_stream, evaluation.tested_inside
+            if evaluation.every == "epoch":
+                collectors["continual"] = [EpochCollector(*tests)]
+            else:
+                collectors["continual"] = [ContinualCollector(*tests, evaluation.every)]
     plugins = [*chain(*collectors.values())]
     strategy = build(cell, ground.data, ground.segments, plugins, reports, device)
     return Training(strategy, collectors, digest_of_weights(strategy.model))

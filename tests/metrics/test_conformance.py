@@ -57,6 +57,7 @@ CONSTANTS = {  # what is right throughout, right by chance (1 of 10), and forgot
     "worst_case_accuracy": (1, 0.1, 0.2),
     "continual_worst_case_accuracy": (1, 0.1, 0.2),
     "stability_gap": (0, 0, 0),
+    "best_accuracy": (1, 0.1, None),
 }
 
 
@@ -65,9 +66,12 @@ def test_constants(name):
     metric = METRICS[name]
     if metric.on.startswith("matrix"):
         inputs = [R_PERFECT, R_CHANCE, R_FORGOTTEN]
+    elif metric.on == "inside":
+        inputs = [ONES / 10, TENTHS / 10]
     else:
         inputs = [1 - ONES / 10, 1 - TENTHS / 10] if metric.on == "loss" else [ONES, TENTHS]
-    rest = {"matrix": (), "matrix_and_start": (np.full(5, 0.1),)}.get(metric.on, (ONES, np.repeat(np.arange(5), 60)))
+    own = {"matrix": (), "matrix_and_start": (np.full(5, 0.1),), "inside": (np.repeat(np.arange(5), 60),)}
+    rest = own.get(metric.on, (ONES, np.repeat(np.arange(5), 60)))
     for first, expected in zip(inputs, CONSTANTS[name], strict=False):
         more = (first,) if metric.on == "matrix_and_lowest" else rest
         assert metric.function(first, *more) == pytest.approx(expected, abs=1e-12)

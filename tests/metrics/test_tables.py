@@ -30,7 +30,7 @@ from tamcl.metrics.tables import Measuring
 from tamcl.results import TABLES, conform, read_table, write_table
 
 CELL = ["scenario", "arm", "lr", "seed"]
-OF_CONTINUAL = {metric.name for metric in METRICS.values() if metric.on == "matrix_and_lowest"}
+OF_CONTINUAL = {metric.name for metric in METRICS.values() if metric.on in {"matrix_and_lowest", "inside"}}
 
 
 def study(arms=("sgdm", "tam"), lrs=(0.1,), seeds=range(3), T=3, steps=40, scenario="flips"):
@@ -145,7 +145,11 @@ def test_tests_inside_experiences_in_plain_pandas():
         worst = (after[2, 2] + min(low[1, 0], low[2, 0]) + low[2, 1]) / 3
         assert values["continual_worst_case_accuracy"][cell] == pytest.approx(worst)
         assert values["continual_worst_case_accuracy"][cell] <= values["worst_case_accuracy"][cell]
-    assert measure(online, evaluated, continual=one(continual, "tam", 1))["metric"].isin(OF_CONTINUAL).sum() == 2
+    own = continual[continual["experience"] == continual["evaluated_on"]]
+    best = own.groupby([*CELL, "experience"])["accuracy"].max().groupby(CELL).mean()
+    for cell, expected in best.items():
+        assert values["best_accuracy"][cell] == pytest.approx(expected)
+    assert measure(online, evaluated, continual=one(continual, "tam", 1))["metric"].isin(OF_CONTINUAL).sum() == 3
     hole = (continual["experience"] == 2) & (continual["evaluated_on"] == 1)
     holed = measure(online, evaluated, continual=continual[~hole])
     assert holed.loc[holed["metric"] == "stability_gap", "value"].isna().all()

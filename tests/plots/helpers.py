@@ -37,6 +37,13 @@ def curves(results: Results) -> pd.DataFrame:
     return found.groupby(cell, as_index=False).agg(change=("change", "mean"), n_shifts=("change", "size"))
 
 
+def after_epochs(results: Results) -> pd.DataFrame:
+    """Every tenth online row of the study as if it were a test after an epoch."""
+    rows = results.phase(results.online).query("step % 10 == 9")
+    tests = rows.assign(evaluated_on=rows["experience"], accuracy=rows["correct"] / rows["n"])
+    return tests.drop(columns=["correct", "phase"], errors="ignore")
+
+
 def behind(results: Results) -> pd.DataFrame:
     """The regrets of a study against one that has a right answer more in every mini-batch of all experiences but the
     first.

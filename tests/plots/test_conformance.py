@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 
 from tamcl import plots
 from tamcl.errors import InputError
-from tamcl.metrics import by_experience
+from tamcl.metrics import by_epoch, by_experience
 from tamcl.results import Results
-from tests.plots.helpers import behind, curves, sweep, tuning_table
+from tests.plots.helpers import after_epochs, behind, curves, sweep, tuning_table
 
 
 def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFrame, dict[str, Any]]]:
@@ -26,6 +26,7 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
         "regret": (plots.regret, behind(results), {}),
         "recovery": (plots.recovery, results.phase(results.online), {}),
         "over_experiences": (plots.over_experiences, by_experience(results.phase(results.online)), {}),
+        "over_epochs": (plots.over_epochs, by_epoch(after_epochs(results)), {}),
         "stability": (plots.stability, curves(results), {}),
         "accuracy_matrix": (plots.accuracy_matrix, results.phase(results.eval), {"arm": "tam"}),
         "summary": (plots.summary, results.phase(results.metrics), {"metric": "forgetting"}),
@@ -39,6 +40,7 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
 
 NAMES = ["online_accuracy", "online_loss", "recovery", "regret", "stability", "accuracy_matrix", "summary"]
 NAMES += [
+    "over_epochs",
     "over_experiences",
     "lr_sensitivity",
     "forgetting_against_learning",

@@ -46,6 +46,11 @@ WRONG: list[tuple[type[Own], Callable[[], Any], str]] = [
     (Own, lambda: [1, 2], "gives no list of tamcl.streams.Segment"),
     (Own, lambda: noise_segments(DATA, 3), "gives 3 of 2 experiences"),
     (Own, lambda: changed(test_index=DATA.test_y[:0]), "experience 1 has no test images"),
+    (
+        Own,
+        lambda: changed(validation_index=np.arange(5), validation_labels=DATA.train_y[:5]),
+        "holds out images, which a stream of one experience alone can do",
+    ),
     (Own, lambda: changed(classes=(0, 10)), "experience 1 has classes (0, 10), the data set has 10"),
     (Own, lambda: changed(train_labels=FLOATS), "of int64, train_labels of float32; must be int64 and int64"),
     (

@@ -48,6 +48,8 @@ CASES: dict[str, Stream] = {
     "rotated_inputs": stream("rotated_inputs", samples=20),
     "rotated_inputs-random": stream("rotated_inputs", angles="random", degrees=360),
     "corrupted_inputs": stream("corrupted_inputs", experiences=8, samples=20, severity=[5, 1]),
+    "classification": stream("classification", experiences=1, validation=20),
+    "classification-few": stream("classification", experiences=1, validation=1, samples=20, epochs=3),
     "slowly_changing_regression": stream("slowly_changing_regression", samples=70, flipping_bits=4, batch_size=8),
 }
 
@@ -103,6 +105,11 @@ class TellsTheBoundary(Wrong):
         return replace(segment, task=1)
 
 
+class TrainsOnWhatIsHeldOut(Wrong):
+    def spoil(self, segment, train_y):
+        return replace(segment, validation_index=segment.train_index[:3], validation_labels=segment.train_labels[:3])
+
+
 class ShowsOrderedTwice(Wrong):
     def spoil(self, segment, train_y):
         return replace(segment, ordered=True)
@@ -127,6 +134,7 @@ class ShiftsAsLittleAsItLikes(Wrong):
         (WritesToTheData, "training labels were changed in place"),
         (RepeatsAnImage, "an image comes twice"),
         (TellsTheBoundary, "a boundary shows in the task label"),
+        (TrainsOnWhatIsHeldOut, "an image that is held out is trained on"),
         (ShowsOrderedTwice, "an ordered experience would be seen twice"),
         (FailsForOneImage, "samples = 1 fails: ZeroDivisionError"),
         (ShiftsAsLittleAsItLikes, "the oracle has another number of examples"),
@@ -202,6 +210,7 @@ GOLDEN = {
     "rotated_inputs": stream("rotated_inputs", samples=30),
     "corrupted_inputs": stream("corrupted_inputs", samples=30),
     "corrupted_inputs by task": stream("corrupted_inputs", samples=30, normalization="task"),
+    "classification": stream("classification", experiences=1, samples=30, validation=40),
     "slowly_changing_regression": stream("slowly_changing_regression", samples=30, flipping_bits=5),
 }
 DIGESTS = {
@@ -223,6 +232,7 @@ DIGESTS = {
     "rotated_inputs": "ce9f10db29de022f987ea4dd41256a63",
     "corrupted_inputs": "3fba88e924a2c7b976c355f5fe819d5c",
     "corrupted_inputs by task": "3d3a9b221bbaf66fe433fc77cd8dafcf",
+    "classification": "f368eef14dd5e1a2492f82bbb431b5e2",
     "slowly_changing_regression": "dcf20e5ab9e8d26a1c9be314ee8f7044",
 }
 

@@ -366,10 +366,20 @@ def test_every_strategy_goes_on(strategy: str, setting: str, tmp_path: Path) -> 
         ([], "sam,lr=0.05,base=tam"),
         ([], "sam,lr=0.05,base=tests.training.test_checkpoint:Noisy"),
         ([], "lookahead,lr=0.01,base=adam_cm"),
+        (["strategy.schedule=cosine", "strategy.clip=0.5"], "tam,lr=0.05"),
+        (['strategy.schedule={ name = "step", over = "stream" }', "strategy.stacked=false"], "switch,lr=0.05,at=9"),
     ],
 )
 def test_what_draws_or_wraps_or_is_somebodys_own_goes_on(settings: list[str], arm: str, tmp_path: Path) -> None:
     assert_goes_on(make(*settings, arm=arm), tmp_path / "checkpoint")
+
+
+def test_image_classification_goes_on(tmp_path: Path) -> None:
+    """At and between the ends of epochs, each of which is followed by a test."""
+    short = ["stream.experiences=1", "stream.validation=30", "stream.epochs=9", "diagnostics.every=2"]
+    for way in ("true", "false"):
+        settings = [*short, f"strategy.stacked={way}"]
+        assert_goes_on(make(*settings, arm="tam,lr=0.05", scenario="classification_digits"), tmp_path / way)
 
 
 def test_rows_over_several_mini_batches_stay_whole(tmp_path: Path) -> None:

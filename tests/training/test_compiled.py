@@ -79,6 +79,8 @@ SETTINGS = {
     "reset": ["strategy.optimizer_state=reset"],
     "restarted oracle": ["stream.oracle=restart"],
     "several epochs, the last mini-batch smaller": ["stream.epochs=2", "stream.samples=205"],
+    "tests after epochs": ["evaluation.every=epoch", "stream.epochs=2"],
+    "scheduled": ['strategy.schedule={ name = "cosine", over = "stream", warmup = 0.1 }', "stream.epochs=2"],
 }
 
 
@@ -159,7 +161,9 @@ def test_is_close_to_single_precision_that_is_not_compiled(shared: Scenario) -> 
 
 def test_a_killed_stack_goes_on_bit_by_bit(shared: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a checkpoint holds in the middle of a pass is what the stack would have gone on with."""
-    cells = [Cell(shared, "adam_cm", lr, 0, "report") for lr in (0.001, 0.002)]
+    values = shared.dump()
+    values["strategy"]["schedule"] = {"name": "cosine", "over": "stream"}
+    cells = [Cell(parse(values), "adam_cm", lr, 0, "report") for lr in (0.001, 0.002)]
     whole = run_all(cells)
     for at in (2, 5, 1):  # each counted from where the one before was written
         steps = 0
@@ -203,6 +207,7 @@ def test_a_plan_says_what_compiling_takes(
         ([], {"optimizer": "tam", "damping": "shuffled"}, "the option damping = 'shuffled' of tam is not compiled"),
         ([], {"optimizer": "adam_cm", "replacement": "fifo"}, "the option replacement = 'fifo' of adam_cm"),
         (["strategy.stacked=false"], {"optimizer": "tam"}, "not stacked, since strategy.stacked is false"),
+        (["strategy.clip=1.0"], {"optimizer": "tam"}, "strategy.clip looks inside of steps"),
         (["evaluation.every=10"], {"optimizer": "tam"}, "evaluation.every tests inside of experiences"),
         (['diagnostics.names=["damping"]'], {"optimizer": "tam"}, "diagnostics look inside of steps"),
     ],

@@ -93,9 +93,11 @@ SETTINGS = {
     "several epochs": ["stream.epochs=2"],
     "restarted oracle": ["stream.oracle=restart"],
     "tests inside experiences": ["evaluation.every=20", "evaluation.on=seen"],
+    "tests after epochs": ["evaluation.every=epoch", "stream.epochs=2", "stream.samples=45"],
     "rows of several mini-batches": ["evaluation.batches=7", "stream.batch_size=4"],
     "rows over the end of a pass": ["stream.epochs=2", "evaluation.batches=7"],
     "augmented": ["stream.augmentation=crop_flip"],
+    "scheduled and clipped": ["strategy.schedule=cosine", "strategy.clip=0.5", "stream.epochs=2"],
 }
 
 

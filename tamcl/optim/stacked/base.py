@@ -68,7 +68,7 @@ class StackedStep(ABC):
         ----------
         steps : Tensor, (T, R)
             The number of each step of each run, from 1, in float64.
-        lr : Tensor, (R,)
+        lr : Tensor, (R,) or (T, R)
             In float64, as what is returned.
         """
 
