@@ -93,7 +93,8 @@ TABLES = {
 """Schema of every table. ``online.step`` counts mini-batches, or blocks of as many as the scenario says, of the whole
 stream from 0 and is measured before the update; ``online.correct`` and ``eval.accuracy`` are nan where a number is
 learnt and not a class; ``eval.trained_on`` is -1 for the untrained model. ``diagnostics.step`` and ``continual.step``
-are the mini-batch of the update that was measured after; ``diagnostics.tensor`` is empty where the value is about all
+are the mini-batch of the update that was measured after. Of text, ``n`` and ``correct`` count tokens, and a loss is a
+mean over tokens. ``diagnostics.tensor`` is empty where the value is about all
 tensors. ``continual`` holds the tests inside experiences. ``runs.batches`` is how many mini-batches a row of ``online``
 is; ``fingerprint`` to ``final_weights`` are digests and ``device`` is what computed, empty where an older tamcl wrote
 them; ``optimizer``, ``code``, ``config``, ``data`` and ``versions`` are JSON: the optimizer with its options, digests

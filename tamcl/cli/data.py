@@ -31,7 +31,7 @@ DataDir = Annotated[
     Path | None, typer.Option(**PATH, help="Folder of the data sets; else $TAMCL_DATA_DIR, else the cache.")
 ]
 Name = Annotated[str, typer.Argument(help="A data set.")]
-AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer images than were published.")]
+AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer images or tokens than were published.")]
 
 
 @data_app.command(name="list")
@@ -47,11 +47,11 @@ def list_data(data_dir: DataDir = None) -> int:
         source: Source = lookup(DATASETS, name)()
         state, why = _state(source, root)
         states.add(state)
-        counts = " + ".join(map(str, source.official))
+        counts = " + ".join(map(str, source.official)) if any(source.official) else "-"
         size = f"{source.size / 1e6:.0f} MB" if source.size else "-"
-        print(f"{name:20}  {state:7}  {counts:>17}  {size:>6}  {signature(path).summary}{why and f' ({why})'}")
+        print(f"{name:20}  {state:7}  {counts:>18}  {size:>6}  {signature(path).summary}{why and f' ({why})'}")
     if states & {"subset", "differs"}:
-        print("subset, differs: not the published images; --allow-subset lets a command take them as they are")
+        print("subset, differs: not the published data; --allow-subset lets a command take them as they are")
     return 0
 
 
@@ -117,7 +117,8 @@ def _state(source: Source, root: Path) -> tuple[str, str]:
 def _say(name: str, data: DataSet, root: Path) -> int:
     train, test = data.counts
     skipped = f", {data.skipped} unreadable files left out" if data.skipped else ""
-    print(f"{name}: {train} training and {test} test images{skipped}, checksum {data.checksum}, in {root}")
+    what = "validation tokens" if data.is_text else "test images"
+    print(f"{name}: {train} training and {test} {what}{skipped}, checksum {data.checksum}, in {root}")
     for difference in data.differences:
         print(f"  not as published: {difference}")
     return 0

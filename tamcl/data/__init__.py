@@ -1,4 +1,4 @@
-"""Data sets: images as uint8 arrays, read from the user's files or from an installed package and kept decoded."""
+"""Data sets: images as uint8 arrays, text as tokens, read from the user's files or from an installed package."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tamcl.registry import Table
 
 if TYPE_CHECKING:
     from tamcl.data.bit_patterns import BitPatterns as BitPatterns
+    from tamcl.data.books import Books as Books
     from tamcl.data.cifar import CIFAR10 as CIFAR10
     from tamcl.data.cifar import CIFAR100 as CIFAR100
     from tamcl.data.digits import Digits as Digits
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
     from tamcl.data.mnist import FashionMNIST as FashionMNIST
     from tamcl.data.notmnist import NotMNIST as NotMNIST
     from tamcl.data.svhn import SVHN as SVHN
+    from tamcl.data.text_files import TextFiles as TextFiles
     from tamcl.data.tinyimagenet import TinyImageNet as TinyImageNet
+    from tamcl.data.words import PTB as PTB
+    from tamcl.data.words import WikiText2 as WikiText2
+    from tamcl.data.words import WikiText103 as WikiText103
 
 DATASETS = Table(
     "data set",
@@ -36,6 +41,11 @@ DATASETS = Table(
         "five_datasets": "tamcl.data.five_datasets:FiveDatasets",
         "five_datasets_padded": "tamcl.data.five_datasets:FiveDatasetsPadded",
         "bit_patterns": "tamcl.data.bit_patterns:BitPatterns",
+        "books": "tamcl.data.books:Books",
+        "text_files": "tamcl.data.text_files:TextFiles",
+        "ptb": "tamcl.data.words:PTB",
+        "wikitext2": "tamcl.data.words:WikiText2",
+        "wikitext103": "tamcl.data.words:WikiText103",
     },
     kind="tamcl.data:Source",
 )

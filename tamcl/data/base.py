@@ -18,6 +18,7 @@ from tamcl.errors import InputError
 from tamcl.files.paths import user_path
 
 Pixels = NDArray[np.uint8]
+Tokens = NDArray[np.int32]
 Labels = NDArray[np.int64]
 
 
@@ -25,40 +26,63 @@ Labels = NDArray[np.int64]
 class DataSet:
     """Images and labels, in memory or mapped into it from a file (written to, a page is copied: no file changes).
 
+    Or text, which has a vocabulary: a row of tokens, of which the domains are the classes.
+
     Attributes
     ----------
     name : str
-    train_x, test_x : array of uint8, (n, channels, height, width)
+    train_x, test_x : array of uint8, (n, channels, height, width), or of text an array of int32, (n,)
+        Of text, the place of each token in the vocabulary, in the order of the text; the test is its validation text.
     train_y, test_y : array of int64, (n,)
-        Class of each image, 0 to ``classes - 1``.
+        Class of each image, 0 to ``classes - 1``. Of text, the domain of each token; a domain is in one piece.
     classes : int
     official : tuple of int
-        Published numbers of training and test images; a subset has fewer.
+        Published numbers of training and test images, or of tokens; a subset has fewer.
     skipped : int
         Files that are no readable image and were left out, as some of notMNIST's are.
     differences : tuple of str
         In what the files are not the published ones; empty if they are.
+    vocabulary : tuple of str
+        What a token can be, which is what is predicted; empty where there are images.
     """
 
     name: str
-    train_x: Pixels
+    train_x: Pixels | Tokens
     train_y: Labels
-    test_x: Pixels
+    test_x: Pixels | Tokens
     test_y: Labels
     classes: int
     official: tuple[int, int]
     skipped: int = 0
     differences: tuple[str, ...] = ()
+    vocabulary: tuple[str, ...] = ()
+
+    @property
+    def is_text(self) -> bool:
+        """Whether there are tokens rather than images."""
+        return bool(self.vocabulary)
+
+    @property
+    def unit(self) -> str:
+        """What is counted: "images" or "tokens"."""
+        return "tokens" if self.is_text else "images"
+
+    @property
+    def outputs(self) -> int:
+        """Number of what a model chooses from: the classes, or the tokens of the vocabulary."""
+        return len(self.vocabulary) or self.classes
 
     @property
     def counts(self) -> tuple[int, int]:
-        """Numbers of training and test images."""
+        """Numbers of training and test images, or tokens."""
         return len(self.train_y), len(self.test_y)
 
     @cached_property
     def checksum(self) -> str:
-        """Digest of all pixels and labels: two runs used the same data if it is the same."""
+        """Digest of all pixels and labels, or tokens: two runs used the same data if it is the same."""
         digest = blake2b(digest_size=16)
+        if self.is_text:
+            digest.update(repr(self.vocabulary).encode())
         for array in (self.train_x, self.train_y, self.test_x, self.test_y):
             digest.update(repr(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
@@ -89,7 +113,7 @@ class DataSet:
             "checksum": self.checksum,
             "skipped": self.skipped,
             "differences": list(self.differences),
-        }
+        } | ({"vocabulary": len(self.vocabulary)} if self.is_text else {})
 
 
 class Source(ABC):

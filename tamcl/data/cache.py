@@ -87,7 +87,7 @@ def load(place: Path) -> DataSet | None:
     """
     try:
         meta = _meta(place)
-        arrays = {name: np.asarray(np.load(place / f"{name}.npy", mmap_mode="c")) for name in _ARRAYS}
+        arrays: dict[str, Any] = {name: np.asarray(np.load(place / f"{name}.npy", mmap_mode="c")) for name in _ARRAYS}
         shapes = {name: list(array.shape) for name, array in arrays.items()}
         kinds = {name: str(array.dtype) for name, array in arrays.items()}
         if shapes != meta["shapes"] or kinds != _KINDS:

@@ -83,8 +83,9 @@ class CheckedSource(Source):
         arrays = data.train_x, data.train_y, data.test_x, data.test_y
         if all(array.flags.c_contiguous for array in arrays):
             return data
-        train_x, train_y, test_x, test_y = map(np.ascontiguousarray, arrays)
-        return replace(data, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y)
+        names = ("train_x", "train_y", "test_x", "test_y")
+        pieces: dict[str, Any] = {name: np.ascontiguousarray(getattr(data, name)) for name in names}
+        return replace(data, **pieces)
 
     def _ask(self, what: str, function: Callable[..., Any], *arguments: object, **options: object) -> Any:
         try:
@@ -100,7 +101,7 @@ class CheckedSource(Source):
 def faults(data: DataSet) -> Iterator[str]:
     """Yield what is wrong with a data set, the first thing first; what comes later may rest on what came before."""
     yield from description_faults(data)
-    yield from image_faults(data)
+    yield from input_faults(data)
     yield from label_faults(data)
     yield from count_faults(data)
 
@@ -118,6 +119,31 @@ def description_faults(data: DataSet) -> Iterator[str]:
         yield f"skipped is {data.skipped!r}; must be an int, at least 0"
     if not isinstance(data.differences, tuple | list) or not all(isinstance(each, str) for each in data.differences):
         yield f"differences is {data.differences!r}; must be a tuple of sentences"
+    words = data.vocabulary
+    if not isinstance(words, tuple) or len({*words}) < len(words) or not all(isinstance(word, str) for word in words):
+        yield "vocabulary must be a tuple of texts, no two of them the same; empty where there are images"
+
+
+def input_faults(data: DataSet) -> Iterator[str]:
+    """Yield what is wrong with the images, or with the tokens where there is a vocabulary."""
+    yield from token_faults(data) if data.is_text else image_faults(data)
+
+
+def token_faults(data: DataSet) -> Iterator[str]:
+    """Yield where tokens are not a row of places in the vocabulary, in which each domain is in one piece."""
+    most = len(data.vocabulary) - 1
+    for _, name, labels in _PARTS:
+        tokens = getattr(data, name)
+        if type(tokens) not in {np.ndarray, np.memmap}:
+            yield f"{name} is a {_kind(tokens)}; must be a numpy.ndarray (numpy.asarray makes one)"
+        elif tokens.dtype != np.int32:
+            yield f"{name} is {tokens.dtype}; must be int32, the place of each token in the vocabulary"
+        elif tokens.ndim != 1 or not tokens.size:
+            yield f"{name} has shape {tokens.shape}; must be (n,), the tokens in the order of the text"
+        elif tokens.min() < 0 or tokens.max() > most:
+            yield f"{name} has tokens {tokens.min()} to {tokens.max()}; the vocabulary has 0 to {most}"
+        elif (np.diff(getattr(data, labels)) < 0).any():
+            yield f"{labels} falls; the domains of a text must come one after the other, in the order of their numbers"
 
 
 def image_faults(data: DataSet) -> Iterator[str]:
@@ -169,11 +195,11 @@ def label_faults(data: DataSet) -> Iterator[str]:
             yield f"{name} is a {_kind(labels)}; must be a numpy.ndarray (numpy.asarray makes one)"
         elif labels.ndim != 1:
             hint = " (of one-hot rows: argmax(1))" if labels.ndim == 2 and labels.shape[1] > 1 else ""
-            yield f"{name} has shape {labels.shape}; must be one number for each of the {count} images{hint}"
+            yield f"{name} has shape {labels.shape}; must be one number for each of the {count} {data.unit}{hint}"
         elif labels.dtype != np.int64:
-            yield f"{name} is {labels.dtype}; must be int64, the number of each image's class"
+            yield f"{name} is {labels.dtype}; must be int64, the number of each {data.unit.removesuffix('s')}'s class"
         elif len(labels) != count:
-            yield f"{name} has {len(labels)} labels, {images} has {count} images; must be as many"
+            yield f"{name} has {len(labels)} labels, {images} has {count} {data.unit}; must be as many"
         elif labels.min() < 0 or labels.max() >= data.classes:
             yield (
                 f"{name} has labels {labels.min()} to {labels.max()}; with classes = {data.classes} they must be 0 to "
@@ -189,11 +215,13 @@ def count_faults(data: DataSet) -> Iterator[str]:
         absent = np.flatnonzero(np.bincount(getattr(data, name), minlength=data.classes) == 0)
         if len(absent):
             yield (
-                f"there are no {part} images of {some_classes(absent.tolist())}; each of the {data.classes} classes "
-                "must have some, or DataSet.differences say why not"
+                f"there are no {part} {data.unit} of {some_classes(absent.tolist())}; each of the {data.classes} "
+                "classes must have some, or DataSet.differences say why not"
             )
     if data.counts != tuple(data.official):
-        here, published = (f"{train} training and {test} test images" for train, test in (data.counts, data.official))
+        here, published = (
+            f"{train} training and {test} test {data.unit}" for train, test in (data.counts, data.official)
+        )
         yield f"there are {here}, official says {published}; must be the same, or DataSet.differences say why not"
 
 

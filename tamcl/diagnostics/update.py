@@ -120,13 +120,13 @@ class Update:
 
     @cached_property
     def examples(self) -> tuple[Tensor, Tensor]:
-        """Images and labels that losses and activations are measured on."""
+        """Images and labels that losses and activations are measured on; of text, windows and all their next tokens."""
         experience = self.strategy.experience
         length = len(experience.index)
         count = min(self.samples, length)
         rows = torch.arange(count) * length // count
         device = self.strategy.mb_x.device
-        return experience.images.batch(experience.index[rows]).to(device), experience.labels[rows].to(device)
+        return experience.batch(rows).to(device), experience.targets(rows).flatten().to(device)
 
     def loss(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Return the loss on the examples with these weights in the model; others are as they are."""
@@ -146,15 +146,21 @@ class Update:
 
     @cached_property
     def features(self) -> Tensor | None:
-        """What the model's ``body`` gives on the examples, (n, features); None for a model without one."""
+        """What the model's ``body`` gives on the examples, or tokens, (n, features); None for a model without one."""
         return self._pass[1]
 
     @cached_property
     def _pass(self) -> tuple[dict[str, list[Activity]], Tensor | None]:
         activities, features = defaultdict(list), []
 
+        images, labels = self.examples
+        of_each_token = images.dim() == 2  # windows of text, where a layer puts out (windows, context, units)
+
         def note(name: str) -> Any:
-            return lambda _module, _inputs, output: activities[name].append(_activity(output))
+            def append(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+                activities[name].append(_activity(output.flatten(0, -2) if of_each_token else output))
+
+            return append
 
         hooks = [
             m.register_forward_hook(note(name)) for name, m in self.model.named_modules() if isinstance(m, nn.ReLU)
@@ -164,11 +170,11 @@ class Update:
             hooks.append(body.register_forward_hook(lambda _module, _inputs, output: features.append(output)))
         try:
             with undisturbed(self.model), torch.no_grad():
-                self.model(self.examples[0], self.strategy.experience.task)
+                self.model(images, self.strategy.experience.task)
         finally:
             for hook in hooks:
                 hook.remove()
-        return dict(activities), features[0].detach() if features else None
+        return dict(activities), features[0].detach().reshape(len(labels), -1) if features else None
 
 
 def parameters(optimizer: Optimizer) -> Iterator[Tensor]:

@@ -103,9 +103,10 @@ def _unfair(study: Study) -> Iterator[str]:
     data = study.data
     official = data.get("official")
     if official and [data.get("train"), data.get("test")] != list(official):
+        what, test = ("tokens", "validation") if study.is_text else ("images", "test")
         yield (
-            f"The data are a part of {data.get('name')}: {data.get('train')} of {official[0]} training images and"
-            f" {data.get('test')} of {official[1]} test images."
+            f"The data are a part of {data.get('name')}: {data.get('train')} of {official[0]} training {what} and"
+            f" {data.get('test')} of {official[1]} {test} {what}."
         )
 
 

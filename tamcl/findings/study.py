@@ -120,6 +120,11 @@ class Study:
         """Whether classes were learnt; where numbers are, there is a loss alone."""
         return bool(self.online["correct"].notna().any())
 
+    @property
+    def is_text(self) -> bool:
+        """Whether the data are text, of which results count tokens."""
+        return "vocabulary" in self.data
+
     @cached_property
     def differences(self) -> pd.DataFrame:
         """Paired differences of the answer's pairs, a row a seed and metric."""

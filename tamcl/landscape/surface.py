@@ -98,17 +98,18 @@ class Surface:
 
     def _loss(self, weights: Mapping[str, Tensor]) -> Tensor:
         """Return the mean loss over all training examples."""
-        n = sum(len(experience.index) for experience in self.parts["train"])
         with undisturbed(self.model):
-            losses = [self._sum(weights, experience) for experience in self.parts["train"]]
-        return torch.stack(losses).sum() / n
+            found = [self._sum(weights, experience) for experience in self.parts["train"]]
+        return torch.stack([loss for loss, _ in found]).sum() / sum(count for _, count in found)
 
-    def _sum(self, weights: Mapping[str, Tensor], experience: Experience) -> Tensor:
-        images, labels = experience.images.batch(experience.index).to(self._device), experience.labels.to(self._device)
+    def _sum(self, weights: Mapping[str, Tensor], experience: Experience) -> tuple[Tensor, int]:
+        """Return the sum of the losses of an experience, and of how many examples, or of text tokens, it is."""
+        rows = torch.arange(len(experience.index))
+        images, labels = experience.batch(rows).to(self._device), experience.targets(rows).flatten().to(self._device)
         output = functional_call(self.model, dict(weights), (images, experience.task))
         if labels.is_floating_point():
-            return mse_loss(output[:, 0], labels, reduction="sum")
-        return cross_entropy(output, labels, reduction="sum")
+            return mse_loss(output[:, 0], labels, reduction="sum"), len(labels)
+        return cross_entropy(output, labels, reduction="sum"), len(labels)
 
 
 def thinned(experience: Experience, count: int) -> Experience:
@@ -116,7 +117,7 @@ def thinned(experience: Experience, count: int) -> Experience:
     length = len(experience.index)
     rows = torch.arange(min(count, length)) * length // min(count, length)
     index, labels = experience.index[rows].numpy(), experience.labels[rows].numpy()
-    return Experience(experience.images, index, labels, experience.task, experience.current_experience)
+    return Experience(experience.inputs, index, labels, experience.task, experience.current_experience)
 
 
 def examples(stream: ExperienceStream, positions: Sequence[int], count: int) -> list[Experience]:

@@ -36,6 +36,7 @@ from tamcl.metrics.retention import (
     stability_gap,
     worst_case_accuracy,
 )
+from tamcl.metrics.text import perplexity, validation_loss
 
 if TYPE_CHECKING:
     from tamcl.metrics.cells import accuracy_matrix
@@ -82,6 +83,7 @@ __all__ = [
     "measure",
     "online_accuracy",
     "online_loss",
+    "perplexity",
     "recovered",
     "recovery_auc",
     "recovery_curves",
@@ -92,6 +94,7 @@ __all__ = [
     "shifts",
     "stability_curves",
     "stability_gap",
+    "validation_loss",
     "worst_case_accuracy",
 ]
 
@@ -114,6 +117,7 @@ _GAP = (
 )
 _AGEM = "Efficient Lifelong Learning with A-GEM, 2018, eq. 5, https://arxiv.org/abs/1812.00420"
 _PRECHELT = "Early Stopping - But When?, 1998, https://doi.org/10.1007/3-540-49430-8_3"
+_MIKOLOV = "Recurrent neural network based language model, 2010, https://doi.org/10.21437/Interspeech.2010-343"
 _OURS = "tamcl's own definition: see tamcl.metrics."
 
 METRICS: dict[str, Metric] = {
@@ -144,6 +148,10 @@ METRICS: dict[str, Metric] = {
             "mean_e b_e", _OURS + "plasticity", core=True,
         ),
         Metric(
+            "perplexity", perplexity, "text_loss", "lower", 1, inf, "tokens", "Perplexity",
+            "exp(mean_j L[T-1, j])", _MIKOLOV, core=True,
+        ),
+        Metric(
             "average_accuracy", average_accuracy, "matrix", "higher", 0, 1, "fraction", "Average accuracy",
             "mean_j R[T-1, j]", _GEM, core=True,
         ),
@@ -170,6 +178,10 @@ METRICS: dict[str, Metric] = {
         Metric(
             "end_accuracy_slope", end_accuracy_slope, "online", "higher", -1, 1, "per experience",
             "Trend of the accuracy at the end", "slope of b_e over e, least squares", _OURS + "plasticity",
+        ),
+        Metric(
+            "validation_loss", validation_loss, "text_loss", "lower", 0, inf, "nats a token", "Validation loss",
+            "mean_j L[T-1, j]", _MIKOLOV,
         ),
         Metric(
             "backward_transfer", backward_transfer, "matrix", "higher", -1, 1, "fraction", "Backward transfer",
@@ -217,7 +229,7 @@ METRICS: dict[str, Metric] = {
 """Every metric by name, in the order in which reports show them: the core ones first, in each group those of the online
 rows before those of the accuracy matrix. In an equation R[-1, j] is the untrained model,
 L[i, j] the lowest accuracy on experience j inside experience i, and A[e, t] the accuracy on experience e at a test t
-inside it."""
+inside it; in those of text, L[i, j] is the loss on j after i."""
 
 
 def find(name: str) -> Metric:

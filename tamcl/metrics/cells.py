@@ -67,11 +67,11 @@ def online_cells(online: pd.DataFrame, what: str = "correct") -> Iterator[tuple[
         yield cell, (values[order], n[order], experience[order])
 
 
-def own_matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
-    """Yield each cell's ``(R, start)`` as far as its own rows go."""
-    columns = [eval[name].to_numpy() for name in ("trained_on", "evaluated_on", "accuracy")]
+def own_matrices(eval: pd.DataFrame, what: str = "accuracy") -> Iterator[tuple[Cell, Arrays]]:
+    """Yield each cell's ``(R, start)``, of accuracies or of losses, as far as its own rows go."""
+    columns = [eval[name].to_numpy() for name in ("trained_on", "evaluated_on", what)]
     for cell, where in cells(eval):
-        i, j, accuracy = (column[where] for column in columns)
+        i, j, values = (column[where] for column in columns)
         size = int(max(i.max(), j.max())) + 1
         if min(i.min() + 1, j.min()) < 0 or size > MOST_EXPERIENCES:
             raise InputError(f"eval rows of {describe(cell)}: experiences from {min(i.min(), j.min())} to {size - 1}")
@@ -79,7 +79,7 @@ def own_matrices(eval: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
         for place in first[times > 1][:1]:
             raise InputError(f"eval rows of {describe(cell)}: R[{i[place]}, {j[place]}] stands there several times")
         table = np.full((size + 1, size), np.nan)
-        table[i, j] = accuracy  # the last row is that of trained_on = -1
+        table[i, j] = values  # the last row is that of trained_on = -1
         yield cell, (table[:-1], table[-1])
 
 

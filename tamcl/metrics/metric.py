@@ -17,12 +17,12 @@ class Metric:
         Its name in the ``metrics`` table.
     function : callable
         Returns a float, nan where the metric has no value, such as forgetting after a single experience. It takes what
-        ``on`` says: ``function(R)``, ``function(R, start)``, ``function(R, lowest)``,
+        ``on`` says: ``function(R)``, ``function(R, start)``, ``function(R, lowest)``, ``function(L)``,
         ``function(accuracy, experience)``, ``function(correct, n, experience)`` or ``function(loss, n, experience)``.
-    on : {"matrix", "matrix_and_start", "matrix_and_lowest", "inside", "online", "loss"}
+    on : {"matrix", "matrix_and_start", "matrix_and_lowest", "inside", "text_loss", "online", "loss"}
         What it is computed from: the accuracy matrix; the matrix and the accuracies of the untrained model; the matrix
         and the lowest accuracies inside experiences, where these were tested; the accuracies on an experience at the
-        tests inside it; or right answers or losses of the online (prequential) rows.
+        tests inside it; the loss matrix, of text alone; or right answers or losses of the online (prequential) rows.
     better : {"higher", "lower"}
         Its direction.
     low, high : float
@@ -44,7 +44,7 @@ class Metric:
 
     name: str
     function: Callable[..., float]
-    on: Literal["matrix", "matrix_and_start", "matrix_and_lowest", "inside", "online", "loss"]
+    on: Literal["matrix", "matrix_and_start", "matrix_and_lowest", "inside", "text_loss", "online", "loss"]
     better: Literal["higher", "lower"]
     low: float
     high: float

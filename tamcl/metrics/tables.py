@@ -61,7 +61,8 @@ def measure(
         Table of ``tamcl.results``. With it only cells whose status is "ok" are measured: one that diverged left only
         a part of its rows, which without ``runs`` is an error. Its column ``batches`` tells where a row of ``online``
         is a block of mini-batches (``evaluation.batches`` above 1): metrics that count single ones have no value there.
-        Without it this cannot be known, and every row counts as one mini-batch.
+        Its column ``data`` tells which cells are of text, and so have a perplexity. Without ``runs`` neither can be
+        known: every row counts as one mini-batch, and no cell is of text.
     continual : pandas.DataFrame, optional
         Table of ``tamcl.results``; cells that have no rows there have no metrics of what happened inside experiences.
     metrics : iterable of Metric, optional
@@ -141,6 +142,8 @@ class Measuring:
             "matrix_and_lowest": list(lowest_inside(eval, within)),
             "inside": list(tests_inside(within)),
         }
+        of_text = set() if runs is None else _cells_of_text(runs)
+        inputs["text_loss"] = [(cell, (L,)) for cell, (L, _) in own_matrices(eval, "loss") if cell in of_text]
         inputs["matrix"] = [(cell, (R,)) for cell, (R, _) in inputs["matrix_and_start"]]
         for cell, arrays in inputs["online"]:
             self._cells["online"].add(cell)
@@ -369,6 +372,14 @@ def _cells_in_blocks(runs: pd.DataFrame) -> set[Cell]:
     if "batches" not in runs:
         return set()
     return set(runs.loc[runs["batches"] > 1, list(CELL)].itertuples(index=False, name=None))
+
+
+def _cells_of_text(runs: pd.DataFrame) -> set[Cell]:
+    """Return the cells whose data are text."""
+    if "data" not in runs:
+        return set()
+    described = runs["data"].map(lambda text: '"vocabulary": ' in text)
+    return set(runs.loc[described, list(CELL)].itertuples(index=False, name=None))
 
 
 def _value(metric: Metric, cell: Cell, arrays: Arrays) -> float:

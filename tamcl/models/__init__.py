@@ -1,4 +1,4 @@
-"""Models: a body that turns images into features, and a head that turns features into one logit a class."""
+"""Models: a body that turns images or text into features, and a head that turns features into one logit a class."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from tamcl.models.classifier import Classifier as Classifier
     from tamcl.models.convnext_atto import ConvNeXtAtto as ConvNeXtAtto
     from tamcl.models.lenet import LeNet as LeNet
+    from tamcl.models.lstm import LSTM as LSTM
     from tamcl.models.mlp import MLP as MLP
     from tamcl.models.pc_cnn import PCCNN as PCCNN
     from tamcl.models.resnet18 import ResNet18 as ResNet18
     from tamcl.models.slim_resnet18 import SlimResNet18 as SlimResNet18
+    from tamcl.models.transformer import Transformer as Transformer
     from tamcl.models.vit_tiny import ViTTiny as ViTTiny
 
 MODELS = Table(
@@ -26,6 +28,8 @@ MODELS = Table(
         "resnet18": "tamcl.models.resnet18:ResNet18",
         "vit_tiny": "tamcl.models.vit_tiny:ViTTiny",
         "convnext_atto": "tamcl.models.convnext_atto:ConvNeXtAtto",
+        "lstm": "tamcl.models.lstm:LSTM",
+        "transformer": "tamcl.models.transformer:Transformer",
     },
     kind="torch.nn:Module",
 )

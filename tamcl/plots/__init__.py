@@ -17,7 +17,7 @@ from tamcl.plots.epochs import over_epochs
 from tamcl.plots.experiences import over_experiences
 from tamcl.plots.labels import better_side, metric_axis, short_names, with_direction
 from tamcl.plots.landscape import loss_on_line, loss_plane
-from tamcl.plots.matrix import accuracy_matrix
+from tamcl.plots.matrix import accuracy_matrix, perplexity_matrix
 from tamcl.plots.metrics import forgetting_against_learning, summary
 from tamcl.plots.online import online_accuracy, online_loss
 from tamcl.plots.oracles import regret
@@ -52,6 +52,7 @@ __all__ = [
     "over_epochs",
     "over_experiences",
     "paired_differences",
+    "perplexity_matrix",
     "recovery",
     "regret",
     "short_names",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,12 @@ POINTS = 150
 
 
 def online_accuracy(
-    online: pd.DataFrame, *, arms: Sequence[str] | None = None, window: int | None = None, ax: Axes | None = None
+    online: pd.DataFrame,
+    *,
+    arms: Sequence[str] | None = None,
+    window: int | None = None,
+    of: str = "examples",
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw accuracy before each update over the whole stream: who learns faster, and what each shift costs.
 
@@ -30,18 +36,26 @@ def online_accuracy(
     window : int, optional
         Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent;
         experiences that are too short to be told apart are then a point each, or several of them one.
+    of : str
+        What a mini-batch consists of: of text, "tokens".
     ax : Axes, optional
         Where to draw.
     """
     totals = 100 * online["correct"]
     label = "online accuracy (%)"
-    return _over_stream(online, totals, "online_accuracy", label, arms=arms, window=window, ax=ax, bounds=(0, 100))
+    options: dict[str, Any] = {"arms": arms, "window": window, "of": of, "ax": ax}
+    return _over_stream(online, totals, "online_accuracy", label, bounds=(0, 100), **options)
 
 
 def online_loss(
-    online: pd.DataFrame, *, arms: Sequence[str] | None = None, window: int | None = None, ax: Axes | None = None
+    online: pd.DataFrame,
+    *,
+    arms: Sequence[str] | None = None,
+    window: int | None = None,
+    of: str = "examples",
+    ax: Axes | None = None,
 ) -> Axes:
-    """Draw the loss before each update over the whole stream: what ``online_accuracy`` is to classes, for regression.
+    """Draw the loss before each update over the whole stream: of regression, and of text.
 
     Parameters
     ----------
@@ -52,6 +66,8 @@ def online_loss(
     window : int, optional
         Mini-batches averaged into one point; no point reaches across a shift. Chosen to give some 150 points if absent;
         experiences that are too short to be told apart are then a point each, or several of them one.
+    of : str
+        What a mini-batch consists of: of text, "tokens", whose losses are in nats.
     ax : Axes, optional
         Where to draw.
 
@@ -66,7 +82,9 @@ def online_loss(
     """
     totals = online["n"] * online["loss"]
     bounds = (-np.inf if (online["loss"] < 0).any() else 0, np.inf)  # a loss of the user's may be below 0
-    return _over_stream(online, totals, "online_loss", "online loss", arms=arms, window=window, ax=ax, bounds=bounds)
+    label = "online loss (nats a token)" if of == "tokens" else "online loss"
+    options: dict[str, Any] = {"arms": arms, "window": window, "of": of, "ax": ax}
+    return _over_stream(online, totals, "online_loss", label, bounds=bounds, **options)
 
 
 def _over_stream(
@@ -77,6 +95,7 @@ def _over_stream(
     *,
     arms: Sequence[str] | None,
     window: int | None,
+    of: str,
     ax: Axes | None,
     bounds: tuple[float, float],
 ) -> Axes:
@@ -95,7 +114,7 @@ def _over_stream(
     points = blocks.assign(value=blocks["total"] / blocks["n"], part=parts)
     draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, bounds)
     fit_steps(ax, 0, steps if steps > 3 else steps - 1)
-    ax.set_xlabel(f"mini-batches seen (of {online['n'].max()} examples)")
+    ax.set_xlabel(f"mini-batches seen (of {online['n'].max()} {of})")
     ax.set_ylabel(label)
     size = round(blocks["size"].median())
     by = f"{size} mini-batch{'es' * (size > 1)}"

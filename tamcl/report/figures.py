@@ -105,19 +105,22 @@ def draw_landscape_pictures(study: Study, found: Landscape | None) -> list[Pictu
 
 def drawings(study: Study) -> Iterator[Drawing]:
     """Yield the figures of what happened, in the order of the report."""
+    of = "tokens" if study.is_text else "examples"
+    if not study.online.empty and _what_is_online(study) == "loss":
+        yield Drawing(
+            "online_loss",
+            "Online loss over the stream",
+            "Loss on every mini-batch before the model learns from it; lower is better. Dotted lines are shifts."
+            + study.is_text * " It is a mean over tokens, in nats.",
+            lambda layout: _single(layout, 3.7, plots.online_loss, study.online, arms=study.arms, of=of),
+        )
     if not study.online.empty and study.has_accuracy:
         yield Drawing(
             "online_accuracy",
             "Online accuracy over the stream",
-            "Accuracy on every mini-batch before the model learns from it. Steeper is faster; dotted lines are shifts.",
-            lambda layout: _single(layout, 3.7, plots.online_accuracy, study.online, arms=study.arms),
-        )
-    elif not study.online.empty:
-        yield Drawing(
-            "online_loss",
-            "Online loss over the stream",
-            "Loss on every mini-batch before the model learns from it; lower is better. Dotted lines are shifts.",
-            lambda layout: _single(layout, 3.7, plots.online_loss, study.online, arms=study.arms),
+            "Accuracy on every mini-batch before the model learns from it. Steeper is faster; dotted lines are shifts."
+            + study.is_text * " It is the share of tokens that the model thought the likeliest.",
+            lambda layout: _single(layout, 3.7, plots.online_accuracy, study.online, arms=study.arms, of=of),
         )
     if study.has_accuracy and study.online["experience"].max() > 0:
         yield Drawing(
@@ -159,7 +162,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
         yield Drawing(
             "diagnostics",
             "What optimizer and model do over the stream",
-            f"Online {'accuracy' if study.has_accuracy else 'loss'}, and below it what was measured after updates, on"
+            f"Online {_what_is_online(study)}, and below it what was measured after updates, on"
             " one time axis: mean and 95 % interval over seeds. An arm that has no such quantity is not drawn.",
             lambda layout: _over_time(study, layout),
         )
@@ -187,13 +190,22 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "An arm that learns little has little to forget: better is to the right and down, not down alone.",
             lambda layout: _beside_legend(layout, 3.9, study.arms, plots.forgetting_against_learning, study.metrics),
         )
-    if study.evaluated["accuracy"].notna().any():
+    if study.is_text and not study.evaluated.empty:
+        yield Drawing(
+            "perplexity_matrix",
+            "Perplexity on every experience as training goes on",
+            "Perplexity of the validation texts, of the mean loss over seeds; lower is better, and brighter. Read a"
+            " column downwards: an experience is learnt on the diagonal, and then kept or forgotten. What was not"
+            " tested is empty; a row 'none' is the untrained model.",
+            lambda layout: _matrices(study, layout, plots.perplexity_matrix, "loss (nats a token)"),
+        )
+    elif study.evaluated["accuracy"].notna().any():
         yield Drawing(
             "accuracy_matrix",
             "Accuracy on every experience as training goes on",
             "Accuracy in percent, mean over seeds. Read a column downwards: an experience is learnt on the diagonal,"
             " and then kept or forgotten. What was not tested is empty; a row 'none' is the untrained model.",
-            lambda layout: _matrices(study, layout),
+            lambda layout: _matrices(study, layout, plots.accuracy_matrix, "accuracy (%)"),
         )
 
 
@@ -426,13 +438,19 @@ def _diagnosed(study: Study) -> list[str]:
     return [name for name in (study.scenario.get("diagnostics") or {}).get("names", []) if name in present]
 
 
+def _what_is_online(study: Study) -> str:
+    """Return what is drawn of the online rows first: of text the loss, which it is compared by."""
+    return "accuracy" if study.has_accuracy and not study.is_text else "loss"
+
+
 def _over_time(study: Study, layout: str) -> Figure:
     names = _diagnosed(study)
     named = len(study.arms) * NAME < 1.5  # else lines have names in the panel above alone
     heights = [max(3.2, 0.9 + NAME * len(study.arms)), *[1.7] * len(names)]
     figure = _figure(layout, sum(heights))
     top, *axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
-    (plots.online_accuracy if study.has_accuracy else plots.online_loss)(study.online, arms=study.arms, ax=top)
+    plot = plots.online_accuracy if _what_is_online(study) == "accuracy" else plots.online_loss
+    plot(study.online, arms=study.arms, of="tokens" if study.is_text else "examples", ax=top)
     label = top.get_xlabel()
     for name, ax in zip(names, axes, strict=True):
         plots.diagnostics(study.diagnostics, diagnostic=name, arms=study.arms, ax=ax)
@@ -533,13 +551,13 @@ def _plane(plane: pd.DataFrame, arms: list[str], layout: str) -> Figure:
     return figure
 
 
-def _matrices(study: Study, layout: str) -> Figure:
+def _matrices(study: Study, layout: str, plot: Callable[..., Axes], label: str) -> Figure:
     arms = [arm for arm in study.arms if arm in set(study.evaluated["arm"])]
     wide, titles = layout == "wide", plots.short_names(study.arms)
     numbers = wide and study.evaluated["evaluated_on"].max() < 12
     figure, axes = _panels(layout, len(arms), 3 if wide else 2, 2.3 if numbers else 2.1, sharey=True)
     for arm, ax in zip(arms, axes, strict=True):
-        plots.accuracy_matrix(study.evaluated, arm=arm, numbers=numbers, colorbar=False, ax=ax)
+        plot(study.evaluated, arm=arm, numbers=numbers, colorbar=False, ax=ax)
         ax.set_title(titles[arm], loc="left", size="medium")
         ax.tick_params(labelsize="small")
         ax.set_xlabel("")
@@ -548,7 +566,7 @@ def _matrices(study: Study, layout: str) -> Figure:
     figure.supylabel("after training on experience", size="medium")
     if not numbers:
         figure.set_figheight(figure.get_figheight() + 0.6)
-        figure.colorbar(axes[0].images[0], ax=axes, label="accuracy (%)", location="top", aspect=40)
+        figure.colorbar(axes[0].images[0], ax=axes, label=label, location="top", aspect=40)
     return figure
 
 

@@ -373,9 +373,11 @@ def data_words(data: dict[str, Any]) -> str:
     """Return what the page says of the data."""
     if not data:
         return "not recorded"
-    classes = data.get("classes")
+    classes, test = data.get("classes"), "test"
     what = f"images, {classes} classes" if classes else "examples with a number each"
-    counts = f"{data.get('train', 0):,} training and {data.get('test', 0):,} test {what}"
+    if vocabulary := data.get("vocabulary"):
+        test, what = "validation", f"tokens, {vocabulary:,} different ones, domains: {classes}"
+    counts = f"{data.get('train', 0):,} training and {data.get('test', 0):,} {test} {what}"
     return f"{data.get('name')}: {counts}; checksum {data.get('checksum')}"
 
 

@@ -72,8 +72,15 @@ class Model(BaseModel):
     def _known(self) -> Self:
         _check_name(HEADS, self.head, "head")
         _check_name(MODELS, self.name, "name")
-        _check_options(MODELS.path(self.name), self.options, given={"shape"})
+        _check_options(MODELS.path(self.name), self.options, given={"shape", "tokens"})
         return self
+
+    def check_input(self, is_text: bool) -> None:
+        """Refuse a model of images for text, or one of text, which takes ``tokens``, for images."""
+        parameters = signature(MODELS.path(self.name)).parameters
+        if parameters is not None and ("tokens" in parameters) != is_text:
+            of, is_there = ("images", "text") if is_text else ("text", "images")
+            raise unfit("model.name", f"'{self.name}' is a model of {of}, and the stream has {is_there}")
 
 
 class Intervention(BaseModel):
@@ -330,6 +337,9 @@ class Scenario(_Strict):
             raise unfit("model.head", f"'{self.model.head}' needs a stream that tells the task, and this one does not")
         if self.model.head == "single" and self.stream.tells_task:
             raise unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
+        self.model.check_input(self.stream.target == "token")
+        if self.stream.target != "token" and METRICS[self.protocol.tune_by].on == "text_loss":
+            raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs text; 'online_loss' does not")
         if self.stream.target == "number" and METRICS[self.protocol.tune_by].on != "loss":
             raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs classes; 'online_loss' does not")
         if self.evaluation.batches > 1 and METRICS[self.protocol.tune_by].per_batch:

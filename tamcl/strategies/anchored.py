@@ -97,7 +97,7 @@ class Anchored(Naive):
         for rows in batches:
             with torch.enable_grad():
                 logits = self.model(self.experience.batch(rows).to(self.device), self.experience.task)
-                number = value(logits, self.experience.labels[rows].to(self.device))
+                number = value(logits, self.experience.targets(rows).flatten().to(self.device))
             gradients = torch.autograd.grad(number, self.weights, allow_unused=True)
             for mean, gradient in zip(total, gradients, strict=True):
                 if gradient is not None:

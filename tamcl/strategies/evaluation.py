@@ -1,4 +1,4 @@
-"""Accuracy on the experiences' test sets from one pass over the test images."""
+"""Accuracy and loss on the experiences' test sets from one pass over the test images, or the validation text."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from torch.nn.functional import cross_entropy, mse_loss
 from tamcl.models import Classifier
 from tamcl.strategies.heartbeat import beat
 from tamcl.streams.benchmark import Experience, ExperienceStream
+from tamcl.streams.windows import Windows
 
 _BATCH, _BLOCK_BYTES = 500, 2**21
 """Images that go through the body at once: so many, or fewer if they are large, so that they stay in cache."""
 
 
+_LOGITS_BYTES = 2**24
+"""Of the tokens of text that go through the head at once: a vocabulary may be large."""
+
+
 class Evaluation(NamedTuple):
-    """Result on one experience's test set; numbers have no accuracy (nan)."""
+    """Result on one experience's test set, mean over ``n`` images or tokens; numbers have no accuracy (nan)."""
 
     experience: int
     n: int
@@ -57,7 +62,7 @@ def evaluate(
         experience = stream[position]
         if not len(experience.index):
             raise ValueError(f"experience {position} has no test images")
-        sharing.setdefault(experience.images, []).append(experience)
+        sharing.setdefault(experience.inputs, []).append(experience)
     modes = [(module, module.training) for module in model.modules()]  # a part of a model may stay in test mode
     model.eval()
     try:
@@ -70,15 +75,32 @@ def evaluate(
 
 def _evaluate(model: Classifier, experiences: Sequence[Experience], device: torch.device) -> list[Evaluation]:
     """Test a model on experiences that turn the same image into the same input."""
-    inputs = experiences[0].images
+    inputs = experiences[0].inputs
+    if isinstance(inputs, Windows):
+        return [_evaluate_text(model, experience, device) for experience in experiences]
     images, position = torch.cat([experience.index for experience in experiences]).unique(return_inverse=True)
-    size = max(1, min(_BATCH, _BLOCK_BYTES // (4 * inputs.pixels[0].numel())))
+    size = max(1, min(_BATCH, _BLOCK_BYTES // (4 * inputs.size)))
     features = torch.cat([_features(model, inputs.batch(index).to(device)) for index in images.split(size)])
     sizes = [len(experience.index) for experience in experiences]
     return [
         _measure(experience, model.head(features[rows.to(device)], experience.task), device)
         for experience, rows in zip(experiences, position.split(sizes), strict=True)
     ]
+
+
+def _evaluate_text(model: Classifier, experience: Experience, device: torch.device) -> Evaluation:
+    """Test a model on the validation text of one experience, some windows at a time."""
+    loss, correct, n = 0.0, 0, 0
+    rows = torch.arange(len(experience.index))
+    outputs = model.head(model.body(experience.batch(rows[:1]).to(device)), experience.task).numel()  # of a window
+    for part in rows.split(max(1, min(_BATCH, _LOGITS_BYTES // (4 * outputs)))):
+        beat()
+        logits = model(experience.batch(part).to(device), experience.task)
+        tokens = experience.targets(part).flatten().to(device)
+        loss += cross_entropy(logits, tokens, reduction="none").double().sum().item()
+        correct += int((logits.argmax(1) == tokens).sum())
+        n += len(tokens)
+    return Evaluation(experience.current_experience, n, correct / n, loss / n)
 
 
 def _features(model: Classifier, images: Tensor) -> Tensor:

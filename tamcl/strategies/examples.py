@@ -61,7 +61,7 @@ class Examples:
                 for experience, rows, place in found
             ]
         )
-        labels = torch.cat([experience.labels[rows] for experience, rows, _ in found])
+        labels = torch.cat([experience.targets(rows) for experience, rows, _ in found])
         tasks = torch.cat([torch.full_like(rows, experience.task) for experience, rows, _ in found])
         return images[places], labels[places], tasks[places]
 

@@ -20,6 +20,8 @@ _PADDING = 4
 class BatchLoader:
     """One experience as mini-batches ``(images, labels, task labels)``; each pass over it has another order.
 
+    Of text they are windows, the next token of each of their tokens, and the task of each window.
+
     An experience that is ordered is given in the order that it has.
 
     Parameters
@@ -73,7 +75,7 @@ class BatchLoader:
         experience, order = self.experience, self.order(self.passes)
         crops = self._crops(self.passes) if self.augmentation == "crop_flip" else None
         self.passes += 1
-        bytes_per_batch = 4 * self.batch_size * experience.images.pixels[0].numel()
+        bytes_per_batch = 4 * self.batch_size * experience.inputs.size
         at_once = max(1, _BLOCK_BYTES // bytes_per_batch)
         block = self.batch_size * at_once
         tasks = torch.full((block,), experience.task, device=self.device)
@@ -82,7 +84,7 @@ class BatchLoader:
             rows = order[start : start + block]
             augment = None if crops is None else Crops(crops[start : start + block])
             images = experience.batch(rows, augment).to(self.device)
-            labels = experience.labels[rows].to(self.device)
+            labels = experience.targets(rows).to(self.device)
             columns = (column.split(self.batch_size) for column in (images, labels, tasks[: len(rows)]))
             yield from map(list, islice(zip(*columns, strict=True), left_out, None))
             left_out = 0

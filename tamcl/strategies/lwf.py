@@ -46,7 +46,7 @@ class LwF(Naive):
         if not temperature > 0:
             raise ValueError(f"temperature = {temperature}: must be above 0")
         if self.settings.target != "class":
-            raise ValueError("target = 'number': LwF compares what is said about classes")
+            raise ValueError(f"target = '{self.settings.target}': LwF compares what is said about classes")
         self.strength = strength
         self.temperature = temperature
         self.teacher: Classifier | None = None

@@ -75,7 +75,10 @@ class Rehearsal(Naive):
     def old(self) -> tuple[Tensor, Tensor, Tensor] | None:
         """Images, labels and tasks of the old examples in the mini-batch; none in the first experience."""
         _, _, *old, _ = self.mbatch
-        return tuple(old) if old else None
+        if not old:
+            return None
+        images, labels, tasks = old
+        return images, labels.flatten(), tasks  # of text, as the logits are: those of all tokens in a row
 
     def state_dict(self) -> State:
         """Return also the memory, and the generator of the draws from it."""

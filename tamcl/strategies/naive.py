@@ -148,7 +148,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         super().__init__(
             model=model,
             optimizer=make_optimizer(model.parameters()),
-            criterion=nn.CrossEntropyLoss() if settings.target == "class" else _SquaredError(),
+            criterion=_SquaredError() if settings.target == "number" else nn.CrossEntropyLoss(),
             train_mb_size=settings.batch_size,
             train_epochs=settings.epochs,
             device=settings.device,
@@ -308,6 +308,11 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     def mb_task(self) -> int | Tensor:
         """The task of the mini-batch, or of each of its examples."""
         return self.experience.task  # type: ignore[no-any-return]
+
+    @property
+    def mb_y(self) -> Tensor:
+        """The labels of the mini-batch; of text, all of its next tokens in a row, as the logits are."""
+        return self.mbatch[1].flatten()  # type: ignore[no-any-return]
 
     def forward(self) -> Tensor:
         """Compute the logits of the current mini-batch."""

@@ -41,8 +41,8 @@ class Replay(Rehearsal):
             return super().forward()
         images, _, tasks = self.old
         logits = self.model(torch.cat([self.mb_x, images]), torch.cat([self.mb_task_id, tasks]))
-        self._output = logits[len(self.mb_x) :]
-        return logits[: len(self.mb_x)]  # type: ignore[no-any-return]
+        self._output = logits[len(self.mb_y) :]
+        return logits[: len(self.mb_y)]  # type: ignore[no-any-return]
 
     def objective(self) -> Tensor:
         """Return the mean loss of new and old examples; what plugins added to that of the new ones stays whole."""

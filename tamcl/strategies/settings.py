@@ -40,9 +40,9 @@ class TrainingSettings:
     seed : int
         Seed of the run; decides the order of mini-batches.
     device : torch.device or str
-    target : {"class", "number"}
-        What is learnt: to choose a class, by cross entropy, or to give a number, by the mean squared error of the first
-        output.
+    target : {"class", "number", "token"}
+        What is learnt: to choose a class, by cross entropy; to give a number, by the mean squared error of the first
+        output; or to choose each token of a text from those before it, by cross entropy.
     restart : bool
         Whether model and optimizer are made anew at each boundary, with the weights of the start.
     augmentation : {"none", "crop_flip"}

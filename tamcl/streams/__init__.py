@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tamcl.streams.rotated_inputs import RotatedInputs as RotatedInputs
     from tamcl.streams.slowly_changing_regression import SlowlyChangingRegression as SlowlyChangingRegression
     from tamcl.streams.task_shift import TaskShift as TaskShift
+    from tamcl.streams.text import Text as Text
 
 STREAMS = Table(
     "stream",
@@ -31,6 +32,7 @@ STREAMS = Table(
         "rotated_inputs": "tamcl.streams.rotated_inputs:RotatedInputs",
         "corrupted_inputs": "tamcl.streams.corrupted_inputs:CorruptedInputs",
         "classification": "tamcl.streams.classification:Classification",
+        "text": "tamcl.streams.text:Text",
         "slowly_changing_regression": "tamcl.streams.slowly_changing_regression:SlowlyChangingRegression",
     },
     kind="tamcl.streams:Stream",

@@ -27,7 +27,7 @@ Labels = NDArray[np.int64] | NDArray[np.float32]
 Count = Annotated[int, Field(strict=True, ge=1)]
 Normalization = Literal["channel", "task", "signed", "none"]
 Augmentation = Literal["none", "crop_flip"]
-Target = Literal["class", "number"]
+Target = Literal["class", "number", "token"]
 
 
 class Transform(ABC):
@@ -73,6 +73,9 @@ class Segment:
         Positions in the data set's *training* images of those that are held out, and their labels: what learning rates
         are chosen on and tests inside the experience are of, where the test images would be otherwise. In a stream of
         one experience alone, since metrics of several compare tests inside of one with those after another.
+    context : int
+        Where the data are text: an input is so many tokens, the first of them that at the index, and what is to be
+        learnt of each is the token after it. The labels are the domains of the inputs then. 0 where there are images.
     """
 
     train_index: Indices
@@ -85,6 +88,7 @@ class Segment:
     ordered: bool = False
     validation_index: Indices | None = None
     validation_labels: Labels | None = None
+    context: int = 0
 
 
 class Stream(BaseModel, ABC):
@@ -127,7 +131,8 @@ class Stream(BaseModel, ABC):
     oracle: Literal["none", "no_shift", "restart"] = "none"
 
     target: ClassVar[Target] = "class"
-    """What is learnt: to choose a class, by cross entropy, or to give a number, by mean squared error."""
+    """What is learnt: to choose a class, by cross entropy, to give a number, by mean squared error, or, of text, to
+    choose each token from those before it, by cross entropy."""
 
     repeats: ClassVar[bool] = False
     """Whether an image may come more than once in one pass over an experience."""
@@ -154,6 +159,10 @@ class Stream(BaseModel, ABC):
             raise InputError(f"stream.samples = {self.samples}: the training set has {available} images")
         return available if self.samples is None else self.samples
 
+    def most(self, available: int) -> int:
+        """Return how many training examples an experience has at most, of so many images or tokens."""
+        return available if self.samples is None else self.samples
+
     @abstractmethod
     def segments(self, train_y: Indices, test_y: Indices, classes: int, seed: int) -> list[Segment]:
         """Return the experiences in order.
@@ -161,7 +170,7 @@ class Stream(BaseModel, ABC):
         Parameters
         ----------
         train_y, test_y : array of int64
-            Labels of the data set.
+            Labels of the data set; of text, the domain of each token.
         classes : int
             Number of classes of the data set.
         seed : int
@@ -207,6 +216,8 @@ def fingerprint(
             digest.update(f"validation {len(segment.validation_index)}".encode())
             for array in (segment.validation_index, segment.validation_labels):
                 digest.update(_bytes(array))
+        if segment.context:
+            digest.update(f"context {segment.context}".encode())
     if (normalization, augmentation) != ("channel", "none"):
         digest.update(f"{normalization} {augmentation}".encode())
     return digest.hexdigest()

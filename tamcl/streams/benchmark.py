@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property, partial
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -23,11 +23,23 @@ from tamcl.avalanche import (
 )
 from tamcl.data import DataSet
 from tamcl.streams.base import Indices, Labels, Normalization, Segment, Transform
+from tamcl.streams.windows import Windows
 
 Moments = tuple[Tensor, Tensor]
 Augment = Callable[[Tensor], Tensor]
 
 _BLOCK = 256  # images whose values are counted at once
+
+
+class Inputs(Protocol):
+    """All inputs of a data set's training or test part: ``Images``, or ``Windows`` of text."""
+
+    @property
+    def size(self) -> int:
+        """Numbers in an input."""
+
+    def batch(self, index: Tensor, augment: Augment | None = None) -> Tensor:
+        """Return inputs as the model gets them, (len(index), ...)."""
 
 
 class Images:
@@ -54,6 +66,11 @@ class Images:
         mean, std = self._moments()
         return mean[:, None, None], torch.where(std > 0, 1 / std, 1)[:, None, None]
 
+    @property
+    def size(self) -> int:
+        """Numbers in an image."""
+        return self.pixels[0].numel()
+
     def batch(self, index: Tensor, augment: Augment | None = None) -> Tensor:
         """Return images as the model gets them, float32, (len(index), channels, height, width).
 
@@ -72,8 +89,8 @@ class Images:
         return batch.sub_(mean).mul_(scale)
 
 
-class ImageDataset(Dataset[tuple[Tensor, int | float]]):
-    """One experience's images with their labels, for code that asks for one example at a time."""
+class ExampleDataset(Dataset[tuple[Tensor, Any]]):
+    """One experience's inputs with what is to be learnt of them, for code that asks for one example at a time."""
 
     def __init__(self, experience: Experience) -> None:
         self.experience = experience
@@ -82,8 +99,9 @@ class ImageDataset(Dataset[tuple[Tensor, int | float]]):
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __getitem__(self, position: int) -> tuple[Tensor, int | float]:
-        return self.experience.batch(torch.tensor([position]))[0], self.targets[position]
+    def __getitem__(self, position: int) -> tuple[Tensor, Any]:
+        row = torch.tensor([position])
+        return self.experience.batch(row)[0], self.experience.targets(row)[0].tolist()
 
 
 class Experience(DatasetExperience):  # type: ignore[misc]
@@ -91,7 +109,7 @@ class Experience(DatasetExperience):  # type: ignore[misc]
 
     Parameters
     ----------
-    images : Images
+    inputs : Inputs
     index, labels : array of int64; labels are float32 where the target is a number
     task : int
     position : int
@@ -100,10 +118,10 @@ class Experience(DatasetExperience):  # type: ignore[misc]
 
     Attributes
     ----------
-    images : Images
+    inputs : Inputs
         The same one for all experiences that turn an image into the same input.
     index, labels : Tensor, (n,)
-        Which images, and their labels in this experience.
+        Which images, and their labels in this experience; of text, where the windows begin, and their domains.
     task : int
     ordered : bool
         Whether the examples are to be trained on in the order they have here.
@@ -113,7 +131,7 @@ class Experience(DatasetExperience):  # type: ignore[misc]
 
     def __init__(
         self,
-        images: Images,
+        inputs: Inputs,
         index: Indices,
         labels: Labels,
         task: int,
@@ -121,7 +139,7 @@ class Experience(DatasetExperience):  # type: ignore[misc]
         ordered: bool = False,
     ) -> None:
         super().__init__(dataset=None, current_experience=position)
-        self.images = images
+        self.inputs = inputs
         self.index = torch.from_numpy(index)
         self.labels = torch.from_numpy(labels)
         self.task = task
@@ -129,7 +147,7 @@ class Experience(DatasetExperience):  # type: ignore[misc]
         self.task_labels = [task]
 
     def batch(self, rows: Tensor, augment: Augment | None = None) -> Tensor:
-        """Return the images of some rows as the model gets them.
+        """Return the images, or windows of text, of some rows as the model gets them.
 
         Parameters
         ----------
@@ -138,7 +156,11 @@ class Experience(DatasetExperience):  # type: ignore[misc]
         augment : callable, optional
             From pixels, 0 to 255, to pixels.
         """
-        return self.images.batch(self.index[rows], augment)
+        return self.inputs.batch(self.index[rows], augment)
+
+    def targets(self, rows: Tensor) -> Tensor:
+        """Return what is to be learnt of some rows: their labels, (n,), or of text the next tokens, (n, context)."""
+        return self.inputs.targets(self.index[rows]) if isinstance(self.inputs, Windows) else self.labels[rows]
 
     @cached_property
     def classes_in_this_experience(self) -> list[int]:
@@ -148,7 +170,7 @@ class Experience(DatasetExperience):  # type: ignore[misc]
     @cached_property
     def dataset(self) -> AvalancheDataset:
         """The experience as an ``AvalancheDataset``, made only when somebody asks."""
-        data = ImageDataset(self)
+        data = ExampleDataset(self)
         attributes = [DataAttribute(data.targets, "targets"), TaskLabels(ConstantSequence(self.task, len(data)))]
         return AvalancheDataset([data], data_attributes=attributes)
 
@@ -159,15 +181,14 @@ class ExperienceStream(SequenceCLStream):  # type: ignore[misc]
     Parameters
     ----------
     name : {"train", "test", "validation"}
-    images : sequence of Images
+    inputs : sequence of Inputs
         One for each experience.
     segments : sequence of Segment
     """
 
-    def __init__(self, name: str, images: Sequence[Images], segments: Sequence[Segment]) -> None:
-        self.images = images[0]
+    def __init__(self, name: str, inputs: Sequence[Inputs], segments: Sequence[Segment]) -> None:
         self.segments = segments
-        self._images = images
+        self._inputs = inputs
         super().__init__(name, None, set_stream_info=False)  # it would number stream[-1] as experience -1
 
     def _full_length(self) -> int:
@@ -178,7 +199,7 @@ class ExperienceStream(SequenceCLStream):  # type: ignore[misc]
         segment = self.segments[position]
         index, labels = getattr(segment, f"{self.name}_index"), getattr(segment, f"{self.name}_labels")
         ordered = segment.ordered and self.name == "train"
-        experience = Experience(self._images[position], index, labels, segment.task, position, ordered)
+        experience = Experience(self._inputs[position], index, labels, segment.task, position, ordered)
         experience.origin_stream = self
         return experience
 
@@ -196,6 +217,8 @@ def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: N
         As in the stream.
     """
     train, test = _tensor(data.train_x), _tensor(data.test_x)
+    if data.is_text:
+        return CLScenario([_text_stream("train", train, segments), _text_stream("test", test, segments)])
     moments: list[Callable[[], Moments]]
     if normalization == "task":
         moments = [cache(partial(channel_moments, train, torch.from_numpy(part.train_index))) for part in segments]
@@ -212,6 +235,11 @@ def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: N
     if not is_held_out:
         benchmark.validation_stream = benchmark.test_stream
     return benchmark
+
+
+def _text_stream(name: str, tokens: Tensor, segments: Sequence[Segment]) -> ExperienceStream:
+    same = cache(partial(Windows, tokens))
+    return ExperienceStream(name, [same(segment.context) for segment in segments], segments)
 
 
 def channel_moments(pixels: Tensor, index: Tensor) -> Moments:
@@ -248,7 +276,7 @@ def _fixed(mean: float, scale: float, channels: int) -> Callable[[], Moments]:
     return lambda: (torch.full((channels,), mean), torch.full((channels,), scale))
 
 
-def _tensor(pixels: NDArray[np.uint8]) -> Tensor:
+def _tensor(pixels: NDArray[Any]) -> Tensor:
     """Return a tensor over the same memory."""
     with warnings.catch_warnings():
         # Read-only memory, as of a file that is mapped, is never written to: a batch is a copy.

@@ -173,12 +173,16 @@ def _check_data(directory: Path, study: Study) -> None:
         return  # it is user code that makes the data, so all runs have other ids and are trained anew
     if held and held.get("checksum") != study["data"]["checksum"]:
         there, here = (
-            f"{data.get('train')} + {data.get('test')} images, {data.get('checksum', '')[:8]}"
+            f"{data.get('train')} + {data.get('test')} {_unit(data)}, {data.get('checksum', '')[:8]}"
             for data in (held, study["data"])
         )
         raise InputError(
             f"--out {directory}: was trained on other data: {there} there and {here} here; name another folder"
         )
+
+
+def _unit(data: Mapping[str, Any]) -> str:
+    return "tokens" if "vocabulary" in data else "images"
 
 
 def write_study(directory: Path, study: Study) -> None:

@@ -9,14 +9,17 @@ from dataclasses import replace
 import numpy as np
 
 from tamcl.data import DataSet
-from tamcl.data.checked import count_faults, description_faults, image_faults, label_faults
+from tamcl.data.checked import count_faults, description_faults, input_faults, label_faults
 
 Check = Callable[[DataSet], None]
 
 
 def check_images(data: DataSet) -> None:
-    """Images are bytes, (n, channels, height, width), of one shape in training and test; there are some."""
-    _assert_none(image_faults(data))
+    """Images are bytes, (n, channels, height, width), of one shape in training and test; there are some.
+
+    Of text, the tokens are places in the vocabulary, and a domain is in one piece.
+    """
+    _assert_none(input_faults(data))
 
 
 def check_labels(data: DataSet) -> None:
@@ -32,7 +35,9 @@ def check_memory(data: DataSet) -> None:
 
 
 def check_moments(data: DataSet) -> None:
-    """Mean and deviation are those of the training images, a number a channel."""
+    """Mean and deviation are those of the training images, a number a channel; text has none."""
+    if data.is_text:
+        return
     channels = data.train_x.shape[1]
     for moment, expected in zip(
         data.mean_std,
@@ -48,7 +53,7 @@ def check_checksum(data: DataSet) -> None:
     again = replace(data)
     assert again.checksum == data.checksum, "the checksum is not that of the arrays"
     pixels, labels = data.test_x.copy(), data.test_y.copy()
-    pixels[-1, -1, -1, -1] ^= 1
+    pixels.reshape(-1)[-1] ^= 1
     labels[-1] += 1
     assert replace(data, test_x=pixels).checksum != data.checksum, "the checksum misses a pixel"
     assert replace(data, test_y=labels).checksum != data.checksum, "the checksum misses a label"

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tamcl.metrics import Metric
-from tamcl.results import empty, read_table, write_table
+from tamcl.results import TABLES, empty, read_table, write_table
 
 Array = NDArray[np.float64]
 Inputs = tuple[Array, ...]
@@ -104,7 +104,7 @@ def check_missing_input_is_an_error(metric: Metric) -> None:
     """An entry that is nan is never filled in: it is not needed, or the error names it."""
     inputs = next(_runs(metric))
     errors = []
-    for which, array in enumerate(inputs if metric.on.startswith("matrix") else inputs[:1]):
+    for which, array in enumerate(inputs if metric.on.startswith(("matrix", "text")) else inputs[:1]):
         for index in np.ndindex(array.shape):
             holed = [values.copy() for values in inputs]
             holed[which][index] = np.nan
@@ -166,6 +166,8 @@ def _runs(metric: Metric, *, experiences: int = 4, number: int = 50) -> Iterator
         elif metric.on == "inside":
             tests = np.repeat(np.arange(experiences, dtype=np.float64), 6)
             yield accuracy * rng.random(len(tests)), tests
+        elif metric.on == "text_loss":
+            yield (-np.log(0.01 + 0.99 * rng.uniform(0.9, 1.0, size=(experiences, experiences)) * accuracy),)
         else:
             n = np.tile([10.0] * 29 + [6.0], experiences)
             experience = np.repeat(np.arange(experiences, dtype=np.float64), 30)
@@ -195,6 +197,7 @@ _WORSE: dict[str, Callable[[Any], Any]] = {
     "inside": lambda accuracy: accuracy / 2,
     "online": lambda correct: np.floor(correct / 2),
     "loss": lambda loss: 2 * loss,
+    "text_loss": lambda loss: 2 * loss,
 }
 
 
@@ -203,6 +206,7 @@ _PLACES = {
     "matrix_and_start": ["R[{}, {}]", "start[{}]"],
     "matrix_and_lowest": ["R[{}, {}]", "lowest[{}, {}]"],
     "inside": ["test {} "],
+    "text_loss": ["L[{}, {}]"],
     "online": ["mini-batch {} "],
     "loss": ["mini-batch {} "],
 }
@@ -226,8 +230,13 @@ def _tables(metric: Metric, inputs: Inputs, seed: int) -> dict[str, pd.DataFrame
     start = inputs[1:] if metric.on == "matrix_and_start" else ()
     accuracy = np.vstack([*start, inputs[0]])
     i, j = np.indices(accuracy.shape).reshape(2, -1)
-    tested = {"trained_on": i - len(start), "evaluated_on": j, "accuracy": accuracy.ravel()}
-    tables["eval"] = pd.DataFrame(cell | tested | {"n": 100, "loss": 1.0})
+    tested = {"trained_on": i - len(start), "evaluated_on": j, "n": 100, "accuracy": 0.5, "loss": 1.0}
+    measured = "loss" if metric.on == "text_loss" else "accuracy"
+    tables["eval"] = pd.DataFrame(cell | tested | {measured: accuracy.ravel()})
+    if metric.on == "text_loss":
+        filled = {"str": "", "int64": 1, "bool": False, "float64": 0.0}
+        run = {name: filled[kind] for name, kind in TABLES["runs"].columns.items()}
+        tables["runs"] = pd.DataFrame([run | cell | {"status": "ok", "data": '{"vocabulary": 2}'}])
     if metric.on == "matrix_and_lowest":
         i, j = np.indices(inputs[1].shape).reshape(2, -1)
         inside = {"experience": i, "step": i, "evaluated_on": j, "accuracy": inputs[1].ravel()}

@@ -22,7 +22,7 @@ from tamcl.streams.base import fingerprint
 from tamcl.streams.benchmark import build_benchmark
 
 IMAGES = 64
-"""Training images, and test images; image i has the value i in its first pixel."""
+"""Training images, and test images; image i has the value i in its first pixel. Or tokens of a text, 0, 1, 2, ..."""
 
 Check = Callable[[Stream], None]
 
@@ -30,8 +30,13 @@ Check = Callable[[Stream], None]
 def made_up_data(stream: Stream) -> DataSet:
     """Return 64 training and 64 test images, 3x8x8, of 4 classes; of one class for a stream whose target is a number.
 
-    As 64 is a power of two, they also are as many as there are patterns of 6 bits.
+    As 64 is a power of two, they also are as many as there are patterns of 6 bits. For a stream of text there are 64
+    tokens, all different, in 4 domains.
     """
+    if stream.target == "token":
+        tokens, domains = np.arange(IMAGES, dtype=np.int32), np.arange(IMAGES, dtype=np.int64) // (IMAGES // 4)
+        parts = tokens, domains, tokens.copy(), domains.copy()
+        return DataSet("made_up", *parts, 4, (IMAGES, IMAGES), vocabulary=tuple(map(str, range(IMAGES))))
     classes = 4 if stream.target == "class" else 1
     pixels = np.random.default_rng(0).integers(0, 256, (2, IMAGES, 3, 8, 8), dtype=np.uint8)
     pixels[:, :, 0, 0, 0] = np.arange(IMAGES)
@@ -135,8 +140,13 @@ def check_batches(stream: Stream) -> None:
         sizes = [len(y) for _, y, _ in batches]
         assert all(size == stream.batch_size for size in sizes[:-1]), "a mini-batch that is not the last is not full"
         assert 0 < sizes[-1] <= stream.batch_size
-        images = torch.cat([x[:, 0, 0, 0] for x, _, _ in batches]).mul(255).round().long()
-        seen = list(zip(images.tolist(), torch.cat([y for _, y, _ in batches]).tolist(), strict=True))
+        x, y = (torch.cat(column) for column in list(zip(*batches, strict=True))[:2])
+        if data.is_text:
+            assert torch.equal(x + 1, y), "what is to be learnt of a token is not the one after it"
+            images, y = x[:, 0], torch.from_numpy(data.train_y)[x[:, 0]]
+        else:
+            images = x[:, 0, 0, 0].mul(255).round().long()
+        seen = list(zip(images.tolist(), y.tolist(), strict=True))
         given = list(zip(segment.train_index.tolist(), segment.train_labels.tolist(), strict=True))
         assert Counter(seen) == Counter(given), "an example is lost, doubled or has another label"
         if segment.ordered:
@@ -151,13 +161,14 @@ def check_order(stream: Stream) -> None:
 
 def check_inputs(stream: Stream) -> None:
     """A transform keeps shape and type, gives finite values, and changes an image in the same way whenever it comes."""
-    data = made_up_data(stream)
-    benchmark = build_benchmark(data, _segments(stream), stream.normalization)
+    data, segments = made_up_data(stream), _segments(stream)
+    benchmark = build_benchmark(data, segments, stream.normalization)
+    shape, dtype = ((segments[0].context,), torch.int64) if data.is_text else (data.train_x.shape[1:], torch.float32)
     for experience in [*benchmark.train_stream, *benchmark.test_stream]:
         rows = torch.arange(len(experience.labels))
         batch = experience.batch(rows)
-        assert batch.dtype == torch.float32
-        assert batch.shape == (len(rows), *data.train_x.shape[1:]), "a transform changes the images' shape"
+        assert batch.dtype == dtype
+        assert batch.shape == (len(rows), *shape), "a transform changes the images' shape"
         assert batch.isfinite().all(), "an input is not finite"
         alone = torch.cat([experience.batch(row) for row in rows.flip(0).split(1)]).flip(0)
         torch.testing.assert_close(alone, batch, rtol=1e-5, atol=1e-5, msg="an image depends on those it comes with")
@@ -277,14 +288,15 @@ def yield_checks() -> Iterator[Check]:
 
 
 def check_stream(stream: Stream) -> None:
-    """Run every check on a stream over made-up data: 64 training and 64 test images of 4 classes, 3x8x8.
+    """Run every check on a stream over made-up data: 64 training and 64 test images of 4 classes, 3x8x8, or tokens.
 
     Parameters
     ----------
     stream : Stream
         ``dataset`` is not looked at. At least two experiences, so that there is a shift, and something that depends on
         the seed: fewer ``samples`` than there are, if nothing else does. A stream whose target is a number gets one
-        class, and may take image i for the pattern of 6 bits of the number i.
+        class, and may take image i for the pattern of 6 bits of the number i. A stream of text gets 64 tokens in 4
+        domains of 16, so that its windows have to be short.
 
     Raises
     ------

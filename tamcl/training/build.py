@@ -58,6 +58,9 @@ def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
     """
     check_size(scenario, *data.counts)
     stream = scenario.stream
+    if data.is_text != (stream.target == "token"):
+        has, needs = ("text", "images") if data.is_text else ("images", "text")
+        raise InputError(f"stream.dataset = '{stream.dataset}': has {has}, the stream '{stream.name}' needs {needs}")
     if stream.target == "class" and data.classes < 2:
         raise InputError(f"stream.dataset = '{stream.dataset}': has 1 class, a stream of classes needs at least 2")
     try:
@@ -94,7 +97,7 @@ def check_size(scenario: Scenario, train: int, test: int) -> None:
     ----------
     scenario : Scenario
     train, test : int
-        Numbers of images of the data set.
+        Numbers of images, or tokens, of the data set.
 
     Raises
     ------
@@ -102,7 +105,7 @@ def check_size(scenario: Scenario, train: int, test: int) -> None:
         If there are too many experiences for it, or too many rows of a table, with what would make fewer.
     """
     stream, tests = scenario.stream, scenario.evaluation
-    experiences, images = stream.experiences, train if stream.samples is None else stream.samples
+    experiences, images = stream.experiences, stream.most(train)
     if (size := 16 * experiences * (images + test)) > MOST_BYTES:  # an index and a label of each image, 8 bytes each
         raise InputError(
             f"stream.experiences = {experiences}: order and labels of {images} + {test} images in each take "
@@ -185,15 +188,14 @@ def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed
 
     config = scenario.model
     tasks = {segment.task: segment.classes for segment in segments}
-    shape = data.train_x.shape[1:]
+    sizes: dict[str, Any] = {"shape": _shape(data, segments), "classes": data.outputs, "is_text": data.is_text}
     try:
         with offline():
             return build_classifier(
                 config.name,
                 config.head,
                 config.options,
-                shape=shape,
-                classes=data.classes,
+                **sizes,
                 tasks=tasks,
                 seed=seed,
                 normalize_inputs=config.normalize_inputs,
@@ -214,14 +216,21 @@ def check_model(scenario: Scenario, data: DataSet, segments: list[Segment], mode
     """
     from tamcl.models.classifier import check_classifier
 
-    name, shape = scenario.model.name, data.train_x.shape[1:]
+    name, shape = scenario.model.name, _shape(data, segments)
+    tasks = {segment.task: segment.classes for segment in segments}
     try:
         with offline():
-            check_classifier(model, shape=shape, tasks={segment.task: segment.classes for segment in segments})
+            check_classifier(model, shape=shape, tasks=tasks, is_text=data.is_text)
     except InputError as error:
         raise InputError(f"model: {name}: {error}") from error
     except Exception as error:  # somebody's model may raise anything
-        raise InputError(f"model: {name} cannot be passed an image of shape {shape}: {reason(error)}") from error
+        what = f"{shape[0]} tokens" if data.is_text else f"an image of shape {shape}"
+        raise InputError(f"model: {name} cannot be passed {what}: {reason(error)}") from error
+
+
+def _shape(data: DataSet, segments: Sequence[Segment]) -> tuple[int, ...]:
+    """Return the shape of an input."""
+    return (segments[0].context,) if data.is_text else data.train_x.shape[1:]
 
 
 TRIED = 2

@@ -35,14 +35,14 @@ def evaluator(log: Log, run: str, config: dict[str, Any], target: str = "class")
         Name of the run's folder; what an earlier try left there is removed.
     config : dict
         What Weights & Biases shows beside the run.
-    target : {"class", "number"}
+    target : {"class", "number", "token"}
         What is learnt; numbers have no accuracy.
     """
     folder = log.directory / run
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     metrics = [loss_metrics(minibatch=True, epoch=True), Tested(target)]
-    if target == "class":
+    if target != "number":
         metrics.insert(0, accuracy_metrics(minibatch=True, epoch=True))
     with _temporary_files_in(folder / "tmp") if log.logger == "wandb" else nullcontext():
         logger = _logger(log.logger, folder, run, config)
@@ -70,7 +70,7 @@ class Tested(PluginMetric):  # type: ignore[misc]
 
     Parameters
     ----------
-    target : {"class", "number"}
+    target : {"class", "number", "token"}
         What is learnt; numbers have no accuracy.
     """
 
@@ -91,7 +91,7 @@ class Tested(PluginMetric):  # type: ignore[misc]
         experience, clock = strategy.experience, strategy.clock
         position = experience.current_experience
         values = {"Loss_Exp": loss}
-        if self.target == "class":
+        if self.target != "number":
             if position == clock.train_exp_counter - 1:
                 self.learnt[position] = accuracy
             values["Top1_Acc_Exp"] = accuracy

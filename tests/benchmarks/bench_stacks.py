@@ -76,7 +76,7 @@ def avalanches(name: str, batch_size: int, samples: int) -> Callable[[], object]
     from torch.utils.data import TensorDataset
 
     experience = benchmark_of(samples).train_stream[0]
-    images = experience.images.batch(experience.index)
+    images = experience.inputs.batch(experience.index)
     data = AvalancheDataset(
         [TensorDataset(images, experience.labels)],
         data_attributes=[

@@ -63,7 +63,7 @@ def as_avalanches(experience: Experience) -> AvalancheDataset:
 
     labels = experience.labels.tolist()
     return AvalancheDataset(
-        [TensorDataset(experience.images.batch(experience.index), experience.labels)],
+        [TensorDataset(experience.inputs.batch(experience.index), experience.labels)],
         data_attributes=[DataAttribute(labels, "targets"), TaskLabels([0] * len(labels))],
     )
 

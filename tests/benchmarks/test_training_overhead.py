@@ -32,7 +32,7 @@ def test_training_takes_little_longer_than_a_bare_loop(batch_size: int, online: 
     data = noise_data(samples=batch_size * 200, shape=(1, 28, 28))
     benchmark = build_benchmark(data, noise_segments(data, experiences=1))
     experience = benchmark.train_stream[0]
-    x, y = experience.images.batch(experience.index), experience.labels
+    x, y = experience.inputs.batch(experience.index), experience.labels
     times: dict[str, list[float]] = {"bare": [], "tamcl": []}
     for seed in range(ROUNDS):
         for kind, seconds in times.items():

@@ -264,7 +264,7 @@ def test_data_list_says_what_allow_subset_is_for_and_what_is_damaged(
     assert line[-4:] == ["(here", "33", "+", "6)"]
     assert main(["data", "list", "--data-dir", str(root)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "subset, differs: not the published images; --allow-subset lets a command take them as they are"
+        "subset, differs: not the published data; --allow-subset lets a command take them as they are"
     )
     (root / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"\0\0\x08")
     assert data_line("mnist", root, capsys)[1] == "damaged"

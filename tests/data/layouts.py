@@ -122,6 +122,35 @@ def write_nothing(root: Path) -> None:
     """For data sets without files."""
 
 
+TRAINING = " the cat sat on the mat \n\n the <unk> sat \n"
+VALIDATION = " the dog sat \n"
+
+
+def write_words(folder: Path, training: str, validation: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / training).write_bytes(TRAINING.encode())
+    (folder / validation).write_bytes(VALIDATION.encode())
+
+
+def write_ptb(root: Path) -> None:
+    write_words(root / "simple-examples" / "data", "ptb.train.txt", "ptb.valid.txt")
+
+
+def write_wikitext2(root: Path) -> None:
+    write_words(root / "wikitext-2", "wiki.train.tokens", "wiki.valid.tokens")
+
+
+def write_wikitext103(root: Path) -> None:
+    write_words(root / "wikitext-103", "wiki.train.tokens", "wiki.valid.tokens")
+
+
+def write_texts(root: Path) -> None:
+    """A text in one piece, and one that comes with its split."""
+    write_words(root / "texts", "wiki.train.raw", "wiki.valid.raw")
+    (root / "texts" / "wiki.test.raw").write_text("unseen")
+    (root / "texts" / "alice.txt").write_text("Alice was beginning to get very tired")
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "digits": write_nothing,
     "mnist": write_mnist,
@@ -135,8 +164,16 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "five_datasets": write_five,
     "five_datasets_padded": write_five,
     "bit_patterns": write_nothing,
+    "books": write_nothing,
+    "text_files": write_texts,
+    "ptb": write_ptb,
+    "wikitext2": write_wikitext2,
+    "wikitext103": write_wikitext103,
 }
 """How to write a small copy of each registered data set."""
+
+OF_TEXT = {"books", "text_files", "ptb", "wikitext2", "wikitext103"}
+"""Those that are tokens rather than images."""
 
 
 def pack_zip(archive: Path, folder: Path, top: str) -> Path:

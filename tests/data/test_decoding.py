@@ -23,7 +23,17 @@ from tamcl.data.cifar import unpickle
 from tamcl.data.tree import walk
 from tamcl.errors import InputError
 from tamcl.registry import lookup
-from tests.data.layouts import LAYOUTS, TINY, pack_tar, pack_zip, png, write_cifar10, write_emnist, write_notmnist
+from tests.data.layouts import (
+    LAYOUTS,
+    OF_TEXT,
+    TINY,
+    pack_tar,
+    pack_zip,
+    png,
+    write_cifar10,
+    write_emnist,
+    write_notmnist,
+)
 
 Pairs = list[tuple[Any, int]] | Any
 """Something with a length whose items are an image of Pillow and a label."""
@@ -150,7 +160,7 @@ def assert_equal(data: DataSet, root: Path, scratch: Path, samples: int = 100) -
         assert start == len(images)
 
 
-NAMES = [name for name in DATASETS if name not in {"digits", "bit_patterns"}]
+NAMES = [name for name in DATASETS if name not in {"digits", "bit_patterns"} | OF_TEXT]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -92,8 +92,8 @@ def values(rows: pd.DataFrame, diagnostic: str, tensor: str = "") -> pd.Series[f
 
 def update(network: nn.Module, x: Tensor, y: Tensor, *, samples: int = 1000, task: int = 0) -> Update:
     """An update of a model on data given as they are, without a strategy around it."""
-    images = SimpleNamespace(batch=lambda index: x[index])
-    experience = SimpleNamespace(images=images, index=torch.arange(len(x)), labels=y, task=task)
+    rows = {"batch": lambda rows: x[rows], "targets": lambda rows: y[rows]}
+    experience = SimpleNamespace(index=torch.arange(len(x)), task=task, **rows)
     strategy = SimpleNamespace(
         model=network,
         optimizer=torch.optim.SGD(network.parameters(), lr=0.1),

@@ -45,6 +45,8 @@ CONSTANTS = {  # what is right throughout, right by chance (1 of 10), and forgot
     "learning_curve_area": (1, 0.1, None),
     "end_accuracy": (1, 0.1, None),
     "end_accuracy_slope": (0, 0, None),
+    "perplexity": (1, 10, np.exp(1)),
+    "validation_loss": (0, np.log(10), 1),
     "average_accuracy": (1, 0.1, 0.2),
     "average_anytime_accuracy": (1, 0.1, (1 + 1 / 2 + 1 / 3 + 1 / 4 + 1 / 5) / 5),
     "learning_accuracy": (1, 0.1, 1),
@@ -68,9 +70,12 @@ def test_constants(name):
         inputs = [R_PERFECT, R_CHANCE, R_FORGOTTEN]
     elif metric.on == "inside":
         inputs = [ONES / 10, TENTHS / 10]
+    elif metric.on == "text_loss":
+        inputs = [np.zeros((5, 5)), np.full((5, 5), np.log(10)), 1.25 * (1 - np.eye(5))]
     else:
         inputs = [1 - ONES / 10, 1 - TENTHS / 10] if metric.on == "loss" else [ONES, TENTHS]
-    own = {"matrix": (), "matrix_and_start": (np.full(5, 0.1),), "inside": (np.repeat(np.arange(5), 60),)}
+    own: dict[str, tuple[np.ndarray, ...]] = {"matrix": (), "text_loss": (), "matrix_and_start": (np.full(5, 0.1),)}
+    own["inside"] = (np.repeat(np.arange(5), 60),)
     rest = own.get(metric.on, (ONES, np.repeat(np.arange(5), 60)))
     for first, expected in zip(inputs, CONSTANTS[name], strict=False):
         more = (first,) if metric.on == "matrix_and_lowest" else rest

@@ -30,7 +30,9 @@ from tamcl.metrics.tables import Measuring
 from tamcl.results import TABLES, conform, read_table, write_table
 
 CELL = ["scenario", "arm", "lr", "seed"]
+OF_TEXT = {metric.name for metric in METRICS.values() if metric.on == "text_loss"}
 OF_CONTINUAL = {metric.name for metric in METRICS.values() if metric.on in {"matrix_and_lowest", "inside"}}
+OF_ALL = set(METRICS) - OF_TEXT - OF_CONTINUAL
 
 
 def study(arms=("sgdm", "tam"), lrs=(0.1,), seeds=range(3), T=3, steps=40, scenario="flips"):
@@ -69,8 +71,8 @@ def test_every_metric_of_every_cell():
     online, evaluated = study()
     table = measure(online, evaluated)
     assert list(table.columns) == list(TABLES["metrics"].columns)
-    assert set(table["metric"]) == set(METRICS) - OF_CONTINUAL
-    assert len(table) == 2 * 3 * (len(METRICS) - len(OF_CONTINUAL))
+    assert set(table["metric"]) == OF_ALL
+    assert len(table) == 2 * 3 * len(OF_ALL)
     assert not table.duplicated([*CELL, "metric"]).any()
     assert table["value"].notna().all()
 
@@ -135,7 +137,7 @@ def test_tests_inside_experiences_in_plain_pandas():
     online, evaluated = study()
     continual = inside(evaluated)
     values = measure(online, evaluated, continual=continual).set_index(["metric", *CELL])["value"]
-    assert set(values.index.unique("metric")) == set(METRICS)
+    assert set(values.index.unique("metric")) == set(METRICS) - OF_TEXT
     R = evaluated.set_index([*CELL, "trained_on", "evaluated_on"])["accuracy"]
     lowest = continual.groupby([*CELL, "experience", "evaluated_on"])["accuracy"].min()
     for cell in R.index.droplevel(["trained_on", "evaluated_on"]).unique():
@@ -183,7 +185,7 @@ def test_empty_tables():
     assert shifts(online.iloc[:0]).empty
     assert recovery_curves(online.iloc[:0]).empty
     of_matrix = {metric.name for metric in METRICS.values() if metric.on in {"matrix", "matrix_and_start"}}
-    assert set(measure(online, evaluated.iloc[:0])["metric"]) == set(METRICS) - of_matrix - OF_CONTINUAL
+    assert set(measure(online, evaluated.iloc[:0])["metric"]) == OF_ALL - of_matrix
     assert set(measure(online.iloc[:0], evaluated)["metric"]) == of_matrix
     assert by_experience(online.iloc[:0]).empty
 
@@ -239,7 +241,7 @@ def test_a_run_that_diverged_is_left_out():
     runs = runs.assign(status=np.where((runs["arm"] == "tam") & (runs["seed"] == 1), "diverged", "ok"))
     table = measure(online, evaluated, runs)
     assert one(table, "tam", 1).empty
-    assert len(table) == 5 * (len(METRICS) - len(OF_CONTINUAL))
+    assert len(table) == 5 * len(OF_ALL)
     with pytest.raises(
         InputError, match=r"^online rows of flips, tam, lr 0.1, seed 1: step 56 stands there 0 times, not once$"
     ):
@@ -488,3 +490,18 @@ def test_unknown_metric_is_named():
         InputError, match=r"^unknown metric 'forgeting': did you mean 'forgetting'\? Known: area_lost, "
     ):
         find("forgeting")
+
+
+def test_text_has_a_perplexity_and_images_have_none():
+    online, evaluated = study(arms=["adamw", "tam"], seeds=[0, 1])
+    evaluated["loss"] = np.random.default_rng(2).random(len(evaluated))
+    cells = evaluated[CELL].drop_duplicates()
+    described = {0: '{"name": "books", "vocabulary": 82}', 1: '{"name": "digits"}'}
+    runs = cells.assign(status="ok", data=cells["seed"].map(described))
+    table = measure(online, evaluated, runs).set_index(["metric", *CELL])["value"]
+    last = evaluated[evaluated["trained_on"] == 2].groupby(CELL)["loss"].apply(list)
+    of_text = last[last.index.get_level_values("seed") == 0]
+    assert table["validation_loss"].to_dict() == pytest.approx({c: sum(each) / 3 for c, each in of_text.items()})
+    geometric = {cell: np.prod(np.exp(each)) ** (1 / 3) for cell, each in of_text.items()}
+    assert table["perplexity"].to_dict() == pytest.approx(geometric)
+    assert set(measure(online, evaluated, runs.drop(columns="data"))["metric"]) == OF_ALL

@@ -29,6 +29,7 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
         "over_epochs": (plots.over_epochs, by_epoch(after_epochs(results)), {}),
         "stability": (plots.stability, curves(results), {}),
         "accuracy_matrix": (plots.accuracy_matrix, results.phase(results.eval), {"arm": "tam"}),
+        "perplexity_matrix": (plots.perplexity_matrix, results.phase(results.eval), {"arm": "tam"}),
         "summary": (plots.summary, results.phase(results.metrics), {"metric": "forgetting"}),
         "lr_sensitivity": (plots.lr_sensitivity, tuning_table(results), {}),
         "forgetting_against_learning": (plots.forgetting_against_learning, results.phase(results.metrics), {}),
@@ -41,6 +42,7 @@ def tables(results: Results) -> dict[str, tuple[Callable[..., Axes], pd.DataFram
 NAMES = ["online_accuracy", "online_loss", "recovery", "regret", "stability", "accuracy_matrix", "summary"]
 NAMES += [
     "over_epochs",
+    "perplexity_matrix",
     "over_experiences",
     "lr_sensitivity",
     "forgetting_against_learning",

@@ -13,7 +13,7 @@ import pytest
 from tamcl.findings.study import Study
 from tamcl.metrics import METRICS, measure
 from tamcl.report import write_report
-from tamcl.report.figures import tuning_drawings
+from tamcl.report.figures import Drawing, drawings, tuning_drawings
 from tamcl.results import load_results
 from tamcl.stats import compare
 from tests.findings.helpers import small
@@ -61,6 +61,41 @@ def test_where_numbers_are_learnt_the_page_is_about_the_loss(tmp_path: Path, mon
     assert "Under label flips" not in page.text
     assert [text for text, _ in page.tables["table-metrics"][0]] == ["Arm", "Online loss"]
     assert "nan" not in page.text
+
+
+def text_learnt(folder: Path) -> None:
+    """Turn a study of images into one of text, tuned by the validation loss."""
+    evaluated = pd.read_parquet(folder / "eval.parquet")
+    evaluated.assign(loss=2 - evaluated["accuracy"]).to_parquet(folder / "eval.parquet")
+    runs = pd.read_parquet(folder / "runs.parquet")
+    described = {"name": "books", "train": 387387, "test": 43042, "classes": 3, "official": [387387, 43042]}
+    described |= {"checksum": "0", "vocabulary": 82}
+    runs.assign(data=json.dumps(described)).to_parquet(folder / "runs.parquet")
+    study = json.loads((folder / "study.json").read_text())
+    study["scenario"]["protocol"]["tune_by"] = "validation_loss"
+    (folder / "study.json").write_text(json.dumps(study))
+    measured_again(folder, batches=1)
+
+
+def test_where_text_is_learnt_the_page_is_about_losses_and_perplexities(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_study(tmp_path, arms=["sgdm", "tam", "tam_frozen"], seeds=3, tune_seeds=1, experiences=2, steps=20)
+    text_learnt(folder)
+    labels = {drawing.name: axis_labels(drawing) for drawing in drawings(Study(load_results(folder)))}
+    assert labels["online_loss"] == {"online loss (nats a token)"}
+    assert labels["perplexity_matrix"] == {""}
+    page, drawn = without_pictures(folder, monkeypatch)
+    assert {"online_loss", "online_accuracy", "perplexity_matrix"} <= drawn
+    assert "accuracy_matrix" not in drawn
+    assert [text for text, _ in page.tables["table-metrics"][0]][:2] == ["Arm", "Validation loss"]
+    assert "less validation loss" in page.text or "No evidence of a difference" in page.text
+    assert "books: 387,387 training and 43,042 validation tokens, 82 different ones, domains: 3" in page.text
+    assert "nan" not in page.text
+
+
+def axis_labels(drawing: Drawing) -> set[str]:
+    return {ax.get_ylabel() for ax in drawing.draw("wide").axes}
 
 
 def measured_again(folder: Path, batches: int) -> None:

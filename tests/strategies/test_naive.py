@@ -167,7 +167,7 @@ def test_one_pass_evaluation_equals_one_experience_at_a_time(head: str) -> None:
     results = strategy.eval(benchmark.test_stream)
     assert network.training
     for result, segment in zip(results, parts, strict=True):
-        x = benchmark.test_stream.images.batch(torch.from_numpy(segment.test_index))
+        x = benchmark.test_stream[0].inputs.batch(torch.from_numpy(segment.test_index))
         logits = network(x, segment.task).detach().double().numpy()
         of_task = logits[:, list(segment.classes)] if head != "single" else logits
         answers = np.array(segment.classes)[of_task.argmax(1)] if head != "single" else of_task.argmax(1)
@@ -373,13 +373,13 @@ def test_experiences_are_built_when_asked_for_and_share_the_images() -> None:
     stream = build_benchmark(DATA, segments(FLIPS)).train_stream
     assert len(stream) == 3
     assert stream[0] is not stream[0]
-    assert stream[0].images.pixels.data_ptr() == stream[2].images.pixels.data_ptr()
+    assert stream[0].inputs.pixels.data_ptr() == stream[2].inputs.pixels.data_ptr()
     assert stream[-1].current_experience == 2
     assert [experience.current_experience for experience in stream[1:]] == [1, 2]
     assert stream[1].classes_in_this_experience == list(range(10))
     x, y, task = stream[1].dataset[4]
     assert (y, task) == (int(stream[1].labels[4]), 0)
-    assert torch.equal(x, stream[1].images.batch(stream[1].index[4:5])[0])
+    assert torch.equal(x, stream[1].inputs.batch(stream[1].index[4:5])[0])
 
 
 def test_an_optimizer_with_a_clock_is_told_of_every_boundary_but_the_first() -> None:

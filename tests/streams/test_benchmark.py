@@ -77,12 +77,12 @@ def test_the_moments_are_those_before_the_transform() -> None:
 
 def test_experiences_share_their_inputs_only_where_an_image_gives_the_same_input() -> None:
     same = benchmark("channel")
-    assert len({id(experience.images) for experience in same.test_stream}) == 1
-    assert len({id(experience.images) for experience in benchmark("task").test_stream}) == 3
+    assert len({id(experience.inputs) for experience in same.test_stream}) == 1
+    assert len({id(experience.inputs) for experience in benchmark("task").test_stream}) == 3
     parts = stream("permuted_inputs").segments(LABELS, LABELS[:30], 6, 0)
-    assert len({id(experience.images) for experience in build_benchmark(DATA, parts).test_stream}) == 4
+    assert len({id(experience.inputs) for experience in build_benchmark(DATA, parts).test_stream}) == 4
     still = stream("permuted_inputs", oracle="no_shift").segments(LABELS, LABELS[:30], 6, 0)
-    assert len({id(experience.images) for experience in build_benchmark(DATA, still).test_stream}) == 1
+    assert len({id(experience.inputs) for experience in build_benchmark(DATA, still).test_stream}) == 1
 
 
 def test_one_example_at_a_time_is_the_same() -> None:
@@ -113,7 +113,7 @@ def test_mapped_files_are_read_in_place_without_a_warning_and_stay_as_they_are(
         warnings.simplefilter("error")
         made = benchmark(kind, data)
         found = [everything(experience) for experience in made.train_stream]
-    assert made.train_stream[0].images.pixels.data_ptr() == pixels.ctypes.data
+    assert made.train_stream[0].inputs.pixels.data_ptr() == pixels.ctypes.data
     for ours, theirs in zip(found, benchmark(kind).train_stream, strict=True):
         assert np.array_equal(ours, everything(theirs))
     del made
@@ -153,4 +153,4 @@ def test_one_experience_is_alive_at_a_time() -> None:
     segment = Segment(np.arange(3), LABELS[:3], np.arange(2), LABELS[:2], 0, (0, 1, 2), Permutation(0), True)
     train, test = (getattr(build_benchmark(DATA, [segment]), name)[0] for name in ("train_stream", "test_stream"))
     assert (train.ordered, test.ordered) == (True, False)
-    assert train.images.transform is test.images.transform is segment.transform
+    assert train.inputs.transform is test.inputs.transform is segment.transform

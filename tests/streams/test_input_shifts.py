@@ -78,7 +78,7 @@ def test_every_experience_has_its_own_permutation_of_the_places_of_pixels() -> N
     orders = []
     for position in (1, 2, 3):
         train, test = benchmark.train_stream[position], benchmark.test_stream[position]
-        order = train.images.transform.order(12 * 9).numpy()
+        order = train.inputs.transform.order(12 * 9).numpy()
         assert sorted(order.tolist()) == list(range(12 * 9))
         for experience, pixels in ((train, DATA.train_x), (test, DATA.test_x)):
             expected = pixels[experience.index.numpy()].reshape(-1, 3, 12 * 9)[:, :, order].reshape(-1, 3, 12, 9)
@@ -87,7 +87,7 @@ def test_every_experience_has_its_own_permutation_of_the_places_of_pixels() -> N
             assert (restored * 255).round().astype(np.uint8).tolist() == pixels[experience.index.numpy()].tolist()
         orders.append(tuple(order.tolist()))
     assert len(set(orders)) == 3
-    other = experiences("permuted_inputs", seed=1).train_stream[1].images.transform
+    other = experiences("permuted_inputs", seed=1).train_stream[1].inputs.transform
     assert tuple(other.order(12 * 9).tolist()) not in orders
 
 

@@ -50,6 +50,8 @@ CASES: dict[str, Stream] = {
     "corrupted_inputs": stream("corrupted_inputs", experiences=8, samples=20, severity=[5, 1]),
     "classification": stream("classification", experiences=1, validation=20),
     "classification-few": stream("classification", experiences=1, validation=1, samples=20, epochs=3),
+    "text": stream("text", experiences=2, context=3, samples=7, batch_size=4, epochs=2),
+    "text-random": stream("text", context=4, domain_order="random", batch_size=1),
     "slowly_changing_regression": stream("slowly_changing_regression", samples=70, flipping_bits=4, batch_size=8),
 }
 
@@ -212,6 +214,7 @@ GOLDEN = {
     "corrupted_inputs by task": stream("corrupted_inputs", samples=30, normalization="task"),
     "classification": stream("classification", experiences=1, samples=30, validation=40),
     "slowly_changing_regression": stream("slowly_changing_regression", samples=30, flipping_bits=5),
+    "text": stream("text", samples=3, context=5, domain_order="random"),
 }
 DIGESTS = {
     "cycle": "37db809cf9005c129cb0902f3d9fbf67",
@@ -234,6 +237,7 @@ DIGESTS = {
     "corrupted_inputs by task": "3d3a9b221bbaf66fe433fc77cd8dafcf",
     "classification": "f368eef14dd5e1a2492f82bbb431b5e2",
     "slowly_changing_regression": "dcf20e5ab9e8d26a1c9be314ee8f7044",
+    "text": "c92d741df1a19ad1ccb200ec595b2a25",
 }
 
 
@@ -245,6 +249,7 @@ def test_golden_fingerprints(case: str) -> None:
 
 def digest(made: Stream, seed: int) -> str:
     labels = np.zeros(128, dtype=np.int64) if made.target == "number" else LABELS
+    labels = np.sort(labels) if made.target == "token" else labels
     segments = made.segments(labels, labels, 1 if made.target == "number" else 10, seed)
     return fingerprint(segments, "data", normalization=made.normalization, augmentation=made.augmentation)
 
@@ -274,6 +279,8 @@ def test_fingerprint_tells_everything_apart_that_decides_what_is_seen() -> None:
                 {"transform": Rotation(1.0)},
                 {"task": 1},
                 {"classes": (0, 1)},
+                {"context": 8},
+                {"context": 9},
                 {"train_labels": segments[2].train_labels + 1},
                 {"test_labels": segments[2].test_labels.astype(np.float32)},
                 {"test_labels": segments[2].test_labels.astype(np.float32) + np.float32(0.25)},

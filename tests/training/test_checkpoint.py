@@ -40,6 +40,7 @@ from tamcl.training.resources import Resources
 from tamcl.training.run import run_cell
 from tamcl.training.state_file import to_bytes
 from tests.helpers import in_this_process, train_here
+from tests.models.test_language import OPTIONS
 
 SHORT = ["stream.experiences=3", "stream.samples=60", "model.hidden=[8]", "evaluation.samples=20"]
 NAMES = str([*DIAGNOSTICS, "tests.training.test_checkpoint:Counting"]).replace("'", '"')
@@ -433,8 +434,10 @@ def test_a_full_disk_is_no_reason_to_stop(tmp_path: Path, always: None, capsys: 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_is_what_its_state_says(model: str) -> None:
-    images = torch.randn(2, 3, 32, 32)
-    first, second = (lookup(MODELS, model)(tuple(images.shape[1:])) for _ in range(2))
+    is_text = model in OPTIONS
+    images = torch.randint(9, (2, 7)) if is_text else torch.randn(2, 3, 32, 32)
+    given = {"tokens": 9} if is_text else {}
+    first, second = (lookup(MODELS, model)(tuple(images.shape[1:]), **given) for _ in range(2))
     first.train()(images)  # batch norms note what they saw
     assert to_bytes(model_state(first)) != to_bytes(model_state(second))
     load_model_state(second, model_state(first))
@@ -471,6 +474,13 @@ def test_a_number_that_is_learnt_goes_on(tmp_path: Path) -> None:
     scenario = load_scenario("slowly_changing_regression", ["stream.experiences=2", "stream.samples=300"])
     for number, arm in enumerate(["sgd", next(arm for arm in scenario.arms if arm != "sgd")]):
         assert_goes_on(Cell(scenario, arm, 0.01, 0, "report"), tmp_path / str(number), (130, 1, 150))
+
+
+@pytest.mark.parametrize(("scenario", "arm"), [("language_domains", "adamw_cm"), ("language_characters", "tam")])
+def test_a_language_model_goes_on(scenario: str, arm: str, tmp_path: Path) -> None:
+    short = ["stream.experiences=2", "stream.samples=9", "stream.batch_size=2", "evaluation.samples=5"]
+    cell = Cell(load_scenario(scenario, short), arm, 0.01, 0, "report")
+    assert_goes_on(cell, tmp_path / "run", (7, 1, 4))
 
 
 def test_a_run_that_diverges_after_it_went_on_is_the_same(tmp_path: Path) -> None:
