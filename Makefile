@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: demo test lint types docs dist results image-results published notebooks scenarios graph bench clean
+.PHONY: demo test lint types docs dist results image-results experiments published notebooks scenarios graph bench clean
 
 demo: .venv/installed
 	$(BIN)/tamcl compare label_flip_digits --out out/demo --jobs $(JOBS)
@@ -83,6 +83,21 @@ image-results: .venv/installed
 		--set 'arms.adam_cm.lr=[0.000125,0.0000625,0.00003125]' $(IMAGE_ARMS) --out out/task_shift_tinyimagenet
 	for name in task_shift_five task_shift_tinyimagenet; do \
 		$(BIN)/python analysis/keep.py out/$$name analysis/results/$$name || exit; done
+
+# What docs/results.md says beside the shipped scenarios: the papers' open questions. The images are those in
+# $TAMCL_DATA_DIR, of which a part will do.
+FLIPS := --set stream.experiences=10 --allow-subset --jobs $(JOBS)
+
+experiments: .venv/installed
+	$(BIN)/tamcl sweep label_flip_mnist --over stream.batch_size=1,4,16,64,256 --extend --seeds 5 --tune-seeds 2 \
+		--arms sgdm,tam,tam_frozen,adam,adam_cm $(FLIPS) --out out/batch_size
+	$(BIN)/tamcl sweep label_flip_mnist --over arms.tam.gamma=0.0,0.5,0.9,0.99,0.999 --extend \
+		--arms sgdm,tam,tam_frozen $(FLIPS) --out out/gamma
+	for name in sam_and_lookahead_mnist sam_and_lookahead_fashion; do \
+		$(BIN)/tamcl compare $$name --allow-subset --jobs $(JOBS) --out out/$$name || exit; done
+	$(BIN)/tamcl compare classification_cifar10 --allow-subset --arms sgdm,tam,tam_frozen,tam_then_sgdm \
+		@CLASSIFICATION@ --out out/classification_cifar10
+	$(BIN)/tamcl landscape out/classification_cifar10 --pairs arms
 
 # The page docs/published.md: numbers of others, and ours. The images are those in $TAMCL_DATA_DIR, of which a part will
 # do; what is there already is not run again, and a study that lacks its images is left out.
