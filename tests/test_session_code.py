@@ -106,10 +106,13 @@ def test_it_is_the_same_in_another_process_with_other_hashes() -> None:
     assert done.stdout.strip() == digest()
 
 
-def test_a_class_of_a_script_is_known_by_its_file_and_an_imported_one_by_its_own() -> None:
+def test_a_class_of_a_script_is_known_by_its_file_and_an_imported_one_by_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(MAIN, "__file__", __file__, raising=False)  # a worker of the tests has none
     assert session_class("tamcl.optim:TAM") is None
     assert session_class("__main__:NoSuch") is None
-    exec(compile("class InFile: x = 1", MAIN.__file__ or "", "exec"), vars(MAIN))
+    exec(compile("class InFile: x = 1", __file__, "exec"), vars(MAIN))
     assert session_class("__main__:InFile") is None
     type_in("class Typed:\n    def f(self): pass")
     assert session_class("__main__:Typed") is vars(MAIN)["Typed"]

@@ -190,8 +190,9 @@ def test_ids_of_what_names_no_user_code_or_one_optimizers_file_are_those_of_befo
         config = {part: values[part] for part in ("stream", "model", "strategy", "evaluation")}
         options = {key: v for key, v in values["arms"][cell.arm].items() if key not in ("optimizer", "lr", "null_of")}
         optimizer = {"name": values["arms"][cell.arm]["optimizer"], "lr": cell.lr, **options, **more}
-        for key in ("stacked", "compiled"):
+        for key in ("stacked", "compiled", "schedule", "clip"):
             config["strategy"].pop(key)
+        config["model"].pop("normalize_inputs")
         config |= {"optimizer": optimizer, "seed": cell.seed, "tamcl": cell.config["tamcl"]}
         config |= {} if more else {"stacked": True}
         digest = blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=4).hexdigest()

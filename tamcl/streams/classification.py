@@ -25,6 +25,7 @@ class Classification(Stream):
     samples : int, optional
         Training images, without those held out; all the others if absent.
     experiences : 1
+        One alone, in which nothing shifts.
 
     Notes
     -----
@@ -37,7 +38,7 @@ class Classification(Stream):
     >>> labels = np.array([0, 1, 0, 1, 0, 1])
     >>> (segment,) = stream.segments(labels, labels, classes=2, seed=0)
     >>> print(segment.train_index, segment.validation_index, segment.validation_labels)
-    [0 1 3 4] [2 5] [0 1]
+    [0 1 2 5] [3 4] [1 0]
     """
 
     name: Literal["classification"]

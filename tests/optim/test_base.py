@@ -94,7 +94,7 @@ ERRORS = [
     (TAM, {"decoupled_weight_decay": "no"}, "decoupled_weight_decay must be one of True, False, got 'no'"),
     (AdamCM, {"amsgrad": "no"}, "amsgrad must be one of True, False, got 'no'"),
     (RMSpropCG, {"centered": "no"}, "centered must be one of True, False, got 'no'"),
-    (TAM, {"granularity": "layer"}, "granularity must be one of 'global', 'tensor', got 'layer'"),
+    (TAM, {"granularity": "layer"}, "granularity must be one of 'group', 'global', 'tensor', got 'layer'"),
     (AdaTAM, {"betas": (0.9, 1.0)}, "betas[1] must be in [0, 1), got 1.0"),
     (AdaTAM, {"betas": 0.9}, "betas must be two numbers, got 0.9"),
     (AdaTAMW, {"bias_correction": "first"}, "bias_correction must be one of 'second', 'none', 'both', got 'first'"),

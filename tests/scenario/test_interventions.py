@@ -138,5 +138,6 @@ def test_words_of_a_null_model_say_what_differs() -> None:
     study = _Study(CLIP, "arms.tam_frozen.interventions=[]", "arms.tam_frozen.optimizer_state=reset")
     words = answers._null_words(study, "tam", "tam_frozen")  # type: ignore[arg-type]
     assert words == "tam with damping = 0.5, interventions = none, optimizer_state = reset"
-    assert answers._null_words(_Study(), "tam", "tam_frozen") == "SGDM at half its learning rate"  # type: ignore[arg-type]
+    words = answers._null_words(_Study(), "tam", "tam_frozen")  # type: ignore[arg-type]
+    assert words == "SGDM at half its learning rate after the first step"
     assert listed(study.scenario["interventions"]) == "weight_clipping (kappa 2.0)"

@@ -38,7 +38,11 @@ def test_every_scenario_survives_a_round_trip(name: str) -> None:
     assert parse(scenario.dump()) == scenario
 
 
-@pytest.mark.parametrize("name", [name for name in scenarios() if name.startswith(("label_flip", "task_shift"))])
+OURS = [name for name in scenarios() if name.startswith(("label_flip", "task_shift"))]
+OURS.remove("label_flip_emnist_partial")  # somebody else's protocol, with the arms that they compare
+
+
+@pytest.mark.parametrize("name", OURS)
 def test_every_stream_has_the_arms_and_questions_of_the_project(name: str) -> None:
     scenario = load_scenario(name)
     assert {"sgdm", "tam", "tam_frozen", "adam", "adatam", "adam_cm"} <= set(scenario.arms)

@@ -174,8 +174,12 @@ class Own(torch.optim.SGD):
         super().__init__(params, lr=lr)
 
 class Ends(Own):
+    steps = 0
+
     def step(self, closure=None):
-        os._exit(7)
+        self.steps += 1
+        if self.steps > 1:
+            os._exit(7)
 """
 
 

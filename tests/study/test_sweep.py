@@ -136,9 +136,10 @@ def test_a_value_whose_runs_all_fail_is_named_and_the_others_go_on(
         "class Fragile(torch.optim.SGD):\n"
         "    def __init__(self, params, lr, good=True):\n"
         "        super().__init__(params, lr)\n"
-        "        self.good = good\n"
+        "        self.good, self.steps = good, 0\n"
         "    def step(self, closure=None):\n"
-        "        if not self.good:\n"
+        "        self.steps += 1\n"
+        "        if not self.good and self.steps > 2:\n"
         "            raise RuntimeError('not good')\n"
         "        return super().step(closure)\n"
     )
