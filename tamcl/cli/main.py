@@ -27,7 +27,7 @@ COMMANDS: list[Callable[..., int]] = [
     studies.regret,
     studies.run,
 ]
-COMMANDS += [studies.watch, studies.report, studies.merge, studies.verify, studies.ranks]
+COMMANDS += [studies.watch, studies.report, studies.table, studies.merge, studies.verify, studies.ranks]
 COMMANDS += [studies.landscape]
 COMMANDS += [objects.check, objects.toys, objects.doctor]
 for command in COMMANDS:

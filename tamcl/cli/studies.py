@@ -388,11 +388,22 @@ def landscape(
 
 def report(
     directory: Annotated[Path, typer.Argument(**FOLDER, help="A finished study's folder, or a sweep's.")],
+    format: Annotated[
+        str | None, typer.Option(metavar="KIND", help="Write figures for a paper instead: pdf, svg or png.")
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(metavar="INCHES", help="Their width; 3.3, a column, if absent.", show_default=False),
+    ] = None,
 ) -> int:
-    """Make figures and report again from what is stored, by a study or by a sweep."""
+    """Make figures and report again from what is stored, by a study or by a sweep; or its figures for a paper."""
     from tamcl.results import load_results
     from tamcl.sweeps import is_sweep
 
+    if width is not None and format is None:
+        raise InputError(f"--width {width:g}: is that of figures for a paper: name their --format, pdf, svg or png")
+    if format is not None:
+        return _write_figures(directory, format, width)
     if is_sweep(directory):
         return _report_sweep(directory)
 
@@ -400,6 +411,39 @@ def report(
     from tamcl.report import write_report  # after the folder was found to hold a study: drawing takes a while to import
 
     print(f"report: {write_report(results.directory)}")
+    return 0
+
+
+def table(
+    directories: Annotated[
+        list[Path], typer.Argument(**PATH | {"metavar": "DIR DIR..."}, help="Folders of studies, or of sweeps.")
+    ],
+    format: Annotated[str, typer.Option(metavar="KIND", help="latex, markdown or csv.")] = "latex",
+    metrics: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Only these metrics; one where each study has a row.")
+    ] = None,
+    arms: Annotated[str | None, typer.Option(metavar="A,B", help="Only these arms, in this order.")] = None,
+    out: Annotated[Path | None, typer.Option(**PATH, help="File for the table; printed if absent.")] = None,
+    bib: Annotated[
+        Path | None, typer.Option(**PATH, help="File for BibTeX entries of all that the studies used.")
+    ] = None,
+) -> int:
+    """Write results as a table for a paper: the arms of a study, or a row for each of several studies or of a sweep."""
+    from tamcl.files.atomic import write_atomic
+    from tamcl.report.paper_table import paper_table
+    from tamcl.report.references import bibliography
+
+    chosen, only = (None if text is None else [part.strip() for part in text.split(",")] for text in (metrics, arms))
+    text = paper_table(directories, format=format, metrics=chosen, arms=only)
+    written = {} if out is None else {"table": (out, text)}
+    if bib is not None:
+        written["references"] = (bib, bibliography(directories))
+    for path, content in written.values():
+        write_atomic(path, partial(Path.write_text, data=content, encoding="utf-8"))
+    if out is None:
+        print(text, end="")
+    for what, (path, _) in written.items():
+        print(f"{what}: {path}", file=sys.stderr if out is None else sys.stdout)
     return 0
 
 
@@ -496,6 +540,15 @@ def _plan_sweep(
 
     plans = estimate_sweep(scenario, over, directory, resources=resources, engine=_local(jobs, timeout))
     show_sweep_plan(plans, directory)
+    return 0
+
+
+def _write_figures(directory: Path, format: str, width: float | None) -> int:
+    """Write the figures of a study or a sweep for a paper."""
+    from tamcl.report.paper_figures import COLUMN, write_figures  # as in compare
+
+    for path in write_figures(directory, format=format, width=COLUMN if width is None else width):
+        print(path)
     return 0
 
 

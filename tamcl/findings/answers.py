@@ -9,7 +9,7 @@ import pandas as pd
 from tamcl import stats
 from tamcl.findings.study import Study, records
 from tamcl.findings.verdicts import Held, full_verdict, is_hint, null_verdict, outcome, verdict
-from tamcl.metrics import METRICS, Metric, find
+from tamcl.metrics import Metric, find
 from tamcl.results import Results
 from tamcl.scenario.schema import OF_ARMS, listed, of_arm
 from tamcl.stats import ALPHA
@@ -35,8 +35,6 @@ class Answer(NamedTuple):
     reading: str
     """What the null model means for the answer; empty for other pairs."""
     strip: Strip | None
-    others: list[str]
-    """Sentences about all other metrics."""
     same_lr: str = ""
     """How the pair looks at one learning rate for both."""
     again: tuple[Held, str] | None = None
@@ -68,23 +66,19 @@ def strip_scale(study: Study) -> float:
 
 
 def _answer(study: Study, a: str, b: str, scale: float) -> Answer:
-    sentences, primary = {}, None
-    for row in records(_rows(study.comparisons, a, b)):
-        say = null_verdict if (a, b) in study.nulls else verdict
-        sentences[row["metric"]] = say(row, n_seeds=study.n_seeds)
-        if row["metric"] == study.primary:
-            primary = row
-            sentences[study.primary] = sentences[study.primary] if (a, b) in study.nulls else _with_nulls(study, row)
+    rows = _rows(study.comparisons, a, b)
+    primary = next(iter(records(rows[rows["metric"] == study.primary])), None)
     if primary is None:
         without = " nor ".join(arm for arm in (a, b) if not study.finished(arm))
         why = f"no run of {without} was finished" if without else "no seed has a value for both"
         sentence = f"{a} and {b} cannot be compared in {find(study.primary).label.lower()}: {why}."
-        return Answer(a, b, "missing", sentence, "", None, list(sentences.values()))
-    others = [sentences[name] for name in METRICS if name in sentences and name != study.primary]
+        return Answer(a, b, "missing", sentence, "", None)
+    is_null = (a, b) in study.nulls
+    sentence = null_verdict(primary, n_seeds=study.n_seeds) if is_null else _with_nulls(study, primary)
     strength = _strength(primary)
-    reading = _null_reading(primary, strength) if (a, b) in study.nulls else ""
+    reading = _null_reading(primary, strength) if is_null else ""
     strip, again = _strip(primary, scale), _again(study, a, b)
-    return Answer(a, b, strength, sentences[study.primary], reading, strip, others, same_lr(study, a, b), again)
+    return Answer(a, b, strength, sentence, reading, strip, same_lr(study, a, b), again)
 
 
 def _rows(comparisons: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
@@ -151,7 +145,9 @@ def same_lr(study: Study, a: str, b: str) -> str:
 
 def _amount(metric: Metric, value: float) -> str:
     factor, unit = (100, "points") if metric.unit == "fraction" else (1, metric.unit)
-    return f"{factor * value:.{1 if factor == 100 else 3}{'f' if factor == 100 else 'g'}} {unit}".replace("-", "−")
+    unit = f"of {metric.label.lower()}" if unit in metric.label.lower() else unit
+    number = f"{round(factor * value, 1) + 0.0:.1f}" if factor == 100 else f"{value:.3g}"
+    return f"{number.replace('-', '−')} {unit}"
 
 
 def _again(study: Study, a: str, b: str) -> tuple[Held, str] | None:

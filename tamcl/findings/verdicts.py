@@ -175,7 +175,7 @@ def _null_clause(kind: str, nulls: list[tuple[Row, str]], metric: Metric, confid
     for null, text in nulls:
         number, unit = _format(null, metric)
         low, high = (number(null[end], "+") for end in ("ci_low", "ci_high"))
-        numbers = f"{number(null['diff'], '+')} {unit}, {low} to {high}"
+        numbers = f"{number(null['diff'], '+')}{unit}, {low} to {high}"
         listed.append((f"{null['arm_b']}{text}", numbers))
     names = " and ".join(part for part in (", ".join(name for name, _ in listed[:-1]), listed[-1][0]) if part)
     numbers = "; ".join(numbers for _, numbers in listed)
@@ -214,7 +214,7 @@ def change_verdict(row: Row, ends: tuple[str, str], metric: Metric | None = None
         return say.too_few
     number, unit = _format(row, known)
     what = f"{row['arm_a']} minus {row['arm_b']} changes"
-    by = f"{number(row['diff'], '+')} {unit}"
+    by = f"{number(row['diff'], '+')}{unit}"
     where = f"from {ends[0]} to {ends[1]}, on the straight line through all values ({say.difference_sure})"
     if is_shown(row, alpha=alpha):
         return f"{what} by {by} of {say.label} {where}."
@@ -380,7 +380,7 @@ def _phrases(row: Row, metric: Metric, confidence: float, alpha: float, n_seeds:
     number, unit = _format(row, metric)
     p, adjusted = _p(row["p_value"]), _p(row["p_adjusted"])
     seeds = f"{n} seeds, p {p}" + ("" if adjusted == p else f", {adjusted.removeprefix('= ')} after Holm")
-    difference = f"{a} minus {b} is {number(row['diff'], '+')} {unit}"
+    difference = f"{a} minus {b} is {number(row['diff'], '+')}{unit}"
     missing = 0 if n_seeds is None else n_seeds - n
     lost = f" {missing} of {n_seeds} seeds are missing, where not both arms finished." if missing else ""
     few = f"{difference} of {label} on the one seed they share: one seed says nothing of the next."
@@ -388,7 +388,7 @@ def _phrases(row: Row, metric: Metric, confidence: float, alpha: float, n_seeds:
         label=label,
         winner=a if a_wins else b,
         loser=b if a_wins else a,
-        gain=f"{number(abs(row['diff']))} {unit} {'of' if metric.sign > 0 else 'less'} {label}",
+        gain=f"{number(abs(row['diff']))}{unit} {'of' if metric.sign > 0 else 'less'} {label}",
         gain_sure=f"{confidence:.0%} interval {number(gains[0])} to {number(gains[1])}, {seeds}",
         difference=difference,
         difference_sure=f"{confidence:.0%} interval {number(low, '+')} to {number(high, '+')}, {seeds}",
@@ -399,8 +399,9 @@ def _phrases(row: Row, metric: Metric, confidence: float, alpha: float, n_seeds:
 
 
 def _format(row: Row, metric: Metric) -> tuple[Callable[..., str], str]:
-    """Return how to write values of the metric, precise enough for the interval's width, and their unit."""
-    scale, unit = (100, "points") if metric.unit == "fraction" else (1, metric.unit)
+    """Return how to write values of the metric, precise enough for the interval's width, and what unit follows."""
+    scale, unit = (100, " points") if metric.unit == "fraction" else (1, f" {metric.unit}")
+    unit = "" if metric.unit in metric.label.lower() else unit  # the loss of an online loss
     width = scale * (row["ci_high"] - row["ci_low"]) or scale * abs(row["diff"])
     digits = 1 if not width > 0 else min(4, max(1, 1 - floor(log10(width))))
     return lambda value, sign="": f"{round(scale * value, digits) + 0.0:{sign}.{digits}f}", unit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,9 @@ SMALLER = {8: 0.7, 16: 0.6}
 WIDTHS = {"wide": 7.4, "narrow": 3.7}
 """Inches; text is set in the same size in both, so a phone needs no magnifying glass."""
 
+WIDE = 5.0
+"""Inches from which on panels stand side by side."""
+
 NAME = 0.13
 """Inches that a name at the end of a line takes."""
 
@@ -70,12 +73,14 @@ class Picture:
 
 
 class Drawing(NamedTuple):
-    """What is drawn: a function from a layout, "wide" or "narrow", to a figure."""
+    """What is drawn: a function from a width in inches to a figure."""
 
     name: str
     title: str
     caption: str
-    draw: Callable[[str], Figure]
+    draw: Callable[[float], Figure]
+    panels: Mapping[str, Callable[[float], Figure]] = {}
+    """Each of its panels by itself, by the metric, for a page that is too short for all."""
 
 
 def draw_pictures(study: Study) -> list[Picture]:
@@ -112,7 +117,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Online loss over the stream",
             "Loss on every mini-batch before the model learns from it; lower is better. Dotted lines are shifts."
             + study.is_text * " It is a mean over tokens, in nats.",
-            lambda layout: _single(layout, 3.7, plots.online_loss, study.online, arms=study.arms, of=of),
+            lambda width: _single(width, 3.7, plots.online_loss, study.online, arms=study.arms, of=of),
         )
     if not study.online.empty and study.has_accuracy:
         yield Drawing(
@@ -120,14 +125,14 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Online accuracy over the stream",
             "Accuracy on every mini-batch before the model learns from it. Steeper is faster; dotted lines are shifts."
             + study.is_text * " It is the share of tokens that the model thought the likeliest.",
-            lambda layout: _single(layout, 3.7, plots.online_accuracy, study.online, arms=study.arms, of=of),
+            lambda width: _single(width, 3.7, plots.online_accuracy, study.online, arms=study.arms, of=of),
         )
     if study.has_accuracy and study.online["experience"].max() > 0:
         yield Drawing(
             "recovery",
             "Recovery after a shift",
             "All shifts laid on one another at 0: how deep accuracy falls, and how fast it comes back.",
-            lambda layout: _single(layout, 3.7, plots.recovery, study.online, arms=study.arms),
+            lambda width: _single(width, 3.7, plots.recovery, study.online, arms=study.arms),
         )
     if study.has_accuracy and study.online["experience"].nunique() > 2:
         table = by_experience(study.online)
@@ -137,7 +142,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Accuracy on the last mini-batches of an experience before the model learns from them: is a late experience"
             " still learnt as well as an early one? Where they are equally hard, a line that falls is a loss of"
             " plasticity.",
-            lambda layout: _single(layout, 3.7, plots.over_experiences, table, arms=study.arms),
+            lambda width: _single(width, 3.7, plots.over_experiences, table, arms=study.arms),
         )
     curves = stability_curves(study.continual, study.evaluated)
     if curves["change"].notna().any():
@@ -146,7 +151,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Earlier experiences after a shift",
             "Accuracy on earlier experiences while a later one is trained, less what it was before the shift. A dip"
             " that comes back is the stability gap; what is still lost at the end is forgetting.",
-            lambda layout: _single(layout, 3.7, plots.stability, curves, arms=study.arms),
+            lambda width: _single(width, 3.7, plots.stability, curves, arms=study.arms),
         )
     if study.is_tested_by_epoch:
         table = by_epoch(study.continual, study.diagnostics)
@@ -156,7 +161,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "over_epochs",
             "Epoch by epoch",
             f"Accuracy on the {held_out} images of the experience after each epoch{more}.",
-            lambda layout: _over_epochs(study, table, layout),
+            lambda width: _over_epochs(study, table, width),
         )
     if _diagnosed(study):
         yield Drawing(
@@ -164,7 +169,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "What optimizer and model do over the stream",
             f"Online {_what_is_online(study)}, and below it what was measured after updates, on"
             " one time axis: mean and 95 % interval over seeds. An arm that has no such quantity is not drawn.",
-            lambda layout: _over_time(study, layout),
+            lambda width: _over_time(study, width),
         )
     if study.core_metrics:
         yield Drawing(
@@ -172,23 +177,26 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Metrics by arm",
             "Mean and 95 % interval over seeds, and below it a point for each seed. Arms share their streams seed by"
             " seed, so overlapping intervals do not mean equal arms: look at the paired differences.",
-            lambda layout: _summaries(study, layout),
+            partial(_summaries, study, study.core_metrics),
+            {name: partial(_summaries, study, [name]) for name in study.core_metrics},
         )
     if not study.comparisons.empty:
+        compared = [name for name in study.core_metrics if name in set(study.comparisons["metric"])]
         yield Drawing(
             "differences",
             "Paired differences",
             "Difference between two arms on the same seeds, with its 95 % interval. Filled: a difference is shown, as p"
             f" after Holm is at most {ALPHA:g}. Hollow: none is, though the interval, which is of one pair by itself,"
             " may leave out 0.",
-            lambda layout: _differences(study, layout),
+            partial(_differences, study, compared),
+            {name: partial(_differences, study, [name]) for name in compared},
         )
     if {"forgetting", "learning_accuracy"} <= set(study.shown_metrics):
         yield Drawing(
             "forgetting",
             "Forgetting against learning",
             "An arm that learns little has little to forget: better is to the right and down, not down alone.",
-            lambda layout: _beside_legend(layout, 3.9, study.arms, plots.forgetting_against_learning, study.metrics),
+            lambda width: _beside_legend(width, 3.9, study.arms, plots.forgetting_against_learning, study.metrics),
         )
     if study.is_text and not study.evaluated.empty:
         yield Drawing(
@@ -197,7 +205,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Perplexity of the validation texts, of the mean loss over seeds; lower is better, and brighter. Read a"
             " column downwards: an experience is learnt on the diagonal, and then kept or forgotten. What was not"
             " tested is empty; a row 'none' is the untrained model.",
-            lambda layout: _matrices(study, layout, plots.perplexity_matrix, "loss (nats a token)"),
+            lambda width: _matrices(study, width, plots.perplexity_matrix, "loss (nats a token)"),
         )
     elif study.evaluated["accuracy"].notna().any():
         yield Drawing(
@@ -205,7 +213,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Accuracy on every experience as training goes on",
             "Accuracy in percent, mean over seeds. Read a column downwards: an experience is learnt on the diagonal,"
             " and then kept or forgotten. What was not tested is empty; a row 'none' is the untrained model.",
-            lambda layout: _matrices(study, layout, plots.accuracy_matrix, "accuracy (%)"),
+            lambda width: _matrices(study, width, plots.accuracy_matrix, "accuracy (%)"),
         )
 
 
@@ -221,19 +229,19 @@ def sweep_drawings(sweep: Sweep) -> Iterator[Drawing]:
         "Every arm at its own learning rate, which was chosen anew at every value: mean and 95 % interval over seeds."
         " Below, the difference between two arms on the same seeds with its 95 % interval; filled where a difference"
         f" is shown, as p after Holm over all values and pairs is at most {ALPHA:g}.",
-        lambda layout: _swept(sweep, rows, layout),
+        lambda width: _swept(sweep, rows, width),
     )
 
 
-def _swept(sweep: Sweep, rows: pd.DataFrame, layout: str) -> Figure:
+def _swept(sweep: Sweep, rows: pd.DataFrame, width: float) -> Figure:
     over, *others = sweep.keys
     compared = sweep.comparisons[(sweep.comparisons["metric"] == sweep.primary) & (sweep.comparisons["n_pairs"] > 0)]
     panels = [*rows.groupby(others, sort=False)] if others else [((), rows)]
     kinds = 2 if len(compared) else 1
-    columns = min(2, len(panels)) if layout == "wide" else 1
+    columns = min(2, len(panels)) if width >= WIDE else 1
     lines = -(-len(panels) // columns)
     heights = [3.2, 2.6][:kinds] * lines
-    figure = _figure(layout, sum(heights))
+    figure = _figure(width, sum(heights))
     axes = figure.subplots(len(heights), columns, height_ratios=heights, squeeze=False)
     for place in range(lines * columns):
         line, column = divmod(place, columns)
@@ -255,7 +263,7 @@ def _swept(sweep: Sweep, rows: pd.DataFrame, layout: str) -> Figure:
         title = row_name(at)
         for ax in (above, *below):
             said = ax.get_title(loc="left")
-            words = textwrap.fill(said, 48 if layout == "narrow" or columns > 1 else 100)
+            words = textwrap.fill(said, 48 if width < WIDE or columns > 1 else 100)
             ax.set_title(f"{title}\n{words}" if title and ax is above else words, loc="left", size="small")
     return figure
 
@@ -283,7 +291,7 @@ def tuning_drawings(study: Study) -> Iterator[Drawing]:
         "What the choice of the learning rate rests on, on the tuning seeds. Broad: within 95 % of the best, so that a"
         " long broad line is an arm that is easy to tune. An arrow at the end of a line means that the grid should be"
         f" widened.{triangle}",
-        lambda layout: _lr_sensitivity(study, layout),
+        lambda width: _lr_sensitivity(study, width),
     )
     if names := _over_lr(study):
         by_lr = tuning.by_lr(study.results.metrics, study.results.runs, study.primary, names=names)
@@ -292,7 +300,8 @@ def tuning_drawings(study: Study) -> Iterator[Drawing]:
             "What happens after a shift, over the learning rate",
             "The same runs on other metrics. At a single learning rate these mostly read out that rate: compare whole"
             " lines, not rings. Ring: the rate that was chosen for the score above.",
-            lambda layout: _adaptation(study, by_lr, layout),
+            partial(_adaptation, study, by_lr, names),
+            {name: partial(_adaptation, study, by_lr, [name]) for name in names},
         )
     expected = tuning.expected_best(study.tuning, study.primary)
     if len(expected) and expected["trials"].max() > 1:
@@ -301,7 +310,7 @@ def tuning_drawings(study: Study) -> Iterator[Drawing]:
             "Expected best over trials",
             "How good the best of so many learning rates is on average, drawn from those that were tried. Where lines"
             " cross, the better arm is a matter of how much is tuned.",
-            lambda layout: _single(layout, 3.5, plots.expected_best, expected, score=study.primary, arms=study.arms),
+            lambda width: _single(width, 3.5, plots.expected_best, expected, score=study.primary, arms=study.arms),
         )
 
 
@@ -314,7 +323,7 @@ def oracle_drawings(study: Study, found: list[OracleComparison]) -> Iterator[Dra
             "Regret over the stream",
             "Right answers of the oracle minus those of the arm, summed from the start of the stream. Where a line"
             " rises, the oracle does better in that experience; where it falls, the arm does.",
-            lambda layout: _regrets(study, shown, layout),
+            lambda width: _regrets(study, shown, width),
         )
 
 
@@ -326,7 +335,7 @@ def landscape_drawings(study: Study, found: Landscape) -> Iterator[Drawing]:
             "Loss between two ends of training",
             "Loss on the straight line between the final weights of two runs. How far a line rises above the dotted one"
             " is the barrier; without any the two ended in one basin.",
-            lambda layout: _lines(found.lines, layout),
+            lambda width: _lines(found.lines, width),
         )
     if len(found.plane):
         yield Drawing(
@@ -334,7 +343,7 @@ def landscape_drawings(study: Study, found: Landscape) -> Iterator[Drawing]:
             "Loss on a plane through three ends",
             "Test loss on the plane through the final weights of three arms, in units of the distance between weights."
             " Each shade covers an equal area.",
-            lambda layout: _plane(found.plane, study.arms, layout),
+            lambda width: _plane(found.plane, study.arms, width),
         )
 
 
@@ -346,9 +355,9 @@ def draw(drawing: Drawing, directory: Path, n_arms: int) -> Picture:
     """Draw a figure for a page of so many arms, and write it to the folder's ``figures``."""
     sources, sizes = {}, {}
     dpi = DPI * min(share for arms, share in {0: 1.0, **SMALLER}.items() if n_arms > arms)
-    for layout in WIDTHS:
+    for layout, width in WIDTHS.items():
         with mpl.rc_context(plots.theme()):  # type: ignore[arg-type]
-            figure = drawing.draw(layout)
+            figure = drawing.draw(width)
             light, dark = draw_light_and_dark(figure, dpi)
         lines = {to_rgb(line.get_color()) for ax in figure.axes for line in ax.lines}
         for name, pixels, kept in ((layout, light, lines), (f"{layout} dark", dark, set(map(darkened, lines)))):
@@ -406,25 +415,25 @@ def _channels(colors: np.ndarray) -> np.ndarray:
     return np.stack([colors >> 16, colors >> 8 & 255, colors & 255], axis=-1)
 
 
-def _figure(layout: str, height: float) -> Figure:
-    return Figure(figsize=(WIDTHS[layout], height), dpi=DPI, layout=Layout())
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, layout=Layout())
 
 
 def _single(
-    layout: str, height: float, plot: Callable[..., Axes], table: pd.DataFrame, *, arms: list[str], **options: object
+    width: float, height: float, plot: Callable[..., Axes], table: pd.DataFrame, *, arms: list[str], **options: object
 ) -> Figure:
-    figure = _figure(layout, max(height, 0.9 + NAME * len(arms)))
+    figure = _figure(width, max(height, 0.9 + NAME * len(arms)))
     ax = plot(table, ax=figure.add_subplot(), arms=arms, **options)
-    if layout == "narrow":
+    if width < WIDE:
         ax.set_title(textwrap.fill(ax.get_title(loc="left"), 48), loc="left", size="small")
     return figure
 
 
-def _panels(layout: str, count: int, columns: int, height: float, *, sharey: bool) -> tuple[Figure, list[Axes]]:
+def _panels(width: float, count: int, columns: int, height: float, *, sharey: bool) -> tuple[Figure, list[Axes]]:
     """Return a figure with a grid of axes, `height` inches a row."""
     columns = min(columns, count)
     rows = -(-count // columns)
-    figure = _figure(layout, height * rows)
+    figure = _figure(width, height * rows)
     axes = figure.subplots(rows, columns, sharey=sharey, squeeze=False).ravel()
     for ax in axes[count:]:
         ax.remove()
@@ -443,11 +452,11 @@ def _what_is_online(study: Study) -> str:
     return "accuracy" if study.has_accuracy and not study.is_text else "loss"
 
 
-def _over_time(study: Study, layout: str) -> Figure:
+def _over_time(study: Study, width: float) -> Figure:
     names = _diagnosed(study)
     named = len(study.arms) * NAME < 1.5  # else lines have names in the panel above alone
     heights = [max(3.2, 0.9 + NAME * len(study.arms)), *[1.7] * len(names)]
-    figure = _figure(layout, sum(heights))
+    figure = _figure(width, sum(heights))
     top, *axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     plot = plots.online_accuracy if _what_is_online(study) == "accuracy" else plots.online_loss
     plot(study.online, arms=study.arms, of="tokens" if study.is_text else "examples", ax=top)
@@ -462,7 +471,7 @@ def _over_time(study: Study, layout: str) -> Figure:
     for ax in [top, *axes]:
         ax.set_xlabel("")
     axes[-1].set_xlabel(label)
-    if layout == "narrow":
+    if width < WIDE:
         top.set_title(textwrap.fill(top.get_title(loc="left"), 48), loc="left", size="small")
     return figure
 
@@ -472,10 +481,10 @@ def _is_validated(study: Study) -> bool:
     return bool(study.scenario.get("stream", {}).get("validation"))
 
 
-def _over_epochs(study: Study, table: pd.DataFrame, layout: str) -> Figure:
+def _over_epochs(study: Study, table: pd.DataFrame, width: float) -> Figure:
     names = ["accuracy", *_diagnosed(study)]
     heights = [max(3.2, 0.9 + NAME * len(study.arms)), *[2.2] * (len(names) - 1)]
-    figure = _figure(layout, sum(heights))
+    figure = _figure(width, sum(heights))
     axes = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights, squeeze=False).ravel()
     for name, ax in zip(names, axes, strict=True):
         plots.over_epochs(table, quantity=name, arms=study.arms, ax=ax)
@@ -486,15 +495,14 @@ def _over_epochs(study: Study, table: pd.DataFrame, layout: str) -> Figure:
             ax.set_xlabel("")
     if _is_validated(study):
         axes[0].set_ylabel("validation accuracy (%)")
-    if layout == "narrow":
+    if width < WIDE:
         axes[0].set_title(textwrap.fill(axes[0].get_title(loc="left"), 48), loc="left", size="small")
     return figure
 
 
-def _summaries(study: Study, layout: str) -> Figure:
-    names = study.core_metrics
+def _summaries(study: Study, names: list[str], width: float) -> Figure:
     height = 0.75 + 0.2 * len(study.arms)
-    figure, axes = _panels(layout, len(names), 3 if layout == "wide" else 1, height, sharey=layout == "wide")
+    figure, axes = _panels(width, len(names), 3 if width >= WIDE else 1, height, sharey=width >= WIDE)
     for metric, ax in zip(names, axes, strict=True):
         plots.summary(study.metrics, metric=metric, arms=study.arms, ax=ax)
         unit = plots.metric_axis(metric)[1]
@@ -502,12 +510,11 @@ def _summaries(study: Study, layout: str) -> Figure:
     return figure
 
 
-def _differences(study: Study, layout: str) -> Figure:
-    names = [name for name in study.core_metrics if name in set(study.comparisons["metric"])]
+def _differences(study: Study, names: list[str], width: float) -> Figure:
     pairs = study.comparisons.groupby("metric").size()[names]
-    sharey = layout == "wide" and pairs.min() == pairs.max()  # else a metric lacks a pair, and rows would not line up
-    columns = 3 if layout == "wide" else 1
-    figure, axes = _panels(layout, len(names), columns, 0.9 + 0.22 * pairs.max(), sharey=sharey)
+    sharey = width >= WIDE and pairs.min() == pairs.max()  # else a metric lacks a pair, and rows would not line up
+    columns = 3 if width >= WIDE else 1
+    figure, axes = _panels(width, len(names), columns, 0.9 + 0.22 * pairs.max(), sharey=sharey)
     for metric, ax in zip(names, axes, strict=True):
         plots.paired_differences(study.comparisons, metric=metric, values=False, ax=ax)
         unit = plots.metric_axis(metric)[1]
@@ -525,9 +532,9 @@ def _name_panel(ax: Axes, metric: str, unit: str) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(4))
 
 
-def _regrets(study: Study, found: list[OracleComparison], layout: str) -> Figure:
+def _regrets(study: Study, found: list[OracleComparison], width: float) -> Figure:
     height = max(3.2, 0.9 + NAME * len(study.arms))
-    figure, axes = _panels(layout, len(found), 2 if layout == "wide" else 1, height, sharey=False)
+    figure, axes = _panels(width, len(found), 2 if width >= WIDE else 1, height, sharey=False)
     for each, ax in zip(found, axes, strict=True):
         plots.regret(each.regrets, arms=study.arms, ax=ax)
         ax.set_title(
@@ -536,26 +543,26 @@ def _regrets(study: Study, found: list[OracleComparison], layout: str) -> Figure
     return figure
 
 
-def _lines(lines: pd.DataFrame, layout: str) -> Figure:
+def _lines(lines: pd.DataFrame, width: float) -> Figure:
     pairs = lines[["arm_a", "arm_b"]].drop_duplicates().to_numpy().tolist()
-    figure, axes = _panels(layout, len(pairs), 2 if layout == "wide" else 1, 3.0, sharey=False)
+    figure, axes = _panels(width, len(pairs), 2 if width >= WIDE else 1, 3.0, sharey=False)
     for (arm_a, arm_b), ax in zip(pairs, axes, strict=True):
         plots.loss_on_line(lines, arm_a=arm_a, arm_b=arm_b, ax=ax)
         ax.set_title(textwrap.fill(ax.get_title(loc="left"), 48), loc="left", size="small")
     return figure
 
 
-def _plane(plane: pd.DataFrame, arms: list[str], layout: str) -> Figure:
-    figure = _figure(layout, 4.2 if layout == "wide" else 3.4)
+def _plane(plane: pd.DataFrame, arms: list[str], width: float) -> Figure:
+    figure = _figure(width, 4.2 if width >= WIDE else 3.4)
     plots.loss_plane(plane, arms=arms, ax=figure.add_subplot())
     return figure
 
 
-def _matrices(study: Study, layout: str, plot: Callable[..., Axes], label: str) -> Figure:
+def _matrices(study: Study, width: float, plot: Callable[..., Axes], label: str) -> Figure:
     arms = [arm for arm in study.arms if arm in set(study.evaluated["arm"])]
-    wide, titles = layout == "wide", plots.short_names(study.arms)
+    wide, titles = width >= WIDE, plots.short_names(study.arms)
     numbers = wide and study.evaluated["evaluated_on"].max() < 12
-    figure, axes = _panels(layout, len(arms), 3 if wide else 2, 2.3 if numbers else 2.1, sharey=True)
+    figure, axes = _panels(width, len(arms), 3 if wide else 2, 2.3 if numbers else 2.1, sharey=True)
     for arm, ax in zip(arms, axes, strict=True):
         plot(study.evaluated, arm=arm, numbers=numbers, colorbar=False, ax=ax)
         ax.set_title(titles[arm], loc="left", size="medium")
@@ -570,10 +577,10 @@ def _matrices(study: Study, layout: str, plot: Callable[..., Axes], label: str) 
     return figure
 
 
-def _lr_sensitivity(study: Study, layout: str) -> Figure:
+def _lr_sensitivity(study: Study, width: float) -> Figure:
     plateaus = tuning.plateau(study.tuning, study.primary)
     draw = partial(plots.lr_sensitivity, score=study.primary, plateaus=plateaus, rules=study.rules or None)
-    return _beside_legend(layout, 3.5, study.arms, draw, study.tuning)
+    return _beside_legend(width, 3.5, study.arms, draw, study.tuning)
 
 
 def _over_lr(study: Study) -> list[str]:
@@ -583,9 +590,8 @@ def _over_lr(study: Study) -> list[str]:
     return [name for name in names if name in present and name != study.primary]
 
 
-def _adaptation(study: Study, table: pd.DataFrame, layout: str) -> Figure:
-    names = _over_lr(study)
-    figure, axes = _panels(layout, len(names), 2 if layout == "wide" else 1, 2.5, sharey=False)
+def _adaptation(study: Study, table: pd.DataFrame, names: list[str], width: float) -> Figure:
+    figure, axes = _panels(width, len(names), 2 if width >= WIDE else 1, 2.5, sharey=False)
     for name, ax in zip(names, axes, strict=True):
         rows = table[table["metric"] == name].assign(on_edge=False)
         plots.lr_sensitivity(rows, score=name, arms=study.arms, ax=ax)
@@ -595,27 +601,27 @@ def _adaptation(study: Study, table: pd.DataFrame, layout: str) -> Figure:
         ax.tick_params(labelsize="small")
         if ax is not axes[-1]:
             ax.set_xlabel("")
-    return _legend_below(figure, layout)
+    return _legend_below(figure, width)
 
 
 def _beside_legend(
-    layout: str, height: float, arms: list[str], plot: Callable[..., Axes], table: pd.DataFrame
+    width: float, height: float, arms: list[str], plot: Callable[..., Axes], table: pd.DataFrame
 ) -> Figure:
     """Draw a figure whose legend stands beside it, or below it on a phone."""
-    if layout == "wide":
-        return _single(layout, max(height, 0.6 + 0.19 * len(arms)), plot, table, arms=arms)
-    return _legend_below(_single(layout, height, plot, table, arms=arms), layout)
+    if width >= WIDE:
+        return _single(width, max(height, 0.6 + 0.19 * len(arms)), plot, table, arms=arms)
+    return _legend_below(_single(width, height, plot, table, arms=arms), width)
 
 
-def _legend_below(figure: Figure, layout: str) -> Figure:
+def _legend_below(figure: Figure, width: float) -> Figure:
     """Replace the legends beside the axes by a single one below them all, and make the figure higher by that."""
     handles: dict[str, Artist] = {}
     for ax in figure.axes:
         handles |= {arm: handle for handle, arm in zip(*ax.get_legend_handles_labels(), strict=True)}
         ax.get_legend().remove()  # type: ignore[union-attr]
     names = list(plots.short_names(handles).values())
-    room = WIDTHS[layout] / (0.5 + 0.065 * max(map(len, names)))
-    columns = max(1, min(int(room), 6 if layout == "wide" else 3))
+    room = width / (0.5 + 0.065 * max(map(len, names)))
+    columns = max(1, min(int(room), 6 if width >= WIDE else 3))
     figure.set_figheight(figure.get_figheight() + 0.3 + 0.18 * -(-len(names) // columns))
     options: dict[str, Any] = {"frameon": False, "fontsize": "small", "loc": "outside lower center"}
     figure.legend(list(handles.values()), names, ncols=columns, columnspacing=1.2, **options)

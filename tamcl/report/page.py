@@ -30,6 +30,7 @@ from tamcl.report.tables import (
     failure_table,
     metric_table,
     oracle_table,
+    other_metrics_table,
     plain_value,
     same_lr_table,
     tuning_table,
@@ -126,6 +127,9 @@ def _page(study: Study) -> dict[str, Any]:
         "headline": headline(study),
         "cautions": cautions(study),
         "answers": answers(study),
+        "other_metrics": [
+            other_metrics_table(study, f"others-{place}", *pair) for place, pair in enumerate(study.pairs)
+        ],
         "badges": BADGES,
         "primary": label.lower(),
         "scale": f"{factor * scale:.2g}",

@@ -12,7 +12,7 @@ from tamcl.findings.answers import answers
 from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study, records
 from tamcl.findings.sweep import chosen_rates
-from tamcl.metrics import find
+from tamcl.metrics import METRICS, find
 from tamcl.plots import arm_styles, mean_interval, metric_axis, with_direction
 from tamcl.scenario.schema import listed
 from tamcl.stats import ALPHA
@@ -223,6 +223,52 @@ def comparison_table(name: str, caption: str, comparisons: pd.DataFrame, *, name
         rows.append(Row(fields))
     heads = ["Pair", "Difference", "95 % interval", "p", "p (Holm)", "First better", "First", "Second", "Seeds"]
     return Table(name, caption, _heads(heads, text=set()), rows)
+
+
+def other_metrics_table(study: Study, name: str, a: str, b: str) -> Table | None:
+    """Return a pair of arms on all metrics but the one that the answer is about, a row a metric; None without any.
+
+    Metrics that are of the same numbers in this study, such as some kinds of forgetting, share a row.
+    """
+    found = study.comparisons[(study.comparisons["arm_a"] == a) & (study.comparisons["arm_b"] == b)]
+    order = {name: place for place, name in enumerate(dict.fromkeys([*METRICS, *found["metric"]]))}
+    facts: dict[tuple[float, ...], list[dict[str, Any]]] = {}
+    for row in records(found.sort_values("metric", key=lambda names: names.map(order))):
+        if row["metric"] != study.primary:
+            facts.setdefault(_fact(row), []).append(row)
+    rows = [_other_metric(*same) for same in facts.values()]
+    heads = _heads(["Metric", "Difference", "95 % interval", "p (Holm)", "Better", "Seeds"], text={"Better"})
+    return Table(name, f"{a} − {b} on the other metrics", heads, rows, sortable=False) if rows else None
+
+
+def _fact(row: dict[str, Any]) -> tuple[float, ...]:
+    """Return what a row says whatever its metric is called and whichever way it is counted."""
+    metric = find(row["metric"])
+    ends = sorted(metric.sign * row[end] for end in ("ci_low", "ci_high"))
+    sides = (metric.sign * row[column] for column in ("mean_a", "mean_b", "diff"))
+    return tuple(round(value, 9) for value in (metric_axis(row["metric"])[2], *sides, *ends, row["n_pairs"]))
+
+
+def _other_metric(row: dict[str, Any], *same: dict[str, Any]) -> Row:
+    """Return the row of a metric and of those that are the same numbers."""
+    label, unit, factor = metric_axis(row["metric"])
+    diff, low, high = (factor * row[column] for column in ("diff", "ci_low", "ci_high"))
+    digits = _digits((high - low) / 2)
+    metric, names = find(row["metric"]), []
+    for other in (find(each["metric"]) for each in same):
+        names.append(other.label + " (with the other sign)" * (other.sign != metric.sign))
+    note = with_direction(row["metric"], "", _points(unit)).strip(" ()")
+    better = (row["arm_a"] if metric.sign * diff > 0 else row["arm_b"]) if stats.is_shown(row) else "not shown"
+    return Row(
+        [
+            Field(label, note="; the same: ".join(part for part in (note, "; ".join(names)) if part)),
+            Field(_decimal(diff, digits, "+"), diff),
+            Field(_ends(low, high, digits) or "–", low),
+            Field(_p(row["p_adjusted"]), row["p_adjusted"]),
+            Field(better, classes="text"),
+            Field(str(row["n_pairs"]), row["n_pairs"]),
+        ]
+    )
 
 
 def sweep_table(sweep: Sweep) -> Table:

@@ -17,7 +17,7 @@ from tamcl import plots
 from tamcl.errors import InputError
 from tamcl.findings.study import Study
 from tamcl.metrics import diagnostic_curves
-from tamcl.report.figures import drawings
+from tamcl.report.figures import WIDTHS, drawings
 from tamcl.report.page import _facts
 from tamcl.results import TABLES, Results, load_results, read_table
 from tamcl.scenario.load import load_scenario, parse
@@ -224,8 +224,8 @@ def test_values_that_are_not_finite_are_left_out_and_nothing_is_an_error(study: 
 def test_the_report_shows_them_below_the_online_accuracy(study: Results) -> None:
     found = {drawing.name: drawing for drawing in drawings(Study(study))}
     assert list(found).index("diagnostics") == list(found).index("recovery") + 1
-    for layout in ("wide", "narrow"):
-        top, *axes = found["diagnostics"].draw(layout).axes
+    for width in WIDTHS.values():
+        top, *axes = found["diagnostics"].draw(width).axes
         assert top.get_ylabel() == "online accuracy (%)"
         assert [ax.get_title(loc="left") for ax in axes] == ["damping", "update norm", "dormant units (%)"]
         assert {ax.get_xlim() for ax in axes} == {top.get_xlim()}

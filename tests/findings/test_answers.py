@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tamcl.findings.answers import answers, same_lr
+from tamcl.findings.answers import _amount, answers, same_lr
+from tamcl.metrics import METRICS
 from tamcl.report import verdicts
 from tamcl.results import load_results
 from tamcl.stats import compare
@@ -118,6 +119,13 @@ def test_a_gap_goes_if_less_than_half_of_it_is_left_at_the_own_rates(tmp_path: P
     said = same_lr(study, "tam", "tam_frozen")
     assert said.startswith("At the same learning rate 0.2 tam would be ahead of tam_frozen by 20.0 points;")
     assert words in said
+
+
+def test_an_amount_has_its_unit_and_no_minus_before_a_zero() -> None:
+    assert _amount(METRICS["online_accuracy"], -0.0004) == "0.0 points"
+    assert _amount(METRICS["online_accuracy"], -0.0104) == "−1.0 points"
+    assert _amount(METRICS["online_loss"], 0.0987) == "0.0987 of online loss"
+    assert _amount(METRICS["recovery_steps"], 12.3) == "12.3 mini-batches"
 
 
 def test_a_pair_at_one_rate_has_no_other_rate_to_be_shown_at(tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tamcl.files.records import write_record
 from tamcl.findings.study import Study
 from tamcl.report import write_report
-from tamcl.report.figures import drawings, tuning_drawings
+from tamcl.report.figures import WIDTHS, drawings, tuning_drawings
 from tamcl.results import load_results
+from tests.synthetic_study import write_study
 
 VOID = {"meta", "img", "source", "br", "link", "input"}
 SECTIONS = ["answer", "pictures", "numbers", "tuning", "setup", "failures", "assumptions", "repeat"]
@@ -79,12 +81,29 @@ def edited(name: str, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[
     return lambda folder: edit(pd.read_parquet(folder / f"{name}.parquet")).to_parquet(folder / f"{name}.parquet")
 
 
+def write_sweep(base: Path) -> Path:
+    """Write a sweep of two studies, one that was not begun, and one that failed."""
+    studies = []
+    for value, why in ((0.8, ""), (0.2, ""), (0.4, ""), (0.6, "all 9 runs failed, <b>so</b> there is nothing")):
+        name = f"stream.fraction={value}"
+        values = {"stream.fraction": value}
+        studies.append({"folder": name, "name": f"stream.fraction = {value}", "values": values, "error": why})
+        if value in (0.2, 0.8):
+            arms = ["sgdm", "tam", "tam_frozen"]
+            size = {"seeds": 3, "tune_seeds": 2, "experiences": 2, "steps": int(50 * value)}
+            write_study(base / "studies" / name, arms=arms, **size)
+            (base / "studies" / name / "report.html").touch()
+    scenario = load_results(base / "studies" / "stream.fraction=0.2").study["scenario"]
+    write_record(base / "sweep.json", {"command": "tamcl sweep x", "scenario": scenario, "studies": studies})
+    return base
+
+
 def without_pictures(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Page, set[str]]:
     """The report of a study, and the figures that it would hold, each drawn once and not four times."""
     study = Study(load_results(folder))
     drawn = [*drawings(study), *tuning_drawings(study)]
     for drawing in drawn:
-        drawing.draw("narrow").draw_without_rendering()
+        drawing.draw(WIDTHS["narrow"]).draw_without_rendering()
     monkeypatch.setattr("tamcl.report.page.draw_pictures", lambda study: [])
     monkeypatch.setattr("tamcl.report.page.draw_tuning_pictures", lambda study: [])
     return Page(write_report(folder).read_text(encoding="utf-8")), {drawing.name for drawing in drawn}

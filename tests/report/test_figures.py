@@ -82,7 +82,7 @@ def test_every_arm_is_seen_in_its_colour_along_its_curve(tmp_path: Path, count: 
     stored = pixels((folder / "figures" / "online_accuracy.png").read_bytes())
     dpi = stored.shape[1] / 7.4
     with mpl.rc_context(plots.theme()):
-        figure = drawing(study, "online_accuracy").draw("wide")
+        figure = drawing(study, "online_accuracy").draw(figures.WIDTHS["wide"])
         figures.draw_light_and_dark(figure, dpi)
     assert stored.shape[:2] == (picture.height, picture.width) == tuple(int(n) for n in figure.bbox.size[::-1])
     steps = np.concatenate([np.linspace(2, 17, 200), np.linspace(22, 37, 200)])  # away from the shift at 20
@@ -130,10 +130,10 @@ def test_both_pictures_are_those_that_matplotlib_draws_in_their_theme(tmp_path: 
     for each in [*drawings(study), *tuning_drawings(study)]:
         for layout in figures.WIDTHS:
             with mpl.rc_context(plots.theme()):
-                both = figures.draw_light_and_dark(each.draw(layout), 80)
+                both = figures.draw_light_and_dark(each.draw(figures.WIDTHS[layout]), 80)
             for dark, found in zip((False, True), both, strict=True):
                 with mpl.rc_context(plots.theme(dark)):
-                    canvas = FigureCanvasAgg(each.draw(layout))
+                    canvas = FigureCanvasAgg(each.draw(figures.WIDTHS[layout]))
                     canvas.figure.set_dpi(80)
                     canvas.draw()
                 assert np.array_equal(found, np.asarray(canvas.buffer_rgba())), (each.name, layout, dark)
@@ -146,7 +146,7 @@ def test_axes_stand_where_the_layout_of_matplotlib_puts_them(tmp_path: Path) -> 
     for each in [*drawings(study), *tuning_drawings(study)]:
         for layout in figures.WIDTHS:
             with mpl.rc_context(plots.theme()):
-                ours, theirs = each.draw(layout), each.draw(layout)
+                ours, theirs = each.draw(figures.WIDTHS[layout]), each.draw(figures.WIDTHS[layout])
                 theirs.set_layout_engine("constrained")
                 figures.draw_light_and_dark(ours, 80)
                 figures.draw_light_and_dark(theirs, 80)
@@ -177,7 +177,7 @@ def test_no_text_falls_out_of_a_picture(tmp_path: Path, arms: list[str], layout:
     study = Study(load_results(folder))
     for each in [*drawings(study), *tuning_drawings(study)]:
         with mpl.rc_context(plots.theme()):
-            figure = each.draw(layout)
+            figure = each.draw(figures.WIDTHS[layout])
             figures.draw_light_and_dark(figure, dpi=100)
             drawn = figure.get_tightbbox()  # inches, of all that is drawn
         assert figure.axes[0].get_window_extent().width > 0.35 * figure.bbox.width / (3 if layout == "wide" else 2)

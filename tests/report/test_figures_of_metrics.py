@@ -13,7 +13,7 @@ import pytest
 from tamcl.findings.study import Study
 from tamcl.metrics import METRICS, measure
 from tamcl.report import write_report
-from tamcl.report.figures import Drawing, drawings, tuning_drawings
+from tamcl.report.figures import WIDTHS, Drawing, drawings, tuning_drawings
 from tamcl.results import load_results
 from tamcl.stats import compare
 from tests.findings.helpers import small
@@ -95,7 +95,7 @@ def test_where_text_is_learnt_the_page_is_about_losses_and_perplexities(
 
 
 def axis_labels(drawing: Drawing) -> set[str]:
-    return {ax.get_ylabel() for ax in drawing.draw("wide").axes}
+    return {ax.get_ylabel() for ax in drawing.draw(WIDTHS["wide"]).axes}
 
 
 def measured_again(folder: Path, batches: int) -> None:
@@ -116,7 +116,7 @@ def test_every_metric_of_adaptation_that_has_a_value_stands_over_the_learning_ra
     folder = write_study(tmp_path, arms=["sgdm", "tam"], seeds=2, tune_seeds=1, experiences=3, steps=20)
     measured_again(folder, batches)
     figure = next(each for each in tuning_drawings(Study(load_results(folder))) if each.name == "adaptation_by_lr")
-    shown = {ax.get_title(loc="left") for ax in figure.draw("wide").axes}
+    shown = {ax.get_title(loc="left") for ax in figure.draw(WIDTHS["wide"]).axes}
     of_rows = {metric.label for metric in METRICS.values() if metric.function.__module__.endswith("adaptation")}
     of_shifts = of_rows - {"Online accuracy", "Online loss"} if batches == 1 else set()
     assert shown == of_shifts | {"Accuracy at the end of an experience"}
@@ -155,7 +155,7 @@ def test_what_happens_after_a_shift_is_drawn_over_the_learning_rate(tmp_path: Pa
     metrics = measure(results.online, results.eval, results.runs)
     measured = Study(replace(results, tables={**results.tables, "metrics": metrics}))
     drawing = next(found for found in tuning_drawings(measured) if found.name == "adaptation_by_lr")
-    titles = [ax.get_title(loc="left") for ax in drawing.draw("narrow").axes]
+    titles = [ax.get_title(loc="left") for ax in drawing.draw(WIDTHS["narrow"]).axes]
     online = [name for name, metric in METRICS.items() if metric.on == "online"]
     elsewhere = {"online_accuracy", "end_accuracy_slope"}  # the score itself, and no adaptation
     assert set(titles) == {METRICS[name].label for name in online if name not in elsewhere}

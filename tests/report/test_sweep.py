@@ -16,10 +16,8 @@ from tamcl.files.records import write_record
 from tamcl.findings.study import Study
 from tamcl.findings.sweep import over_values, study_at, sweep_cautions, sweep_headline
 from tamcl.report import sweep_verdicts, write_sweep_report
-from tamcl.results import load_results
 from tamcl.sweeps import Sweep, load_sweep
-from tests.report.helpers import Page
-from tests.synthetic_study import write_study
+from tests.report.helpers import Page, write_sweep
 
 KEY = "stream.fraction"
 
@@ -27,19 +25,7 @@ KEY = "stream.fraction"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two studies, one that was not begun, and one that failed."""
-    base = tmp_path_factory.mktemp("swept") / "sweep"
-    studies = []
-    for value, why in ((0.8, ""), (0.2, ""), (0.4, ""), (0.6, "all 9 runs failed, <b>so</b> there is nothing")):
-        name = f"stream.fraction={value}"
-        studies.append({"folder": name, "name": f"{KEY} = {value}", "values": {KEY: value}, "error": why})
-        if value in (0.2, 0.8):
-            arms = ["sgdm", "tam", "tam_frozen"]
-            size = {"seeds": 3, "tune_seeds": 2, "experiences": 2, "steps": int(50 * value)}
-            write_study(base / "studies" / name, arms=arms, **size)
-            (base / "studies" / name / "report.html").touch()
-    scenario = load_results(base / "studies" / "stream.fraction=0.2").study["scenario"]
-    write_record(base / "sweep.json", {"command": "tamcl sweep x", "scenario": scenario, "studies": studies})
-    return base
+    return write_sweep(tmp_path_factory.mktemp("swept") / "sweep")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +97,7 @@ def test_without_results_there_is_no_report(folder: Path, tmp_path: Path) -> Non
 
 
 def test_several_keys_have_a_panel_each(folder: Path, tmp_path: Path) -> None:
-    from tamcl.report.figures import sweep_drawings
+    from tamcl.report.figures import WIDTHS, sweep_drawings
 
     record = dict(load_sweep(folder).sweep)
     names = [each["folder"] for each in record["studies"][:2]]
@@ -120,7 +106,7 @@ def test_several_keys_have_a_panel_each(folder: Path, tmp_path: Path) -> None:
     write_record(tmp_path / "sweep.json", record | {"studies": record["studies"][:2]})
     (tmp_path / "studies").symlink_to(folder / "studies")
     (drawing,) = sweep_drawings(load_sweep(tmp_path))
-    figure = drawing.draw("wide")
+    figure = drawing.draw(WIDTHS["wide"])
     assert len(names) == 2
     titles = [ax.get_title(loc="left").splitlines()[0] for ax in figure.axes]
     assert [title for title in titles if title.startswith("model.hidden")] == [

@@ -12,7 +12,8 @@ import pandas as pd
 from scipy import stats
 
 from tamcl.findings.study import Study
-from tamcl.report.tables import metric_table
+from tamcl.metrics import METRICS
+from tamcl.report.tables import metric_table, other_metrics_table
 from tamcl.results import load_results
 from tests.report.helpers import Page, edited
 from tests.synthetic_study import write_study
@@ -149,3 +150,53 @@ def test_rates_that_were_added_are_said(report: Callable[..., Page]) -> None:
         ["sgdm", 0.3],
         ["tam", 0.6],
     ]
+
+
+def test_a_pair_on_the_other_metrics_has_a_line_a_fact(report: Callable[..., Page], tmp_path: Path) -> None:
+    """Backward transfer is made to be forgetting with the other sign, as it is where nothing gets better later."""
+
+    def twice(comparisons: pd.DataFrame) -> pd.DataFrame:
+        forgetting = comparisons[comparisons["metric"] == "forgetting"]
+        swapped = {"ci_low": -forgetting["ci_high"], "ci_high": -forgetting["ci_low"]}
+        turned = {name: -forgetting[name] for name in ("mean_a", "mean_b", "diff")}
+        transfer = forgetting.assign(metric="backward_transfer", **turned, **swapped)
+        return pd.concat([comparisons[comparisons["metric"] != "backward_transfer"], transfer])
+
+    page = report(edited("comparisons", twice), seeds=6)
+    rows = pd.read_parquet(tmp_path / "study" / "comparisons.parquet").set_index("metric")
+    heads, *lines = page.tables["table-others-0"]
+    assert [head for head, _ in heads][1:] == ["Difference", "95 % interval", "p (Holm)", "Better", "Seeds"]
+    assert len(lines) == rows.index.nunique() - 2, "neither the primary metric, nor the same fact again"
+    found = {str(line[0][0]): line for line in lines}
+    np.testing.assert_allclose(found["Forgetting"][1][1], 100 * rows.loc["forgetting", "diff"])
+    assert "Backward transfer" not in found
+    for line in lines:
+        metric = next(each for each in METRICS.values() if str(line[0][0]).startswith(each.label))
+        row = rows.loc[metric.name]
+        winner = row["arm_a"] if (row["diff"] > 0) == (metric.better == "higher") else row["arm_b"]
+        assert line[4][0] == (winner if row["p_adjusted"] <= 0.05 else "not shown"), metric.name
+    assert {line[4][0] for line in lines} > {"not shown"}, "some is shown"
+
+
+def test_the_line_names_all_metrics_of_the_same_numbers(study: Path) -> None:
+    measured = Study(load_results(study))
+    rows = measured.comparisons[measured.comparisons["arm_b"] == "sgdm"]
+    forgetting = rows[rows["metric"] == "forgetting"]
+    swapped = {"ci_low": -forgetting["ci_high"], "ci_high": -forgetting["ci_low"]}
+    turned = {name: -forgetting[name] for name in ("mean_a", "mean_b", "diff")}
+    same = forgetting.assign(metric="backward_transfer", **turned, **swapped)
+    first = forgetting.assign(metric="forgetting_first")
+    other = forgetting.assign(metric="forgetting_max", ci_low=forgetting["ci_low"] - 1e-6)
+    few = rows[rows["metric"].isin(["forgetting", "online_accuracy"])]
+    vars(measured)["comparisons"] = pd.concat([few, same, first, other])
+    found = other_metrics_table(measured, "others", "tam", "sgdm")
+    assert found is not None
+    assert [(row.fields[0].text, row.fields[0].note) for row in found.rows] == [
+        (
+            "Forgetting",
+            "points, lower is better; the same: Backward transfer (with the other sign); Forgetting, first minus last",
+        ),
+        ("Forgetting, last row included", "points, lower is better"),
+    ]
+    vars(measured)["comparisons"] = few[few["metric"] == "online_accuracy"]
+    assert other_metrics_table(measured, "others", "tam", "sgdm") is None
