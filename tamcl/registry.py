@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from tamcl.errors import InputError, reason, shown, unknown_name
+from tamcl.session_code import MAIN
 from tamcl.user_code import find_module, module_of, remember
 
 
@@ -29,12 +31,16 @@ class Table(dict[str, str]):
         Name to ``package.module:Class``.
     kind : str
         ``package.module:Class`` that every class behind a name is a subclass of; anything is no kind.
+    returns : sequence of str
+        ``package.module:Class`` of each kind that a function behind a name may return instead, as its annotation has to
+        say: ``def make() -> Class``. No function is taken if empty.
     """
 
-    def __init__(self, noun: str, entries: dict[str, str], kind: str = "") -> None:
+    def __init__(self, noun: str, entries: dict[str, str], kind: str = "", returns: Sequence[str] = ()) -> None:
         super().__init__(entries)
         self.noun = noun
         self.kind = kind
+        self.returns = returns
 
     def path(self, name: str) -> str:
         """Return the import path behind a name; a ``package.module:Class`` is its own path.
@@ -84,7 +90,7 @@ class Signature(NamedTuple):
 
 
 def lookup(table: Table, name: str) -> Any:
-    """Return the class that a name or a ``package.module:Class`` stands for.
+    """Return the class, or the function if the table has such, that a name or a ``package.module:Class`` stands for.
 
     Raises
     ------
@@ -99,7 +105,9 @@ def lookup(table: Table, name: str) -> Any:
     'TAM'
     """
     found = load(table.path(name), noun=table.noun)
-    if table.kind:
+    if table.returns and inspect.isfunction(found):
+        _check_function(found, table.returns, f"{table.noun} {shown(name)}")
+    elif table.kind:
         _check_kind(found, load(table.kind), f"{table.noun} {shown(name)}", table.kind.replace(":", "."))
     return found
 
@@ -110,6 +118,20 @@ def _check_kind(found: Any, kind: type, what: str, needed: str) -> None:
         raise InputError(f"{what}: is no class but a {type(found).__name__}, and a class is needed, a {needed}{hint}")
     if not issubclass(found, kind):
         raise InputError(f"{what}: is no {needed}")
+
+
+def _check_function(found: Callable[..., Any], returns: Sequence[str], what: str) -> None:
+    """Check that a function says what it returns: nothing that may do anything else is called."""
+    if found.__module__ == MAIN and find_module(MAIN) is None:
+        raise InputError(f"{what}: no file holds the function, so that a change of it would not be seen; save a module")
+    try:
+        annotation = get_type_hints(found).get("return")
+    except Exception as error:  # of names that are there for type checkers alone
+        raise InputError(f"{what}: the annotations of the function cannot be read: {reason(error)}") from error
+    if not (isinstance(annotation, type) and any(issubclass(annotation, load(each)) for each in returns)):
+        needed = returns[0].replace(":", ".").replace("tamcl.avalanche", "avalanche.benchmarks")
+        cure = f"write def {found.__name__}(...) -> {needed}"
+        raise InputError(f"{what}: is a function that does not say that it returns a {needed}; {cure}")
 
 
 def load(path: str, noun: str = "object") -> Any:

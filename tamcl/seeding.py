@@ -11,10 +11,10 @@ from hashlib import blake2b
 from typing import Any, Literal, get_args
 
 RandomStream = Literal[
-    "stream", "order", "augmentation", "init", "optimizer", "intervention", "evaluation", "resampling"
+    "stream", "order", "augmentation", "init", "optimizer", "intervention", "evaluation", "resampling", "split"
 ]
 """What draws: the benchmark, the order of mini-batches, crops and flips of images, initial weights, the optimizer's
-noise, interventions, test subsets, and the statistics."""
+noise, interventions, test subsets, the statistics, and which images of a data set without a split are for tests."""
 
 
 def derive_seed(seed: int, name: RandomStream, *indices: int) -> int:
@@ -24,7 +24,7 @@ def derive_seed(seed: int, name: RandomStream, *indices: int) -> int:
     ----------
     seed : int
         The seed of the run.
-    name : {"stream", "order", "augmentation", "init", "optimizer", "intervention", "evaluation", "resampling"}
+    name : {"stream", "order", "augmentation", "init", "optimizer", "intervention", "evaluation", "resampling", "split"}
         What draws from the stream.
     *indices : int
         Position inside the stream, such as experience and epoch: each position has its own generator, so that it can

@@ -13,6 +13,7 @@ import pandas as pd
 from tamcl.errors import InputError
 from tamcl.files.paths import user_path
 from tamcl.files.records import read_sweep
+from tamcl.metrics.own import recall
 from tamcl.results import CELL, TABLES, Results, empty, load_results
 from tamcl.scenario.settings import value_text
 from tamcl.stats.swept import across, over_all
@@ -186,6 +187,7 @@ def _study(directory: Path, held: dict[str, Any]) -> SweptStudy:
     if not why:
         try:
             results = load_results(folder)
+            recall(results.study.get("metrics", ()))
         except InputError as error:
             why = str(error)
     return SweptStudy(held["name"], held["values"], folder, results, why)

@@ -26,7 +26,7 @@ HOW_TO = sorted((DOCS / "how-to").glob("*.md"))
 ELSEWHERE = re.compile(r"(?<![\w.~])/(work|tmp|home|root|Users|mnt)/")
 """Paths of somebody's own machine."""
 TO_BE_WRITTEN = re.compile(
-    r"(mine|sign_momentum|dimmed_inputs|shapes|tiny_cnn|clipped|fixed_norm|largest_weight|my_flips)\.(py|toml)$"
+    r"(mine|sign_momentum|dimmed_inputs|shapes|tiny_cnn|clipped|fixed_norm|largest_weight|my_flips|perceptron|mydata|weakest|mybenchmark|smaller_weights)\.(py|toml)$"
 )
 """Files that a page tells its reader to write."""
 
@@ -147,7 +147,7 @@ def pages(*names: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("saved", "page"), [(page, page) for page in found], ids=names, indirect=["saved"])
 
 
-@pages("optimizer", "stream", "dataset", "model", "metric", "intervention")
+@pages("optimizer", "stream", "own_benchmark", "dataset", "arrays", "model", "metric", "intervention")
 def test_the_object_of_a_page_passes_the_checks_that_the_page_runs(saved: ModuleType, page: Path) -> None:
     examples = "\n".join(block for block in blocks(page) if block.startswith(">>>"))
     test = doctest.DocTestParser().get_doctest(examples, vars(saved), page.name, str(page), 0)
@@ -156,7 +156,18 @@ def test_the_object_of_a_page_passes_the_checks_that_the_page_runs(saved: Module
     assert found.failed == 0
 
 
-@pages("optimizer", "stream", "model", "strategy", "intervention", "diagnostic")
+@pages(
+    "optimizer",
+    "stream",
+    "arrays",
+    "model",
+    "plain_model",
+    "metric",
+    "strategy",
+    "plugin",
+    "intervention",
+    "diagnostic",
+)
 def test_the_object_of_a_page_is_trained_with_by_the_name_that_the_page_gives(saved: ModuleType, page: Path) -> None:
     """By ``tamcl run`` and on few images, where the page compares."""
     commands = re.findall(r"^\$ tamcl (?:run|compare) \w+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
@@ -166,6 +177,8 @@ def test_the_object_of_a_page_is_trained_with_by_the_name_that_the_page_gives(sa
     small = [("--set", "stream.samples=30"), ("--set", "stream.experiences=2"), ("--arm", arm), ("--out", "out")]
     assert main(["run", "label_flip_digits", *chain(*given, *small)]) == 0
     assert pd.read_parquet("out/online.parquet")["n"].sum() == 60
+    if page.stem == "metric":
+        assert "weakest:weakest" in set(pd.read_parquet("out/metrics.parquet")["metric"])
     if page.stem == "diagnostic":
         assert "LargestWeight" in str(set(pd.read_parquet("out/diagnostics.parquet")["diagnostic"]))
 

@@ -8,6 +8,7 @@ from tamcl.data.base import DataSet, Source, cache_root, data_root
 from tamcl.registry import Table
 
 if TYPE_CHECKING:
+    from tamcl.data.arrays import from_arrays as from_arrays
     from tamcl.data.bit_patterns import BitPatterns as BitPatterns
     from tamcl.data.books import Books as Books
     from tamcl.data.cifar import CIFAR10 as CIFAR10
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tamcl.data.digits import Digits as Digits
     from tamcl.data.five_datasets import FiveDatasets as FiveDatasets
     from tamcl.data.five_datasets import FiveDatasetsPadded as FiveDatasetsPadded
+    from tamcl.data.folder import from_folder as from_folder
     from tamcl.data.mnist import EMNIST as EMNIST
     from tamcl.data.mnist import MNIST as MNIST
     from tamcl.data.mnist import FashionMNIST as FashionMNIST
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from tamcl.data.svhn import SVHN as SVHN
     from tamcl.data.text_files import TextFiles as TextFiles
     from tamcl.data.tinyimagenet import TinyImageNet as TinyImageNet
+    from tamcl.data.torchvision_sets import from_torchvision as from_torchvision
     from tamcl.data.words import PTB as PTB
     from tamcl.data.words import WikiText2 as WikiText2
     from tamcl.data.words import WikiText103 as WikiText103
@@ -48,7 +51,22 @@ DATASETS = Table(
         "wikitext103": "tamcl.data.words:WikiText103",
     },
     kind="tamcl.data:Source",
+    returns=("tamcl.data:DataSet", "tamcl.avalanche:CLScenario"),
 )
 
-__all__ = ["DATASETS", "DataSet", "Source", "cache_root", "data_root", *DATASETS.classes()]
-__getattr__ = DATASETS.exports()
+__all__ = [
+    "DATASETS",
+    "DataSet",
+    "Source",
+    "cache_root",
+    "data_root",
+    "from_arrays",
+    "from_folder",
+    "from_torchvision",
+    *DATASETS.classes(),
+]
+__getattr__ = DATASETS.exports(
+    from_arrays="tamcl.data.arrays:from_arrays",
+    from_folder="tamcl.data.folder:from_folder",
+    from_torchvision="tamcl.data.torchvision_sets:from_torchvision",
+)

@@ -18,6 +18,7 @@ from tamcl.errors import InputError
 from tamcl.files.paths import user_path
 
 Pixels = NDArray[np.uint8]
+Numbers = NDArray[np.float32]
 Tokens = NDArray[np.int32]
 Labels = NDArray[np.int64]
 
@@ -26,13 +27,15 @@ Labels = NDArray[np.int64]
 class DataSet:
     """Images and labels, in memory or mapped into it from a file (written to, a page is copied: no file changes).
 
-    Or text, which has a vocabulary: a row of tokens, of which the domains are the classes.
+    Or images or rows of numbers, float32. Or text, which has a vocabulary: a row of tokens, of which the domains are
+    the classes.
 
     Attributes
     ----------
     name : str
-    train_x, test_x : array of uint8, (n, channels, height, width), or of text an array of int32, (n,)
-        Of text, the place of each token in the vocabulary, in the order of the text; the test is its validation text.
+    train_x, test_x : array of uint8 or float32, (n, channels, height, width), or float32, (n, columns), or int32, (n,)
+        Of text, the last, the place of each token in the vocabulary, in the order of the text; the test is its
+        validation text.
     train_y, test_y : array of int64, (n,)
         Class of each image, 0 to ``classes - 1``. Of text, the domain of each token; a domain is in one piece.
     classes : int
@@ -47,9 +50,9 @@ class DataSet:
     """
 
     name: str
-    train_x: Pixels | Tokens
+    train_x: Pixels | Numbers | Tokens
     train_y: Labels
-    test_x: Pixels | Tokens
+    test_x: Pixels | Numbers | Tokens
     test_y: Labels
     classes: int
     official: tuple[int, int]
@@ -63,9 +66,14 @@ class DataSet:
         return bool(self.vocabulary)
 
     @property
+    def is_numeric(self) -> bool:
+        """Whether inputs are numbers of any range, as columns of a table, rather than bytes of images, or tokens."""
+        return self.train_x.dtype == self.test_x.dtype == np.float32
+
+    @property
     def unit(self) -> str:
-        """What is counted: "images" or "tokens"."""
-        return "tokens" if self.is_text else "images"
+        """What is counted: "images", "rows" of a table, or "tokens"."""
+        return "tokens" if self.is_text else "rows" if self.train_x.ndim == 2 else "images"
 
     @property
     def outputs(self) -> int:
@@ -90,7 +98,15 @@ class DataSet:
 
     @cached_property
     def mean_std(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mean and standard deviation of each channel over the training images, (channels,), in units of 0 to 255."""
+        """Mean and standard deviation of each channel over the training images, (channels,), in units of 0 to 255.
+
+        Of numbers, in theirs; the channels of a table are its columns.
+        """
+        if self.is_numeric:
+            others = (0, *range(2, self.train_x.ndim))
+            # subtracted first, since the square of a number that is far from 0 would have no digits left for the rest
+            mean = self.train_x.mean(axis=others, dtype=np.float64)
+            return mean.astype(np.float32), self.train_x.std(axis=others, dtype=np.float64).astype(np.float32)
         # Counts of the 256 values give both moments exactly, and a part of the images at a time takes little memory.
         counts = np.zeros((self.train_x.shape[1], 256))
         for start in range(0, len(self.train_x), 1024):

@@ -125,8 +125,31 @@ def description_faults(data: DataSet) -> Iterator[str]:
 
 
 def input_faults(data: DataSet) -> Iterator[str]:
-    """Yield what is wrong with the images, or with the tokens where there is a vocabulary."""
-    yield from token_faults(data) if data.is_text else image_faults(data)
+    """Yield what is wrong with the images, the numbers, or the tokens where there is a vocabulary."""
+    arrays = all(type(each) in {np.ndarray, np.memmap} for each in (data.train_x, data.test_x))
+    is_numeric = arrays and not data.is_text and data.is_numeric
+    yield from token_faults(data) if data.is_text else number_faults(data) if is_numeric else image_faults(data)
+
+
+def number_faults(data: DataSet) -> Iterator[str]:
+    """Yield where numbers are not finite, or neither a table nor images of one shape in training and test."""
+    for _, name, _ in _PARTS:
+        numbers = getattr(data, name)
+        if numbers.ndim not in (2, 4) or not numbers.size:
+            yield f"{name} has shape {numbers.shape}; must be (n, columns), or images, (n, channels, height, width)"
+        elif numbers.ndim == 4 and _channels_last(*numbers.shape[1:]):
+            yield _LAST.format(name=name, shape=numbers.shape)
+        elif not np.isfinite(numbers).all():
+            row = int(np.argwhere(~np.isfinite(numbers))[0][0])
+            yield f"{name} has a number that is not finite as float32, the first in row {row}"
+    if data.train_x.shape[1:] != data.test_x.shape[1:]:
+        yield f"training {data.unit} have shape {data.train_x.shape[1:]}, those of the test {data.test_x.shape[1:]}"
+
+
+_LAST = (
+    "{name} has shape {shape}, the channels last; must be (n, channels, height, width), as "
+    "{name}.transpose(0, 3, 1, 2) is"
+)
 
 
 def token_faults(data: DataSet) -> Iterator[str]:
@@ -162,10 +185,7 @@ def image_faults(data: DataSet) -> Iterator[str]:
         elif not images.size:
             yield f"{name} has shape {images.shape}: there are no images"
         elif _channels_last(*images.shape[1:]):
-            yield (
-                f"{name} has shape {images.shape}, the channels last; must be (n, channels, height, width), as "
-                f"{name}.transpose(0, 3, 1, 2) is"
-            )
+            yield _LAST.format(name=name, shape=images.shape)
         elif images.max() == 1:
             yield f"{name} holds 0 and 1 alone; pixels are 0 to 255, so multiply by 255"
     if data.train_x.shape[1:] != data.test_x.shape[1:]:

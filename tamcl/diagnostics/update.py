@@ -15,6 +15,7 @@ from torch.func import functional_call
 from torch.optim import Optimizer
 
 from tamcl.errors import InputError
+from tamcl.models.plain import Logits
 from tamcl.optim.sharing import is_dtensor, is_flattened
 
 MOMENTA = ("momentum_buffer", "exp_avg")
@@ -146,7 +147,7 @@ class Update:
 
     @cached_property
     def features(self) -> Tensor | None:
-        """What the model's ``body`` gives on the examples, or tokens, (n, features); None for a model without one."""
+        """What the model's ``body`` gives on the examples, or tokens, (n, features); None where those are logits."""
         return self._pass[1]
 
     @cached_property
@@ -166,7 +167,7 @@ class Update:
             m.register_forward_hook(note(name)) for name, m in self.model.named_modules() if isinstance(m, nn.ReLU)
         ]
         body = getattr(self.model, "body", None)
-        if isinstance(body, nn.Module):
+        if isinstance(body, nn.Module) and not any(isinstance(module, Logits) for module in body.modules()):
             hooks.append(body.register_forward_hook(lambda _module, _inputs, output: features.append(output)))
         try:
             with undisturbed(self.model), torch.no_grad():

@@ -94,6 +94,24 @@ class _Scenario(_Named):
     interventions: list[_Intervention] = []
     diagnostics: _Diagnostics | None = None
     keep_weights: bool = False
+    metrics: list[str] = []
+
+
+class _Metric(_Record):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    on: Literal["matrix", "matrix_and_start", "matrix_and_lowest", "inside", "text_loss", "online", "loss"]
+    better: Literal["higher", "lower"]
+    low: float | None
+    high: float | None
+    unit: str
+    label: str
+    equation: str
+    reference: str
+    core: bool
+    per_batch: bool
+    code: dict[str, str]
 
 
 class _Data(_Named):
@@ -107,6 +125,7 @@ class _Study(_Record):
     scenario: _Scenario
     data: _Data | None = None
     tried: dict[str, Rates] = {}
+    metrics: list[_Metric] = []
 
 
 class _Landscape(_Record):

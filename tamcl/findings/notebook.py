@@ -6,7 +6,7 @@ from html import escape
 
 from tamcl.findings.answers import verdicts
 from tamcl.findings.study import Study
-from tamcl.metrics import METRICS
+from tamcl.metrics import find
 from tamcl.results import Results
 from tamcl.scenario.notebook import html_table
 
@@ -14,7 +14,7 @@ from tamcl.scenario.notebook import html_table
 def results_html(results: Results) -> str:
     """Return a study as HTML: its sentences, and a row for each arm with the metric that was tuned for."""
     study = Study(results)
-    metric = METRICS[study.primary]
+    metric = find(study.primary)
     values = study.metrics[study.metrics["metric"] == study.primary].groupby("arm")["value"]
     scale, unit = (100, " (%)") if metric.unit == "fraction" else (1, "")
     rows = []

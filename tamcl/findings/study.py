@@ -15,6 +15,7 @@ from tamcl import stats
 from tamcl.errors import Damaged
 from tamcl.files.records import read_claims
 from tamcl.metrics import METRICS, find
+from tamcl.metrics.own import recall
 from tamcl.optim.transfer import transfer_lr
 from tamcl.results import CELL, Results, read_table
 from tamcl.stats import tuning
@@ -25,6 +26,9 @@ class Study:
     """A study's results, as the report looks at them."""
 
     results: Results
+
+    def __post_init__(self) -> None:
+        recall(self.results.study.get("metrics", ()))
 
     @property
     def scenario(self) -> dict[str, Any]:
@@ -103,7 +107,7 @@ class Study:
     def shown_metrics(self) -> list[str]:
         """Metrics that have a value, the one that was tuned for first."""
         present = set(self.metrics.dropna(subset="value")["metric"])
-        return sorted(present, key=lambda name: (name != self.primary, [*METRICS, name].index(name)))
+        return sorted(present, key=lambda name: (name != self.primary, [*METRICS, name].index(name), name))
 
     @property
     def core_metrics(self) -> list[str]:

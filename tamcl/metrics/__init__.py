@@ -21,6 +21,7 @@ from tamcl.metrics.adaptation import (
 from tamcl.metrics.connectivity import barrier
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.oracles import intransigence, regret
+from tamcl.metrics.own import OWN
 from tamcl.metrics.plasticity import best_accuracy, end_accuracy, end_accuracy_slope
 from tamcl.metrics.retention import (
     average_accuracy,
@@ -233,7 +234,7 @@ inside it; in those of text, L[i, j] is the loss on j after i."""
 
 
 def find(name: str) -> Metric:
-    """Return the metric of that name.
+    """Return the metric of that name, or of that path where a scenario or study that was read names it.
 
     Raises
     ------
@@ -245,9 +246,9 @@ def find(name: str) -> Metric:
     >>> find("forgetting").better
     'lower'
     """
-    if name not in METRICS:
+    if name not in METRICS and name not in OWN:
         raise unknown_name("metric", name, METRICS)
-    return METRICS[name]
+    return METRICS[name] if name in METRICS else OWN[name]
 
 
 _TABLES = {

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tamcl.errors import InputError
+from tamcl.errors import InputError, reason, shown
 from tamcl.metrics import METRICS
 from tamcl.metrics.adaptation import (
     BEFORE,
@@ -173,7 +173,11 @@ class Measuring:
             return _value(metric, cell, arrays)
         except InputError as error:  # which rows that are missing may be behind, so these are named first
             self._errors.append(error)
-            return float("nan")
+        except Exception as error:
+            if metric.name in METRICS:
+                raise
+            self._errors.append(InputError(f"metric {shown(metric.name)}: fails on {describe(cell)}: {reason(error)}"))
+        return float("nan")
 
 
 def shifts(online: pd.DataFrame, **windows: Any) -> pd.DataFrame:

@@ -32,7 +32,14 @@ MODELS = Table(
         "transformer": "tamcl.models.transformer:Transformer",
     },
     kind="torch.nn:Module",
+    returns=("torch.nn:Module",),
 )
+
+SHAPES = ("shape", "input_shape", "image_shape")
+"""Arguments of a model that are given the shape of an input; no other argument is."""
+
+CLASSES = ("num_classes", "n_classes", "classes")
+"""Arguments of a model that are given the number of classes, where the scenario gives none."""
 
 HEADS = Table(
     "head",
@@ -44,5 +51,5 @@ HEADS = Table(
     kind="torch.nn:Module",
 )
 
-__all__ = ["HEADS", "MODELS", "Classifier", *MODELS.classes()]
+__all__ = ["CLASSES", "HEADS", "MODELS", "SHAPES", "Classifier", *MODELS.classes()]
 __getattr__ = MODELS.exports(Classifier="tamcl.models.classifier:Classifier")

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from tamcl.errors import InputError, shortened
-from tamcl.models import HEADS, MODELS
+from tamcl.errors import InputError, shortened, shown
+from tamcl.models import HEADS
 from tamcl.models.heads import Tasks
 from tamcl.models.inputs import NormalizedInputs
+from tamcl.models.plain import Logits, NoHead, build_body
 from tamcl.registry import lookup
 from tamcl.seeding import derive_seed
 
@@ -59,7 +60,7 @@ def build_classifier(
     Parameters
     ----------
     name, head : str
-        Names in ``MODELS`` and ``HEADS``.
+        Names in ``MODELS`` and ``HEADS``. The outputs of a module of others are its logits, for the head "single".
     options : dict
         Further arguments of the model.
     shape : tuple of int, (channels, height, width), or (context,)
@@ -78,10 +79,16 @@ def build_classifier(
         raise InputError(f"model.normalize_inputs {normalize_inputs}: is for images, and the data are text")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "init"))
-        body = lookup(MODELS, name)(shape, **({"tokens": classes} if is_text else {}), **options)
+        body: Any = build_body(name, options, shape, classes, is_text)
+        has_head = isinstance(body, Logits)
+        if has_head and head != "single":
+            raise InputError(
+                f"model.head '{head}': needs features, and {shown(name)} gives logits; let it give features, and say "
+                "how many in its attribute `features`"
+            )
         if normalize_inputs is not None:
             body = NormalizedInputs(body, shape, normalize_inputs)
-        model = Classifier(body, lookup(HEADS, head)(body.features, classes, tasks))
+        model = Classifier(body, NoHead() if has_head else lookup(HEADS, head)(body.features, classes, tasks))
         if any(map(is_lazy, (*model.parameters(), *model.buffers()))):  # they get shape and weights in a forward pass
             _pass_forward(model, shape, tasks, is_text)
         return model

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 
-from tamcl.metrics import METRICS
+from tamcl.metrics import METRICS, find
+from tamcl.metrics.own import OWN
 
 
 def metric_axis(metric: str) -> tuple[str, str, float]:
@@ -16,9 +17,9 @@ def metric_axis(metric: str) -> tuple[str, str, float]:
     >>> metric_axis("online_accuracy")
     ('Online accuracy', '%', 100.0)
     """
-    if metric not in METRICS:
+    if metric not in METRICS and metric not in OWN:
         return metric.replace("_", " "), "", 1.0
-    known = METRICS[metric]
+    known = find(metric)
     return (known.label, "%", 100.0) if known.unit == "fraction" else (known.label, known.unit, 1.0)
 
 
@@ -30,10 +31,10 @@ def bounds(metric: str) -> tuple[float, float]:
     >>> bounds("forgetting"), bounds("online_loss")
     ((-100.0, 100.0), (0.0, inf))
     """
-    if metric not in METRICS:
+    if metric not in METRICS and metric not in OWN:
         return -inf, inf
     factor = metric_axis(metric)[2]
-    return factor * METRICS[metric].low, factor * METRICS[metric].high
+    return factor * find(metric).low, factor * find(metric).high
 
 
 def with_direction(metric: str, label: str, unit: str) -> str:
@@ -44,7 +45,7 @@ def with_direction(metric: str, label: str, unit: str) -> str:
     >>> with_direction("drop", "Drop", "%")
     'Drop (%, lower is better)'
     """
-    better = f"{METRICS[metric].better} is better" if metric in METRICS else ""
+    better = f"{find(metric).better} is better" if metric in METRICS or metric in OWN else ""
     inside = ", ".join(part for part in (unit, better) if part)
     return f"{label} ({inside})" if inside else label
 
@@ -58,7 +59,7 @@ def better_side(metric: str) -> str:
     'below 0: the first is better'
     """
     side = {"higher": "above", "lower": "below"}
-    return f"{side[METRICS[metric].better]} 0: the first is better" if metric in METRICS else ""
+    return f"{side[find(metric).better]} 0: the first is better" if metric in METRICS or metric in OWN else ""
 
 
 LONGEST = 20

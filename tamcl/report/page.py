@@ -20,6 +20,7 @@ from tamcl.findings.verdicts import MARGIN
 from tamcl.landscape import Landscape, read_landscape, stale
 from tamcl.landscape import sentences as landscape_sentences
 from tamcl.metrics import METRICS, Metric, find
+from tamcl.metrics.own import OWN
 from tamcl.plots import metric_axis, with_direction
 from tamcl.report.figures import draw_landscape_pictures, draw_oracle_pictures, draw_pictures, draw_tuning_pictures
 from tamcl.report.tables import (
@@ -165,7 +166,7 @@ def _page(study: Study) -> dict[str, Any]:
         "failure_table": failure_table(study),
         "n_runs": len(study.results.runs),
         "notes": _notes(study),
-        "definitions": [definition(METRICS[name]) for name in METRICS if name in set(study.metrics["metric"])],
+        "definitions": [definition(find(name)) for name in [*METRICS, *OWN] if name in set(study.metrics["metric"])],
         "command": study.results.study.get("command") or f"tamcl compare {scenario.get('name', '')}",
         "versions": [(name, " and ".join(found)) for name, found in study.versions.items()],
     }

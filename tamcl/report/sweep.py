@@ -12,7 +12,8 @@ from tamcl.findings.answers import Answer
 from tamcl.findings.durations import duration
 from tamcl.findings.study import Study
 from tamcl.findings.sweep import answers_by_value, missing, over_values, sweep_cautions, sweep_headline
-from tamcl.metrics import METRICS
+from tamcl.metrics import METRICS, find
+from tamcl.metrics.own import OWN
 from tamcl.plots import metric_axis, with_direction
 from tamcl.report.figures import draw_sweep
 from tamcl.report.page import BADGES, LABELS, WELL, data_words, definition, described, write_page
@@ -56,7 +57,7 @@ def _page(sweep: Sweep) -> dict[str, Any]:
     scenario, by_value = sweep.sweep["scenario"], answers_by_value(sweep)
     label, unit, _ = metric_axis(sweep.primary)
     shown = sweep.comparisons[sweep.comparisons["n_pairs"] > 0]
-    core = [name for name, metric in METRICS.items() if metric.core or name == sweep.primary]
+    core = [name for name, metric in (METRICS | OWN).items() if metric.core or name == sweep.primary]
     main = shown[shown["metric"] == sweep.primary]
     more = shown[shown["metric"].isin(core) & (shown["metric"] != sweep.primary)]
     axis = with_direction(sweep.primary, label.lower(), unit)
@@ -78,7 +79,7 @@ def _page(sweep: Sweep) -> dict[str, Any]:
         "more_comparisons": sweep_comparison_table(sweep, "more-comparisons", caption, more),
         "facts": _facts(sweep),
         "notes": _notes(sweep),
-        "definitions": [definition(METRICS[name]) for name in core if name in set(shown["metric"])],
+        "definitions": [definition(find(name)) for name in core if name in set(shown["metric"])],
         "command": sweep.sweep.get("command") or f"tamcl sweep {scenario.get('name', '')}",
     }
 

@@ -23,6 +23,7 @@ from tamcl.scenario.schema import Diagnostics, Evaluation, Protocol, Scenario, S
 from tamcl.scenario.settings import change, parse_options
 from tamcl.strategies.schedule import Schedule
 from tamcl.streams import STREAMS, Stream
+from tamcl.streams.own_benchmark import OwnBenchmark
 
 _PACKAGE = Path(__file__).parents[1]
 SCENARIO_FOLDER = next(path for path in (_PACKAGE / "scenarios", _PACKAGE.parent / "scenarios") if path.is_dir())
@@ -123,8 +124,8 @@ def parse(values: Mapping[str, Any]) -> Scenario:
 
 
 def _stream_class(name: str) -> type[Stream]:
-    found: type[Stream] = lookup(STREAMS, name)
-    return found
+    found = lookup(STREAMS, name)
+    return found if isinstance(found, type) else OwnBenchmark
 
 
 def add_arm(scenario: Scenario, text: str) -> tuple[Scenario, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from math import ceil
 from typing import Annotated, Any, Literal, Self
 
@@ -23,8 +24,9 @@ from tamcl.data import DATASETS
 from tamcl.diagnostics import DIAGNOSTICS
 from tamcl.errors import InputError, shown, unknown_name
 from tamcl.interventions import INTERVENTIONS
-from tamcl.metrics import METRICS
-from tamcl.models import HEADS, MODELS
+from tamcl.metrics import METRICS, Metric, find
+from tamcl.metrics.own import use
+from tamcl.models import CLASSES, HEADS, MODELS, SHAPES
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import Table, signature
 from tamcl.scenario.plain import unfit_as_file
@@ -34,6 +36,7 @@ from tamcl.strategies.settings import OptimizerState
 from tamcl.streams import Stream
 from tamcl.streams.base import Count
 from tamcl.streams.fields import unfit
+from tamcl.user_code import module_of
 
 MOST_SEEDS = 1000
 """Reported seeds are 0, 1, ...; tuning seeds are 1000, 1001, ..., so that none is both."""
@@ -72,7 +75,7 @@ class Model(BaseModel):
     def _known(self) -> Self:
         _check_name(HEADS, self.head, "head")
         _check_name(MODELS, self.name, "name")
-        _check_options(MODELS.path(self.name), self.options, given={"shape", "tokens"})
+        _check_options(MODELS.path(self.name), self.options, given={*SHAPES, "tokens"}, filled={*CLASSES})
         return self
 
     def check_input(self, is_text: bool) -> None:
@@ -151,6 +154,9 @@ class Strategy(BaseModel):
     absent."""
     clip: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     """Norm that the gradient of all parameters together is scaled down to where it is larger; none if absent."""
+    plugins: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Avalanche plugins of one's own, ``package.module:Class``, each made without arguments for every run. None if
+    absent."""
     stacked: StrictBool | None = None
     """Whether runs are trained stacked: where it can be if absent, never if false. If true also with an optimizer of
     one's own, which must then keep what it knows in itself and nothing in its class or module."""
@@ -166,6 +172,9 @@ class Strategy(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> Self:
         _check_name(STRATEGIES, self.name, "name")
+        for plugin in self.plugins or ():
+            if module_of(plugin) is None:
+                raise unfit("plugins", f"{shown(plugin)} is no package.module:Class")
         given = set(signature(STRATEGIES.path("naive")).parameters or ())
         _check_options(STRATEGIES.path(self.name), self.options, given=given)
         return self
@@ -269,9 +278,7 @@ class Protocol(_Strict):
     def _known(self) -> Self:
         if self.first_seed + self.seeds > MOST_SEEDS:
             raise unfit("seeds", f"{self.seeds} from {self.first_seed} on go beyond {MOST_SEEDS - 1}")
-        if self.tune_by not in METRICS:
-            raise unfit("tune_by", unknown_name("metric", self.tune_by, METRICS))
-        if METRICS[self.tune_by].on in {"matrix_and_lowest", "inside"}:
+        if _metric(self.tune_by, "tune_by").on in {"matrix_and_lowest", "inside"}:
             raise unfit("tune_by", f"'{self.tune_by}' is measured inside experiences, in reported runs alone")
         if (self.search == "grid") != (self.trials is None):
             raise unfit("trials", "is for the searches 'random' and 'tpe', and they need it; a grid says how many")
@@ -306,6 +313,8 @@ class Scenario(_Strict):
     diagnostics : Diagnostics, optional
     keep_weights : bool
         Whether reported runs leave their final weights in their folders, for ``tamcl landscape``.
+    metrics : tuple of str
+        Metrics of one's own, ``package.module:name``, that are measured beside those of tamcl.
     """
 
     name: str
@@ -322,10 +331,15 @@ class Scenario(_Strict):
     interventions: tuple[Intervention, ...] = ()
     diagnostics: Diagnostics | None = None
     keep_weights: StrictBool = False
+    metrics: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         _check_name(DATASETS, self.stream.dataset, "stream.dataset")
+        for name in self.metrics:
+            if name in METRICS:
+                raise unfit("metrics", f"'{name}' is measured in every study; name those of your own")
+            _metric(name, "metrics")
         for arm in self.arms:
             if not re.fullmatch(r"\w[\w.+-]{0,63}", arm, re.ASCII):
                 raise unfit(
@@ -338,13 +352,16 @@ class Scenario(_Strict):
         if self.model.head == "single" and self.stream.tells_task:
             raise unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
         self.model.check_input(self.stream.target == "token")
-        if self.stream.target != "token" and METRICS[self.protocol.tune_by].on == "text_loss":
+        tune_by = _metric(self.protocol.tune_by, "protocol.tune_by")
+        if self.stream.target != "token" and tune_by.on == "text_loss":
             raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs text; 'online_loss' does not")
-        if self.stream.target == "number" and METRICS[self.protocol.tune_by].on != "loss":
+        if self.stream.target == "number" and tune_by.on != "loss":
             raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs classes; 'online_loss' does not")
-        if self.evaluation.batches > 1 and METRICS[self.protocol.tune_by].per_batch:
+        if self.evaluation.batches > 1 and tune_by.per_batch:
             why = f"needs evaluation.batches = 1, not {self.evaluation.batches}: it counts single mini-batches"
             raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' {why}")
+        if self.strategy.plugins and self.stream.oracle == "restart":
+            raise unfit("stream.oracle", "'restart' makes model and optimizer anew, and plugins would know the past")
         self._check_schedule()
         self._check_pairs()
         return self
@@ -463,8 +480,21 @@ def _check_name(table: Table, name: str, path: str) -> None:
         raise unfit(path, error) from error
 
 
-def _check_options(class_path: str, options: Mapping[str, Any], given: set[str]) -> None:
-    """Compare options with the class's signature, read from its source; a class that cannot be read takes any."""
+def _metric(name: str, path: str) -> Metric:
+    """Return a metric, one of somebody's own by its path included, which is imported."""
+    try:
+        return use(name) if module_of(name) is not None else find(name)
+    except InputError as error:
+        raise unfit(path, error) from error
+
+
+def _check_options(
+    class_path: str, options: Mapping[str, Any], given: set[str], filled: AbstractSet[str] = frozenset()
+) -> None:
+    """Compare options with the class's signature, read from its source; a class that cannot be read takes any.
+
+    Those that are ``given`` are no options, and those that are ``filled`` in need not be there.
+    """
     _, parameters, types = signature(class_path)
     if parameters is None:
         return
@@ -474,7 +504,7 @@ def _check_options(class_path: str, options: Mapping[str, Any], given: set[str])
             raise unfit(key, unknown_name("key", key, allowed))
         _check_flag(key, options[key], types.get(key, ""))
     for key, required in allowed.items():
-        if required and key not in options:
+        if required and key not in options and key not in filled:
             raise unfit(key, "is missing")
 
 

@@ -56,6 +56,8 @@ def why_alone(scenario: Mapping[str, Any], arm: str) -> str:
         return "strategy.stacked is false"
     if strategy["name"] not in STRATEGIES:
         return f"the strategy {strategy['name']} cannot be stacked"
+    if strategy.get("plugins"):
+        return "plugins of one's own look inside of steps"
     if model["name"] not in MODELS:
         return f"the model {model['name']} is not faster stacked"
     if model.get("layer_norm"):

@@ -262,6 +262,9 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
         cls = type(self)
         if not cls.__module__.startswith("tamcl.") and not {"state_dict", "load_state_dict"} <= vars(cls).keys():
             raise NotSaved(f"{cls.__name__} has no state_dict and load_state_dict of its own")
+        for each in map(type, self.settings.plugins):
+            if not (hasattr(each, "state_dict") and hasattr(each, "load_state_dict")):
+                raise NotSaved(f"the plugin {each.__name__} has no state_dict and load_state_dict")
         state = {
             "model": model_state(self.model),
             "optimizer": optimizer_state(self.optimizer),

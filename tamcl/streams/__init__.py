@@ -36,6 +36,7 @@ STREAMS = Table(
         "slowly_changing_regression": "tamcl.streams.slowly_changing_regression:SlowlyChangingRegression",
     },
     kind="tamcl.streams:Stream",
+    returns=("tamcl.avalanche:CLScenario",),
 )
 
 __all__ = ["STREAMS", "Segment", "Stream", "Transform", *STREAMS.classes()]

@@ -108,8 +108,9 @@ class Stream(BaseModel, ABC):
         Images in a mini-batch; the last one of an epoch may be smaller.
     normalization : {"channel", "task", "signed", "none"}
         Mean 0 and deviation 1 a channel over the data set's training images, the same over the training images of each
-        experience (its test images are normalised with them too), or no more than from 0..255 to -1..1 or to 0..1. Done
-        on the batch. The moments are those of the images as they are in the data set, before any transform.
+        experience (its test images are normalised with them too), or no more than from 0..255 to -1..1 or to 0..1; of
+        numbers that are no bytes, "none" changes nothing. Done on the batch. The moments are those of the images as
+        they are in the data set, before any transform.
     augmentation : {"none", "crop_flip"}
         What is done to training images on the batch: nothing, or a random crop after padding by 4 and a random
         horizontal flip, anew each time an image comes.

@@ -47,8 +47,8 @@ class Images:
 
     Parameters
     ----------
-    pixels : Tensor of uint8, (n, channels, height, width)
-        May be a map of a file; only the images of a batch are read.
+    pixels : Tensor of uint8 or float32, (n, channels, height, width), or of float32, (n, columns)
+        May be a map of a file; only the images of a batch are read. The columns of a table are its channels.
     moments : callable
         Returns mean and standard deviation of each channel, (channels,), in units of 0 to 255; asked once, for the
         first batch. A channel that does not vary is only centred.
@@ -64,7 +64,8 @@ class Images:
     @cached_property
     def _shift_and_scale(self) -> Moments:
         mean, std = self._moments()
-        return mean[:, None, None], torch.where(std > 0, 1 / std, 1)[:, None, None]
+        of_channel = (-1, *[1] * (self.pixels.dim() - 2))
+        return mean.view(of_channel), torch.where(std > 0, 1 / std, 1).view(of_channel)
 
     @property
     def size(self) -> int:
@@ -219,11 +220,12 @@ def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: N
     train, test = _tensor(data.train_x), _tensor(data.test_x)
     if data.is_text:
         return CLScenario([_text_stream("train", train, segments), _text_stream("test", test, segments)])
+    fixed = {"none": (0.0, 1.0)} if data.is_numeric else _FIXED
     moments: list[Callable[[], Moments]]
     if normalization == "task":
         moments = [cache(partial(channel_moments, train, torch.from_numpy(part.train_index))) for part in segments]
     else:
-        same_for_all = _of_data(data) if normalization == "channel" else _fixed(*_FIXED[normalization], train.shape[1])
+        same_for_all = _of_data(data) if normalization == "channel" else _fixed(*fixed[normalization], train.shape[1])
         moments = [same_for_all] * len(segments)
     streams = []
     is_held_out = all(segment.validation_index is not None for segment in segments)
@@ -243,7 +245,7 @@ def _text_stream(name: str, tokens: Tensor, segments: Sequence[Segment]) -> Expe
 
 
 def channel_moments(pixels: Tensor, index: Tensor) -> Moments:
-    """Return mean and standard deviation of each channel over some images, from counts of the 256 values.
+    """Return mean and standard deviation of each channel over some images, of bytes from counts of the 256 values.
 
     Examples
     --------
@@ -251,6 +253,9 @@ def channel_moments(pixels: Tensor, index: Tensor) -> Moments:
     >>> [moment.item() for moment in channel_moments(pixels, torch.tensor([0, 1]))]
     [50.0, 50.0]
     """
+    if pixels.is_floating_point():
+        chosen = pixels.index_select(0, index).double().transpose(0, 1).flatten(1)
+        return chosen.mean(1).float(), chosen.std(1, correction=0).float()
     counts = torch.zeros(pixels.shape[1], 256, dtype=torch.int64)
     for rows in index.split(_BLOCK):
         for count, values in zip(counts, pixels.index_select(0, rows).transpose(0, 1).flatten(1), strict=True):

@@ -22,7 +22,7 @@ from tamcl.stats import tuning
 from tamcl.study.checks import check, check_compiler, check_here, check_new, check_workers, checks
 from tamcl.study.display import shown
 from tamcl.study.folder import check_folder, locked, write_study
-from tamcl.study.gather import measure_cells, write_results
+from tamcl.study.gather import measure_cells, metrics_of, write_results
 from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
 from tamcl.study.search import Rates, first_rates, next_rates
 from tamcl.study.train import Progress, train_all
@@ -92,7 +92,7 @@ def compare(
             )
             tuned, tried, scores = _tune(scenario, first, codes, train)
             reported = train(report_cells(scenario, choose(scenario, scores), codes=codes), "report")
-            write_results(directory, [*tuned, *reported], scenario.protocol.pairs)
+            write_results(directory, [*tuned, *reported], scenario.protocol.pairs, metrics_of(scenario))
             write_study(directory, study | {"tried": tried})
     return load_results(directory)
 
@@ -159,7 +159,9 @@ def run(
         outcome = local.run_apart(cell, checks(alone, resources, [seed]), resources)
     else:
         outcome = _run_here(cell, alone, resources)
-    metrics = measure(outcome.online, outcome.eval, outcome.runs, continual=outcome.continual)
+    metrics = measure(
+        outcome.online, outcome.eval, outcome.runs, continual=outcome.continual, metrics=metrics_of(scenario)
+    )
     tables = outcome.tables | {"metrics": metrics}
     if directory is not None:
         for name, table in tables.items():

@@ -18,6 +18,7 @@ from tamcl.files.digests import is_whole
 from tamcl.files.lock import Busy, lock
 from tamcl.files.paths import open_regular
 from tamcl.files.records import read_study, write_record
+from tamcl.metrics.own import described, own_names
 from tamcl.results import CELL, OF_CELLS, TABLES, ArrowTables, Tables, joined, read_arrow_tables
 from tamcl.training.cell import WEIGHTS
 
@@ -73,6 +74,7 @@ def other_study(held: dict[str, Any], scenario: dict[str, Any]) -> str:
     held["strategy"] = {key: strategy.get(key) for key in {**scenario["strategy"], **strategy}}
     held["protocol"] = {key: protocol.get(key) for key in {**ours, **protocol}}
     held["keep_weights"] = held.get("keep_weights", False) or scenario["keep_weights"]
+    held["metrics"] = scenario["metrics"]  # they change no run, so that a study can be asked for others
     if "interventions" not in held:  # of before there were any
         held = {key: held.get(key, []) for key in {**scenario, **held}}
     return difference(held, scenario)
@@ -186,7 +188,9 @@ def _unit(data: Mapping[str, Any]) -> str:
 
 
 def write_study(directory: Path, study: Study) -> None:
-    """Write ``study.json``."""
+    """Write ``study.json``, with what readers have to know of metrics of one's own."""
+    names = own_names(study["scenario"])
+    study = study | ({"metrics": described(names)} if names else {})
     try:
         write_atomic(directory / "study.json", lambda path: write_record(path, study))
     except OSError as error:

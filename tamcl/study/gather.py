@@ -13,13 +13,22 @@ import pandas as pd
 
 from tamcl import stats
 from tamcl.errors import AllFailed, Damaged
-from tamcl.metrics import Metric
+from tamcl.metrics import METRICS, Metric
+from tamcl.metrics.own import own_names, use
 from tamcl.metrics.tables import Measuring
 from tamcl.results import OPTIONAL, ROWS, TABLES, ArrowTables, Tables, TableWriter, check_table, empty, joined, rows_in
+from tamcl.scenario import Scenario
 from tamcl.study.folder import find_cell, read_arrow_cell
 
 
-def write_results(directory: Path, cells: Iterable[Path], pairs: Iterable[tuple[str, str]]) -> None:
+def metrics_of(scenario: Scenario) -> list[Metric]:
+    """Return what is measured of a scenario's runs: all of ``METRICS``, and those of its own."""
+    return [*METRICS.values(), *map(use, own_names(scenario.dump()))]
+
+
+def write_results(
+    directory: Path, cells: Iterable[Path], pairs: Iterable[tuple[str, str]], metrics: Iterable[Metric] | None = None
+) -> None:
     """Gather, measure and compare what was trained, and write all tables.
 
     Parameters
@@ -30,6 +39,8 @@ def write_results(directory: Path, cells: Iterable[Path], pairs: Iterable[tuple[
         The cells' folders, in any order.
     pairs : iterable of (str, str)
         The arms to compare; each two arms if there are none.
+    metrics : iterable of Metric, optional
+        What is measured, as ``metrics_of`` returns it; all of ``METRICS`` if absent.
 
     Raises
     ------
@@ -39,7 +50,7 @@ def write_results(directory: Path, cells: Iterable[Path], pairs: Iterable[tuple[
         If a cell was damaged or removed since it was found finished.
     """
     folders = sorted(cells, key=partial(find_cell, dispensable=OPTIONAL))
-    measuring, found = Measuring(), [empty("runs")]
+    measuring, found = Measuring(metrics), [empty("runs")]
     with TableWriter(directory) as writer:
         for tables in in_parts(folders):
             measuring.add(tables["online"], tables["eval"], tables["runs"], continual=tables["continual"])
@@ -47,9 +58,9 @@ def write_results(directory: Path, cells: Iterable[Path], pairs: Iterable[tuple[
             writer.write(tables)
         runs = pd.concat(found, ignore_index=True)
         _check_trained(runs)
-        metrics = measuring.table()
-        comparisons = stats.compare(metrics, runs=runs, pairs=pairs)
-        writer.write({"runs": runs, "metrics": metrics, "comparisons": comparisons})
+        measured = measuring.table()
+        comparisons = stats.compare(measured, runs=runs, pairs=pairs)
+        writer.write({"runs": runs, "metrics": measured, "comparisons": comparisons})
         _say_damaged(directory)
         described = runs[[*TABLES["runs"].keys, "config", "status"]].to_csv(index=False)
         writer.finish(blake2b(described.encode(), digest_size=8).hexdigest())

@@ -22,7 +22,7 @@ from tamcl.scenario.schema import Scenario
 from tamcl.study.agreement import apart, is_same, means
 from tamcl.study.compare import choose, scores_of
 from tamcl.study.folder import check_folder, difference, find_cell, locked, read_cell, write_study
-from tamcl.study.gather import write_results
+from tamcl.study.gather import metrics_of, write_results
 from tamcl.study.plan import report_seeds, tuning_seeds
 from tamcl.study.search import Rates, next_rates
 from tamcl.training.cell import folder_of
@@ -110,7 +110,7 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
         for place, copy in copies.items():
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(place.path, copy)
-        write_results(out, copies.values(), scenario.protocol.pairs)
+        write_results(out, copies.values(), scenario.protocol.pairs, metrics_of(scenario))
         write_study(out, record | {"tried": tried})
     differences = _compared(tuning | reported, scenario.stream.target)
     return Merged(load_results(out), differences)
@@ -162,15 +162,16 @@ def _joined(parts: Sequence[Part]) -> Scenario:
     ordered = [pair for each in protocols for pair in each["pairs"] if pairs.pop(frozenset(pair), None)]
     extend = max(each.get("extend", 0) for each in protocols)
     protocol = protocols[0] | {"first_seed": begin, "seeds": end - begin, "pairs": ordered, "extend": extend}
+    metrics = list(dict.fromkeys(name for part in parts for name in part.scenario.get("metrics", ())))
     keeps = all(part.scenario.get("keep_weights", False) for part in parts)
-    return parse(first | {"arms": arms, "protocol": protocol, "keep_weights": keeps})
+    return parse(first | {"arms": arms, "protocol": protocol, "keep_weights": keeps, "metrics": metrics})
 
 
 def _common(scenario: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must be the same in all parts."""
     apart = ("first_seed", "seeds", "pairs", "extend")
     protocol = {key: value for key, value in scenario["protocol"].items() if key not in apart}
-    left_out = "arms", "keep_weights", *WORDS
+    left_out = "arms", "keep_weights", "metrics", *WORDS
     return {key: value for key, value in scenario.items() if key not in left_out} | {"protocol": protocol}
 
 

@@ -17,7 +17,7 @@ from tamcl.scenario.schema import Scenario
 from tamcl.study.checks import check, check_compiler, check_here, check_workers
 from tamcl.study.display import shown
 from tamcl.study.folder import locked, write_study
-from tamcl.study.gather import write_results
+from tamcl.study.gather import metrics_of, write_results
 from tamcl.study.plan import report_cells
 from tamcl.study.train import Progress, train_all
 from tamcl.training.cell import Cell
@@ -36,7 +36,11 @@ class TrainOptions(TypedDict, total=False):
     on_progress: Callable[[Progress], object]
 
 
-def say_imports(study: Study, parts: Iterable[str] = ("stream", "model", "strategy", "arms", "diagnostics")) -> None:
+NAMING = ("stream", "model", "strategy", "arms", "interventions", "diagnostics", "protocol", "metrics")
+"""Parts of a scenario that may name code."""
+
+
+def say_imports(study: Study, parts: Iterable[str] = NAMING) -> None:
     """Say which modules will be imported because a study names them: its folder may be somebody else's."""
     for module, file in named_modules([study.scenario.get(part) for part in parts]).items():
         where = f"'{study.results.directory}' names it"
@@ -135,7 +139,7 @@ def repeat(
         trained = train_all(
             cells, phase, directory=folder / "cells", resources=resources, engine=started, on_progress=tell
         )
-        write_results(folder, trained, scenario.protocol.pairs)
+        write_results(folder, trained, scenario.protocol.pairs, metrics_of(scenario))
         write_study(folder, record)
     return load_results(folder)
 

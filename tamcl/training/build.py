@@ -13,14 +13,16 @@ import numpy as np
 
 from tamcl.data import DATASETS, DataSet, Source
 from tamcl.data.checked import CheckedSource
+from tamcl.data.function import FunctionSource
+from tamcl.data.torchvision_sets import from_torchvision
 from tamcl.errors import InputError, reason, said, shown
 from tamcl.interventions import INTERVENTIONS
 from tamcl.optim import OPTIMIZERS
-from tamcl.registry import lookup
+from tamcl.registry import Table, lookup
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import is_stacked
 from tamcl.seeding import derive_seed, seed_global_generators
-from tamcl.streams.base import Segment
+from tamcl.streams.base import Segment, Stream
 from tamcl.streams.checked import check_segments
 from tamcl.training.cell import Cell
 from tamcl.training.offline import offline
@@ -39,9 +41,12 @@ def _load(name: str, root: Path, allow_subset: bool) -> DataSet:
 
 def find_source(name: str) -> Source:
     """Return what a data set comes from, or raise an ``InputError`` if it is none."""
+    if name.startswith(("torchvision:", "torchvision.datasets:")):
+        of_torchvision = name.partition(":")[2]
+        return CheckedSource(name, lambda: FunctionSource(lambda root: from_torchvision(of_torchvision, root), name))
     cls = lookup(DATASETS, name)
     try:
-        source: Source = cls()
+        source: Source = cls() if isinstance(cls, type) else FunctionSource(cls, name)
     except Exception as error:  # somebody's class may raise anything
         raise InputError(f"data set {shown(name)}: cannot be made: {reason(error)}") from error
     return source if name in DATASETS else CheckedSource(name, lambda: source)
@@ -70,6 +75,8 @@ def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
     except Exception as error:  # somebody's stream may raise anything
         raise InputError(f"stream: {shown(stream.name)} makes no experiences: {reason(error)}") from error
     check_segments(stream, segments, data)
+    if data.is_numeric:
+        _check_numeric(stream, segments)
     samples = scenario.evaluation.samples
     if samples is None:
         return segments
@@ -81,6 +88,17 @@ def plan(scenario: Scenario, data: DataSet, seed: int) -> list[Segment]:
         kept = replace(segment, test_index=segment.test_index[rows], test_labels=segment.test_labels[rows])
         thinned.append(kept)
     return thinned
+
+
+def _check_numeric(stream: Stream, segments: Sequence[Segment]) -> None:
+    """Refuse what is done to bytes of images where inputs are numbers of any range, or columns of a table."""
+    has = f"stream.dataset = '{stream.dataset}': has numbers that are no bytes, and"
+    if any(segment.transform is not None for segment in segments):
+        raise InputError(f"{has} the stream '{stream.name}' changes pixels from 0 to 255")
+    if stream.normalization == "signed":
+        raise InputError(f"{has} stream.normalization = 'signed' is for pixels from 0 to 255; 'none' leaves them as is")
+    if stream.augmentation != "none":
+        raise InputError(f"{has} stream.augmentation = '{stream.augmentation}' is for pixels from 0 to 255")
 
 
 MOST_ROWS = 20_000_000
@@ -164,7 +182,7 @@ def build_strategy(
         target=stream.target,
         restart=stream.oracle == "restart",
         augmentation=stream.augmentation,
-        plugins=plugins,
+        plugins=[*plugins, *build_plugins(scenario)],
         evaluator=evaluator,
     )
     make = partial(build_optimizer, scenario, arm, lr)
@@ -305,6 +323,28 @@ def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: s
     except BaseException as error:  # somebody's optimizer may raise anything, and leave Python
         why = reason(error) if isinstance(error, Exception) else said(error)
         raise InputError(f"{where}: {name} refuses {shown(options)}: {why}") from error
+
+
+PLUGINS = Table("plugin", {}, kind="tamcl.avalanche:SupervisedPlugin")
+"""Avalanche plugins; all of them are of somebody's own."""
+
+
+def build_plugins(scenario: Scenario) -> list[Any]:
+    """Build the plugins of a scenario, anew for every run.
+
+    Raises
+    ------
+    InputError
+        If a class is no plugin of Avalanche or cannot be made without arguments.
+    """
+    made = []
+    for name in scenario.strategy.plugins or ():
+        cls = lookup(PLUGINS, name)
+        try:
+            made.append(cls())
+        except Exception as error:  # somebody's class may raise anything
+            raise InputError(f"strategy.plugins: {name} cannot be made: {reason(error)}") from error
+    return made
 
 
 def build_interventions(scenario: Scenario, arm: str) -> tuple[Any, ...]:

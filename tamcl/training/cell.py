@@ -70,7 +70,7 @@ class Cell:
             parts["strategy"].pop(key)  # what was asked for; what is done counts
         if parts["model"]["normalize_inputs"] is None:
             del parts["model"]["normalize_inputs"]
-        for key in ("schedule", "clip"):
+        for key in ("schedule", "clip", "plugins"):
             if parts["strategy"][key] is None:  # so that runs without have the configuration that they always had
                 del parts["strategy"][key]
         more: dict[str, Any] = {"code": code} if code else {}
