@@ -20,6 +20,9 @@ from tamcl.stats import ALPHA, is_shown, spacing
 BESIDE = 0.065
 """Inches between the points of two arms at a value: side by side, so that their intervals can be told apart."""
 
+NEAR = 0.03
+"""Part of the axis that is between two neighbouring values at least; else all are drawn in equal steps, as names are."""
+
 LABELS = 12
 """Most values that are written below the axis."""
 
@@ -124,7 +127,10 @@ def _lines(
     values = pd.Series(pd.unique(values))
     kind = spacing(values)
     values = values if kind == "names" else values.sort_values()
-    places = dict(zip(values, _places(values, kind), strict=True))
+    where = _places(values, kind)
+    if len(values) > 1 and np.diff(where).min() < NEAR * np.ptp(where):
+        kind, where = "names", _places(values, "names")
+    places = dict(zip(values, where, strict=True))
     present = [name for name in drawn if (points["line"] == name).any()]
     span = max(places.values()) - min(places.values()) or 1.0
     beside = BESIDE * span / (ax.get_window_extent().width / ax.figure.dpi)

@@ -59,6 +59,12 @@ def test_names_stand_in_equal_steps_in_their_order(values: list[Any]) -> None:
     assert labels(ax) == [f"{value:g}" if isinstance(value, float) else value for value in values]
 
 
+def test_values_whose_labels_would_lie_on_each_other_stand_in_equal_steps() -> None:
+    ax = plots.sweep(of_values([0.0, 0.999, 0.99]), over="x")
+    assert labels(ax) == ["0", "0.99", "0.999"]
+    np.testing.assert_allclose(ax.get_xticks(), [0, 1, 2])
+
+
 def test_a_single_value_is_drawn() -> None:
     assert line(plots.sweep(of_values([0.5]), over="x"), "tam").tolist() == [[0.5, 50.0]]
 
