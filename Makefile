@@ -95,9 +95,18 @@ experiments: .venv/installed
 		--arms sgdm,tam,tam_frozen $(FLIPS) --out out/gamma
 	for name in sam_and_lookahead_mnist sam_and_lookahead_fashion; do \
 		$(BIN)/tamcl compare $$name --allow-subset --jobs $(JOBS) --out out/$$name || exit; done
-	$(BIN)/tamcl compare classification_cifar10 --allow-subset --arms sgdm,tam,tam_frozen,tam_then_sgdm \
-		@CLASSIFICATION@ --out out/classification_cifar10
-	$(BIN)/tamcl landscape out/classification_cifar10 --pairs arms
+	$(BIN)/tamcl compare classification_cifar10 --allow-subset --arms sgdm,tam,tam_frozen,tam_then_sgdm,sgdm_then_sgdm \
+		--set model.name=slim_resnet18 --set stream.samples=2000 --set stream.validation=500 --set stream.epochs=8 \
+		--set stream.batch_size=50 --set evaluation.samples=500 --set diagnostics.every=5 --set keep_weights=true \
+		$(foreach arm,sgdm sgdm_then_sgdm,--set 'arms.$(arm).lr=[0.05]') \
+		$(foreach arm,tam tam_frozen tam_then_sgdm,--set 'arms.$(arm).lr=[0.1]') \
+		$(foreach arm,tam_then_sgdm sgdm_then_sgdm,--set arms.$(arm).at=80) \
+		--seeds 3 --tune-seeds 1 --jobs $(JOBS) --out out/classification_cifar10
+	$(BIN)/tamcl landscape out/classification_cifar10 --allow-subset
+	$(BIN)/tamcl compare null_models_digits --arms adam,adam_cm --set keep_weights=true --jobs $(JOBS) --out out/landscape_adam
+	$(BIN)/tamcl landscape out/landscape_adam
+	$(BIN)/tamcl compare interventions_digits --jobs $(JOBS) --out out/interventions
+	$(BIN)/tamcl compare language_domains --jobs $(JOBS) --out out/language_domains
 
 # The page docs/published.md: numbers of others, and ours. The images are those in $TAMCL_DATA_DIR, of which a part will
 # do; what is there already is not run again, and a study that lacks its images is left out.

@@ -21,7 +21,7 @@ BESIDE = 0.065
 """Inches between the points of two arms at a value: side by side, so that their intervals can be told apart."""
 
 NEAR = 0.03
-"""Part of the axis that is between two neighbouring values at least; else all are drawn in equal steps, as names are."""
+"""Part of the axis that is between two neighbouring values at least; else all are drawn in equal steps, as names."""
 
 LABELS = 12
 """Most values that are written below the axis."""
