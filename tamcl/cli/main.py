@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tamcl: {message}" if message else "", end="\n" if message else "", file=sys.stderr)
         return 2
     except SystemExit as error:  # tamcl returns its status, so this is somebody's code that was imported or called
+        if isinstance(error.__context__, BrokenPipeError):  # or typer's answer where nobody reads on, as of head
+            return 1
         print(f"tamcl: somebody's code called sys.exit({error.code!r})", file=sys.stderr)
         return 2
     if status == 130 and arguments[:1] != ["watch"]:  # typer's answer to Ctrl-C

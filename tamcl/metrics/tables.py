@@ -97,6 +97,10 @@ def measure(
     return measuring.table()
 
 
+ROUNDING = 1e-9
+"""How far beyond its range a metric of one's own may be; further out it is another number than it says, as in percent."""
+
+
 class Measuring:
     """Metrics of cells that come a few at a time, so that the rows of all need not be in memory at once.
 
@@ -170,7 +174,13 @@ class Measuring:
 
     def _value(self, metric: Metric, cell: Cell, arrays: Arrays) -> float:
         try:
-            return _value(metric, cell, arrays)
+            value = _value(metric, cell, arrays)
+            if metric.name not in METRICS and (value < metric.low - ROUNDING or value > metric.high + ROUNDING):
+                raise InputError(
+                    f"metric {shown(metric.name)}: is {value:g} on {describe(cell)}, outside of its range from "
+                    f"{metric.low:g} to {metric.high:g}"
+                )
+            return value
         except InputError as error:  # which rows that are missing may be behind, so these are named first
             self._errors.append(error)
         except Exception as error:

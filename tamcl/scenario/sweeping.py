@@ -102,6 +102,8 @@ def _check_key(scenario: Scenario, key: str) -> None:
         near = [table for table, values in scenario.dump().items() if isinstance(values, dict) and key in values]
         such = f"did you mean '{near[0]}.{key}'?" if near else "such as stream.fraction"
         raise InputError(f"--over {shown(key)}: is no key in a table of a scenario{'; ' if near else ', '}{such}")
+    if key in {"protocol.seeds", "protocol.first_seed"}:
+        raise InputError(f"--over {key}: changes no run, but how many there are; say --seeds")
     table, name, *_ = key.split(".")
     if table == "arms" and name not in scenario.arms:
         raise unknown_name(f"arm in --over {shown(key)}", name, scenario.arms)

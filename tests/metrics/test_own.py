@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,10 @@ spread = metric(_spread, "matrix", "lower", "Spread")
 first = metric(_first, "online", "higher", "First accuracy")
 fails = metric(_fails, "matrix", "lower", "Fails")
 inside = metric(_first, "inside", "higher", "Inside")
-NAMES = SPREAD, FIRST, FAILS, INSIDE = [f"{__name__}:{name}" for name in ("spread", "first", "fails", "inside")]
+percent = replace(metric(lambda R: 100 * float(np.mean(R)), "matrix", "higher", "Percent"), high=1)
+NAMES = SPREAD, FIRST, FAILS, INSIDE, PERCENT = [
+    f"{__name__}:{name}" for name in ("spread", "first", "fails", "inside", "percent")
+]
 
 SMALL = ["stream.experiences=2", "stream.samples=40", "protocol.seeds=2", "protocol.tune_seeds=1"]
 
@@ -115,6 +119,11 @@ def test_a_metric_that_fails_is_named_and_what_was_trained_stays(tmp_path: Path)
     with pytest.raises(InputError, match=rf"metric '{FAILS}': fails on .*nothing there"):
         tamcl.compare(scenario(f"metrics=['{FAILS}']"), tmp_path / "out", jobs=1, progress=False)
     assert len([*(tmp_path / "out").glob("cells/*/online.parquet")]) > 0
+
+
+def test_a_value_outside_of_its_range_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"metric '{PERCENT}': is \d\d\.\d+ on .*, outside of its range from 0 to 1"):
+        tamcl.compare(scenario(f"metrics=['{PERCENT}']"), tmp_path / "out", jobs=1, progress=False)
 
 
 def test_one_that_was_read_of_is_not_in_the_table_and_cannot_be_computed() -> None:

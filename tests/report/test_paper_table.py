@@ -127,6 +127,7 @@ def test_latex_is_a_booktabs_table_with_its_caption(folder: Path) -> None:
     [
         ("a_b&c%d$e#f{g}", r"a\_b\&c\%d\$e\#f\{g\}"),
         (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
+        ("[10] and [20]", "{}[10] and [20]"),
         ("~^<>|", r"\textasciitilde{}\textasciicircum{}\textless{}\textgreater{}\textbar{}"),
         ("−0.1 ± 2\n", r"$-$0.1 $\pm$ 2\textbackslash{}n"),
     ],

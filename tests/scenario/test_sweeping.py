@@ -68,6 +68,7 @@ def test_folders_have_names_that_every_system_takes() -> None:
         ({"stream.fraction": "0.2"}, "--over stream.fraction = '0.2': must be one value or more in a list"),
         ({"stream.fraction": []}, "must be one value or more"),
         ({"stream.fraction.x": [1]}, "'fraction' holds a value and has no keys"),
+        ({"protocol.seeds": [2, 3]}, "changes no run, but how many there are; say --seeds"),
         ({"protocol.tune_by": ["forgetting"]}, "each study would be about another metric"),
     ],
 )
