@@ -98,7 +98,7 @@ def measure(
 
 
 ROUNDING = 1e-9
-"""How far beyond its range a metric of one's own may be; further out it is another number than it says, as in percent."""
+"""How far beyond its range a metric of one's own may be; further out it is another number than it says."""
 
 
 class Measuring:
