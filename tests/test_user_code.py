@@ -188,9 +188,10 @@ def test_ids_of_what_names_no_user_code_or_one_optimizers_file_are_those_of_befo
     def expected(cell: Cell, **more: Any) -> str:
         values = cell.scenario.dump()
         config = {part: values[part] for part in ("stream", "model", "strategy", "evaluation")}
-        options = {key: v for key, v in values["arms"][cell.arm].items() if key not in ("optimizer", "lr", "null_of")}
+        own = {"optimizer", "lr", "null_of", "interventions", "optimizer_state"}
+        options = {key: v for key, v in values["arms"][cell.arm].items() if key not in own}
         optimizer = {"name": values["arms"][cell.arm]["optimizer"], "lr": cell.lr, **options, **more}
-        for key in ("stacked", "compiled", "schedule", "clip"):
+        for key in ("stacked", "compiled", "schedule", "clip", "plugins"):
             config["strategy"].pop(key)
         config["model"].pop("normalize_inputs")
         config |= {"optimizer": optimizer, "seed": cell.seed, "tamcl": cell.config["tamcl"]}
@@ -342,11 +343,11 @@ class Touch:
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        (['model={{name="{}", cmd="echo"}}'], "model '{}': is no"),
+        (['model={{name="{}", cmd="echo"}}'], "model '{}': is "),
         (['model.head="{}"', TASKS.replace("{", "{{").replace("}", "}}")], "head '{}': is no"),
         (['strategy={{name="{}", cmd="echo"}}'], "strategy '{}': is no"),
-        (['stream.dataset="{}"'], "data set '{}': is no"),
-        (['stream={{name="{}", dataset="digits", experiences=2}}'], "stream '{}': is no"),
+        (['stream.dataset="{}"'], "data set '{}': is "),
+        (['stream={{name="{}", dataset="digits", experiences=2}}'], "stream '{}': is "),
         (['arms.tam={{optimizer="{}", lr=[0.1]}}'], "arms.tam: optimizer '{}': is no"),
         (['arms.tam={{optimizer="sam", base="{}", lr=[0.1]}}'], "optimizer '{}': is no"),
         (['diagnostics={{names=["{}"]}}'], "diagnostic '{}': is no"),
@@ -381,7 +382,7 @@ def test_a_studys_folder_cannot_have_a_command_run(
     assert main([command, str(out)]) == 2
     imported, refused = capsys.readouterr().err.splitlines()
     assert imported.startswith("tamcl: imports pydoc (")
-    assert "model 'pydoc:pipepager': is no class but a function" in refused
+    assert "model 'pydoc:pipepager': is a function that does not say" in refused
     assert not (tmp_path / "called").exists()
 
 

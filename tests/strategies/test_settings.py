@@ -23,7 +23,7 @@ from tamcl.training.resources import Resources
             {"optimizer_state": "rest"},
             "optimizer_state = 'rest': must be 'keep' or 'reset' or 'reset_moments' or 'reset_clock'",
         ),
-        ({"target": "word"}, "target = 'word': must be 'class', 'number' or 'token'"),
+        ({"target": "word"}, "target = 'word': must be 'class' or 'number' or 'token'"),
         ({"augmentation": "crop"}, "augmentation = 'crop': must be 'none' or 'crop_flip'"),
         ({"batch_size": 0}, "batch_size = 0: must be a whole number, at least 1"),
         ({"batch_size": 2.5}, "batch_size = 2.5: must be a whole number, at least 1"),

@@ -49,11 +49,11 @@ def test_a_model_that_downloads_is_refused_before_it_connects(
         server.accept()[0].close()
 
 
-@pytest.mark.parametrize("name", ["torchvision.models:resnet18", "torch.hub:load", "pydoc:pipepager"])
+@pytest.mark.parametrize("name", ["torch.hub:load", "pydoc:pipepager"])
 def test_a_function_is_no_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["--set", f'model={{name="{name}"}}']
     line = refusal(["run", "label_flip_digits", "--arm", "tam,lr=0.1", *settings], capsys)
     assert line == (
-        f"tamcl: model '{name}': is no class but a function, and a class is needed, a torch.nn.Module; "
-        "wrap the function in a class that is a torch.nn.Module\n"
+        f"tamcl: model '{name}': is a function that does not say that it returns a torch.nn.Module; "
+        f"write def {name.partition(':')[2]}(...) -> torch.nn.Module\n"
     )
