@@ -13,6 +13,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 
 from tamcl.plots.labels import short_names
+from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
 from tamcl.plots.style import ArmStyle, rule
 
 WIDE = (7.4, 3.7)
@@ -106,6 +107,31 @@ def draw_bands(
         most = most if np.isfinite(most) else known.max() + apart
     keep_within(ax, y=(least, most))
     ax.grid(axis="y", linewidth=0.6)
+
+
+def draw_means(
+    ax: Axes, points: pd.DataFrame, drawn: dict[str, ArmStyle], limits: tuple[float, float], *, x: str, y: str
+) -> None:
+    """Draw means over seeds with their intervals at whole numbers, and all that is written around them.
+
+    Parameters
+    ----------
+    ax : Axes
+    points : DataFrame
+        With columns arm, seed, part, at (the whole number) and value, a row a seed.
+    drawn : dict of str to ArmStyle
+    limits : tuple of float
+        What values can be.
+    x, y : str
+        The labels of the axes.
+    """
+    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, limits)
+    fit_steps(ax, points["at"].min(), points["at"].max())
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    finish(ax, f"Mean{and_interval(points)} over {seeds_of(points)}")
+    label_ends(ax, drawn)
 
 
 def fit_steps(ax: Axes, low: float, high: float) -> None:

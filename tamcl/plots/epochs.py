@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from tamcl.errors import unknown_name
-from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, new_axes
-from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
+from tamcl.plots.axes import WIDE, draw_means, new_axes
 from tamcl.plots.style import checked_styles
 
 
@@ -54,12 +52,6 @@ def over_epochs(
     points = rows.assign(at=epochs, value=scale * rows["value"], part=0)
     ax = ax or new_axes(*WIDE)
     bounds = (0.0, 100.0) if quantity == "accuracy" else (0.0, float("inf"))
-    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, bounds)
-    fit_steps(ax, points["at"].min(), points["at"].max())
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("epoch")
     labels = {"accuracy": "accuracy at tests (%)", "loss": "loss at tests"}
-    ax.set_ylabel(labels.get(quantity, quantity.replace("_", " ")))
-    finish(ax, f"Mean{and_interval(rows)} over {seeds_of(rows)}")
-    label_ends(ax, drawn)
+    draw_means(ax, points, drawn, bounds, x="epoch", y=labels.get(quantity, quantity.replace("_", " ")))
     return ax

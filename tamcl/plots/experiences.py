@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from tamcl.errors import unknown_name
-from tamcl.plots.axes import WIDE, draw_bands, finish, fit_steps, label_ends, new_axes
-from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
+from tamcl.plots.axes import WIDE, draw_means, new_axes
 from tamcl.plots.style import checked_styles
 
 LABELS = {"accuracy": "online accuracy in an experience", "end_accuracy": "accuracy at the end of an experience"}
@@ -52,13 +50,7 @@ def over_experiences(
         raise unknown_name("column", column, known)
     points = table.assign(at=table["experience"], value=100 * table[column], part=0)
     ax = ax or new_axes(*WIDE)
-    draw_bands(ax, mean_interval(points, ["arm", "part", "at"], "value"), drawn, (0, 100))
-    fit_steps(ax, points["at"].min(), points["at"].max())
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_xlabel("experience")
-    ax.set_ylabel(f"{LABELS.get(column) or _at_share(column)} (%)")
-    finish(ax, f"Mean{and_interval(table)} over {seeds_of(table)}")
-    label_ends(ax, drawn)
+    draw_means(ax, points, drawn, (0, 100), x="experience", y=f"{LABELS.get(column) or _at_share(column)} (%)")
     return ax
 
 
