@@ -486,3 +486,14 @@ def test_the_module_is_the_command(tmp_path: Path) -> None:
         assert done.stdout.startswith("single ")
         wrong = subprocess.run([sys.executable, "-m", module, "lst"], cwd=tmp_path, capture_output=True, text=True)
         assert wrong.returncode == 2
+
+
+def test_nothing_is_said_where_nobody_reads_on() -> None:
+    command = [sys.executable, "-m", "tamcl", "list", "optimizers", "--options"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    assert process.wait(60) == 1
+    process.stderr.close()
