@@ -219,7 +219,7 @@ def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: N
     """
     train, test = _tensor(data.train_x), _tensor(data.test_x)
     if data.is_text:
-        return CLScenario([_text_stream("train", train, segments), _text_stream("test", test, segments)])
+        return _with_validation([_text_stream("train", train, segments), _text_stream("test", test, segments)])
     fixed = {"none": (0.0, 1.0)} if data.is_numeric else _FIXED
     moments: list[Callable[[], Moments]]
     if normalization == "task":
@@ -233,8 +233,13 @@ def build_benchmark(data: DataSet, segments: Sequence[Segment], normalization: N
         same = cache(partial(Images, pixels))  # one object for equal moments and transform
         images = [same(each, part.transform) for each, part in zip(moments, segments, strict=True)]
         streams.append(ExperienceStream(name, images, segments))
+    return _with_validation(streams)
+
+
+def _with_validation(streams: Sequence[ExperienceStream]) -> CLScenario:
+    """Return a benchmark of streams whose validation stream, where there is none, is the test stream."""
     benchmark = CLScenario(streams)
-    if not is_held_out:
+    if all(stream.name != "validation" for stream in streams):
         benchmark.validation_stream = benchmark.test_stream
     return benchmark
 

@@ -50,6 +50,9 @@ def test_scenario_trains_every_arm(name: str) -> None:
         assert set(values.index) == {name for name, metric in METRICS.items() if metric.on not in absent}
         assert np.isfinite(values[scenario.protocol.tune_by])
     assert len(fingerprints) == 1
+    arm, config = next(iter(scenario.arms.items()))
+    tuned = run_cell(Cell(scenario, arm, config.lr[-1], 1000, "tune"), Resources(allow_subset=True))
+    assert tuned.runs["status"].item() == "ok", tuned.runs["error"].item()
 
 
 @pytest.mark.parametrize("name", scenarios())
