@@ -95,6 +95,8 @@ experiments: .venv/installed
 		--arms sgdm,tam,tam_frozen $(FLIPS) --out out/gamma
 	for name in sam_and_lookahead_mnist sam_and_lookahead_fashion; do \
 		$(BIN)/tamcl compare $$name --allow-subset --jobs $(JOBS) --out out/$$name || exit; done
+	for name in batch_size gamma sam_and_lookahead_mnist sam_and_lookahead_fashion; do \
+		$(BIN)/python analysis/keep.py out/$$name analysis/results/$$name online_accuracy forgetting || exit; done
 	$(BIN)/tamcl compare classification_cifar10 --allow-subset --arms sgdm,tam,tam_frozen,tam_then_sgdm,sgdm_then_sgdm \
 		--set model.name=slim_resnet18 --set stream.samples=2000 --set stream.validation=500 --set stream.epochs=8 \
 		--set stream.batch_size=50 --set evaluation.samples=500 --set diagnostics.every=5 --set keep_weights=true \

@@ -22,7 +22,7 @@ from tamcl.results import load_results
 ANALYSIS = Path(__file__).parents[1] / "analysis"
 NOTEBOOKS = sorted(ANALYSIS.glob("*.ipynb"))
 TOYS = {"08_toy_surfaces", "11_tracking_a_drift"}
-KEPT = ["03_five_datasets", "04_tinyimagenet", "12_batch_size_and_smoothing"]
+KEPT = ["03_five_datasets", "04_tinyimagenet", "12_batch_size_and_smoothing", "13_sam_and_lookahead"]
 ELSEWHERE = re.compile(r"(?<![\w.])/(work|tmp|home|root|Users|mnt)/")
 """Paths of somebody's own machine."""
 
@@ -60,8 +60,16 @@ def test_results_are_loaded_and_nothing_is_trained(notebook: Path) -> None:
 def test_kept_results_are_small_tables_with_the_command_that_makes_them(folder: Path) -> None:
     assert {path.suffix for path in folder.iterdir()} == {".parquet", ".json"}
     assert sum(path.stat().st_size for path in folder.iterdir()) < 300_000
+    (made,) = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    assert re.match(f"tamcl (compare|sweep) {made['scenario']['name']} --", made["command"])
+    assert not ELSEWHERE.search(made["command"])
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(path.parent for path in ANALYSIS.glob("results/*/runs.parquet")), ids=lambda path: path.name
+)
+def test_kept_studies_are_whole(folder: Path) -> None:
     results = load_results(folder)
-    assert results.study["command"].startswith(f"tamcl compare {results.study['scenario']['name']} --")
     texts = [*results.runs["data"], *results.runs["config"], (folder / "study.json").read_text()]
     assert not [text for text in texts if ELSEWHERE.search(text)]
     assert (results.runs["status"] == "ok").all()
