@@ -15,6 +15,7 @@ from tamcl.files.paths import user_path
 from tamcl.files.records import read_sweep
 from tamcl.metrics.own import recall
 from tamcl.results import CELL, TABLES, Results, empty, load_results
+from tamcl.scenario.labels import labels, names
 from tamcl.scenario.settings import value_text
 from tamcl.stats.swept import across, over_all
 
@@ -77,10 +78,15 @@ class Sweep:
         """The metric that learning rates were chosen by, and that the answer is about."""
         return str(self.sweep["scenario"].get("protocol", {}).get("tune_by") or "online_accuracy")
 
+    @cached_property
+    def labels(self) -> dict[str, dict[str, str]]:
+        """How each value is called where there is little room: by its key, and its text in full."""
+        return {key: labels(study.settings[key] for study in self.studies) for key in self.keys}
+
     def table(self, name: str) -> pd.DataFrame:
         """Return a table of all finished studies, its first columns the swept keys.
 
-        Values that are no numbers, or not all of them, are text as in ``--over``.
+        Values that are no numbers, or not all of them, are text as in ``--over``; tables are called as in ``labels``.
 
         Parameters
         ----------
@@ -123,7 +129,7 @@ class Sweep:
         """Return the value of a key in each finished study: numbers, or text if one of all is none."""
         values = [study.settings[key] for study, _ in self.finished]
         numbers = all(_is_number(study.settings[key]) for study in self.studies)
-        return [float(value) if numbers else value_text(value) for value in values]
+        return [float(value) if numbers else self.labels[key][value_text(value)] for value in values]
 
 
 def _is_number(value: Any) -> bool:
@@ -173,11 +179,13 @@ def load_sweep(directory: str | Path) -> Sweep:
     if not is_sweep(directory):
         raise InputError(f"'{directory}' holds no sweep: {SWEEP} not found")
     sweep = read_sweep(directory / SWEEP)
-    studies = [_study(directory, each) for each in ordered(sweep["studies"])]
+    held = ordered(sweep["studies"])
+    called = names([each["values"] for each in held])
+    studies = [_study(directory, each, name) for each, name in zip(held, called, strict=True)]
     return Sweep(directory, sweep, tuple(studies))
 
 
-def _study(directory: Path, held: dict[str, Any]) -> SweptStudy:
+def _study(directory: Path, held: dict[str, Any], name: str) -> SweptStudy:
     folder = directory / STUDIES / held["folder"]
     results, why = None, held.get("error", "")
     if not why and not (folder / "study.json").is_file():
@@ -190,7 +198,7 @@ def _study(directory: Path, held: dict[str, Any]) -> SweptStudy:
             recall(results.study.get("metrics", ()))
         except InputError as error:
             why = str(error)
-    return SweptStudy(held["name"], held["values"], folder, results, why)
+    return SweptStudy(name, held["values"], folder, results, why)
 
 
 def ordered(studies: list[dict[str, Any]]) -> list[dict[str, Any]]:

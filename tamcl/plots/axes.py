@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
 
 from tamcl.plots.labels import short_names
 from tamcl.plots.seeds import and_interval, mean_interval, seeds_of
@@ -38,6 +41,19 @@ class ShownAxes(Axes):
     def _repr_png_(self) -> bytes | None:
         figure = self.get_figure(root=True)
         return figure._repr_png_() if isinstance(figure, ShownFigure) else None
+
+
+class Curve(Line2D):
+    """An arm's line over steps that knows its style and the interval at each of its points.
+
+    A page reads from it what it draws anew for somebody who hovers, hides and zooms.
+    """
+
+    def __init__(self, x: ArrayLike, y: ArrayLike, low: ArrayLike, high: ArrayLike, style: ArmStyle, **options: Any):
+        super().__init__(np.asarray(x), np.asarray(y), **options | {"color": style.color, "linestyle": style.line})
+        self.low: NDArray[np.float64] = np.asarray(low, dtype=np.float64)
+        self.high: NDArray[np.float64] = np.asarray(high, dtype=np.float64)
+        self.style = style
 
 
 def new_axes(width: float, height: float) -> Axes:
@@ -93,10 +109,11 @@ def draw_bands(
         ax.fill_between(broken["at"], broken["low"], broken["high"], color=style.color, alpha=opacity, linewidth=0)
         known = np.isfinite(broken["mean"].to_numpy(dtype=np.float64))
         alone = known & ~np.append(False, known[:-1]) & ~np.append(known[1:], False)
-        ax.plot(
-            broken["at"], broken["mean"], color=style.color, linestyle=style.line, linewidth=1.4, label=arm,
+        ax.add_line(Curve(
+            broken["at"], broken["mean"], broken["low"], broken["high"], style, linewidth=1.4, label=arm,
             marker=style.marker, markevery=list(np.flatnonzero(alone)), ms=4, mfc=style.color, mec=style.color,
-        )  # fmt: skip
+        ))  # fmt: skip
+        ax.autoscale_view()
         points = broken[alone].dropna()
         if len(points):
             ax.vlines(points["at"], points["low"], points["high"], color=style.color, alpha=0.4, linewidth=3)

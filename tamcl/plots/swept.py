@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tamcl.errors import InputError
 from tamcl.plots.axes import finish, keep_within, label_ends, new_axes
-from tamcl.plots.labels import better_side, bounds, metric_axis, with_direction
+from tamcl.plots.labels import better_side, bounds, metric_axis, short_names, with_direction
 from tamcl.plots.seeds import counted, mean_interval
 from tamcl.plots.style import ArmStyle, arm_styles, paper, rule
 from tamcl.stats import ALPHA, is_shown, spacing
@@ -22,6 +23,12 @@ BESIDE = 0.065
 
 NEAR = 0.03
 """Part of the axis that is between two neighbouring values at least; else all are drawn in equal steps, as names."""
+
+LINE = 20
+"""Letters of a value that stand on a line below the axis; of more than three lines its middle is left out."""
+
+LETTERS = 10
+"""Letters that an inch of the axis has room for; where there are more, they stand aslant."""
 
 LABELS = 12
 """Most values that are written below the axis."""
@@ -164,10 +171,14 @@ def _axis(ax: Axes, over: str, values: list[object], places: NDArray[np.float64]
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(NullLocator())
     every = -(-len(values) // LABELS)
-    texts = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values][::every]
+    texts = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values]
+    if max(map(len, texts)) > 3 * LINE:
+        texts = list(short_names(texts).values())
+    texts = [textwrap.fill(text, LINE) for text in texts[::every]]
     ax.xaxis.set_major_locator(FixedLocator([]))
     ax.set_xticks((10**places if kind == "log" else places)[::every], texts)
-    if max(map(len, texts)) * len(texts) > 60:
+    longest = max(len(line) for text in texts for line in text.split("\n"))
+    if longest * len(texts) > LETTERS * ax.get_window_extent().width / ax.figure.dpi:
         ax.tick_params(axis="x", labelrotation=30)
         for text in ax.get_xticklabels():
             text.set_horizontalalignment("right")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from tamcl.errors import InputError
-from tamcl.plots.axes import WIDE, finish, label_ends, legend_beside, new_axes
+from tamcl.plots.axes import WIDE, Curve, finish, label_ends, legend_beside, new_axes
 from tamcl.plots.labels import metric_axis
 from tamcl.plots.seeds import counted
 from tamcl.plots.style import arm_styles
@@ -146,7 +146,10 @@ def expected_best(
         rows = expected[expected["arm"] == arm].sort_values("trials")
         if len(rows):
             values = factor * rows["expected"]
-            ax.plot(rows["trials"], values, style.marker, ls=style.line, color=style.color, ms=5, label=arm)
+            unknown = np.full(len(rows), np.nan)
+            options: dict[str, Any] = {"marker": style.marker, "ms": 5, "label": arm}
+            ax.add_line(Curve(rows["trials"], values, unknown, unknown, style, **options))
+    ax.autoscale_view()
     trials = int(expected["trials"].max())
     ax.set_xticks(range(1, trials + 1, -(-trials // 12)))
     ax.grid(axis="y", linewidth=0.6)

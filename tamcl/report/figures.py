@@ -27,6 +27,8 @@ from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study
 from tamcl.landscape import Landscape
 from tamcl.metrics import by_epoch, by_experience, stability_curves
+from tamcl.plots.online import POINTS
+from tamcl.report.curves import live
 from tamcl.report.layout import Layout
 from tamcl.report.themes import Pixels, darkened, draw_light_and_dark
 from tamcl.stats import ALPHA, tuning
@@ -34,6 +36,9 @@ from tamcl.sweeps import Sweep, row_name
 
 DPI = 200
 """Twice that of a screen, so that lines stay sharp on good screens and on paper."""
+
+FINER = 9_000
+"""Points that all curves of a stream have together for who zooms in."""
 
 SMALLER = {8: 0.7, 16: 0.6}
 """With more arms than so many figures are fuller, and drawn with fewer dots for the page to stay below 5 MB."""
@@ -62,6 +67,8 @@ class Picture:
         The images as data URIs: "wide", "wide dark", "narrow", "narrow dark".
     width, height : int
         Size of the wide image in pixels.
+    live : dict or None
+        What the page draws in its place where it can: ``tamcl.report.curves.live``.
     """
 
     name: str
@@ -70,6 +77,7 @@ class Picture:
     sources: dict[str, str]
     width: int
     height: int
+    live: dict[str, Any] | None
 
 
 class Drawing(NamedTuple):
@@ -81,6 +89,8 @@ class Drawing(NamedTuple):
     draw: Callable[[float], Figure]
     panels: Mapping[str, Callable[[float], Figure]] = {}
     """Each of its panels by itself, by the metric, for a page that is too short for all."""
+    finer: Callable[[], Axes] | None = None
+    """The first panel with more points, for who zooms in."""
 
 
 def draw_pictures(study: Study) -> list[Picture]:
@@ -90,7 +100,7 @@ def draw_pictures(study: Study) -> list[Picture]:
 
 def draw_sweep(sweep: Sweep) -> list[Picture]:
     """Draw the figure of a sweep, if it has results, and write it to its folder's ``figures``."""
-    return [draw(drawing, sweep.directory, len(sweep.arms)) for drawing in sweep_drawings(sweep)]
+    return [draw(drawing, sweep.directory, sweep.arms) for drawing in sweep_drawings(sweep)]
 
 
 def draw_tuning_pictures(study: Study) -> list[Picture]:
@@ -118,6 +128,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Loss on every mini-batch before the model learns from it; lower is better. Dotted lines are shifts."
             + study.is_text * " It is a mean over tokens, in nats.",
             lambda width: _single(width, 3.7, plots.online_loss, study.online, arms=study.arms, of=of),
+            finer=_finer(study, plots.online_loss, of),
         )
     if not study.online.empty and study.has_accuracy:
         yield Drawing(
@@ -126,6 +137,7 @@ def drawings(study: Study) -> Iterator[Drawing]:
             "Accuracy on every mini-batch before the model learns from it. Steeper is faster; dotted lines are shifts."
             + study.is_text * " It is the share of tokens that the model thought the likeliest.",
             lambda width: _single(width, 3.7, plots.online_accuracy, study.online, arms=study.arms, of=of),
+            finer=_finer(study, plots.online_accuracy, of),
         )
     if study.has_accuracy and study.online["experience"].max() > 0:
         yield Drawing(
@@ -269,12 +281,14 @@ def _swept(sweep: Sweep, rows: pd.DataFrame, width: float) -> Figure:
 
 
 def _align(above: Axes, *below: Axes) -> None:
-    """Let axes that stand below one another end at the same values, and say once what these are of."""
+    """Let axes that stand below one another end at the same values, and say once what these are."""
     ends = [ax.get_xlim() for ax in (above, *below)]
     for ax in (above, *below):
         ax.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
     if below:
         above.set_xlabel("")
+        if all(len(ax.get_xticks()) == len(above.get_xticks()) for ax in below):
+            above.tick_params(axis="x", labelbottom=False)
 
 
 def tuning_drawings(study: Study) -> Iterator[Drawing]:
@@ -348,16 +362,16 @@ def landscape_drawings(study: Study, found: Landscape) -> Iterator[Drawing]:
 
 
 def _picture(study: Study, drawing: Drawing) -> Picture:
-    return draw(drawing, study.results.directory, len(study.arms))
+    return draw(drawing, study.results.directory, study.arms)
 
 
-def draw(drawing: Drawing, directory: Path, n_arms: int) -> Picture:
-    """Draw a figure for a page of so many arms, and write it to the folder's ``figures``."""
-    sources, sizes = {}, {}
-    dpi = DPI * min(share for arms, share in {0: 1.0, **SMALLER}.items() if n_arms > arms)
+def draw(drawing: Drawing, directory: Path, arms: list[str]) -> Picture:
+    """Draw a figure for a page of these arms, and write it to the folder's ``figures``."""
+    sources, sizes, figures = {}, {}, {}
+    dpi = DPI * min(share for most, share in {0: 1.0, **SMALLER}.items() if len(arms) > most)
     for layout, width in WIDTHS.items():
         with mpl.rc_context(plots.theme()):  # type: ignore[arg-type]
-            figure = drawing.draw(width)
+            figure = figures[layout] = drawing.draw(width)
             light, dark = draw_light_and_dark(figure, dpi)
         lines = {to_rgb(line.get_color()) for ax in figure.axes for line in ax.lines}
         for name, pixels, kept in ((layout, light, lines), (f"{layout} dark", dark, set(map(darkened, lines)))):
@@ -366,7 +380,8 @@ def draw(drawing: Drawing, directory: Path, n_arms: int) -> Picture:
     path = directory / "figures" / f"{drawing.name}.png"
     write_atomic(path, lambda temporary: temporary.write_bytes(sources["wide"]))
     uris = {name: f"data:image/png;base64,{base64.b64encode(png).decode()}" for name, png in sources.items()}
-    return Picture(drawing.name, drawing.title, drawing.caption, uris, *sizes["wide"])
+    curves = live(figures["wide"], arms, drawing.finer and drawing.finer())
+    return Picture(drawing.name, drawing.title, drawing.caption, uris, *sizes["wide"], curves)
 
 
 def _png(image: Image.Image, dpi: float) -> bytes:
@@ -427,6 +442,13 @@ def _single(
     if width < WIDE:
         ax.set_title(textwrap.fill(ax.get_title(loc="left"), 48), loc="left", size="small")
     return figure
+
+
+def _finer(study: Study, plot: Callable[..., Axes], of: str) -> Callable[[], Axes] | None:
+    """Return what draws a stream in shorter blocks than its figure does, or None where the page has no room for it."""
+    steps = study.online["step"].max() + 1
+    window = -(-steps * len(study.arms) // FINER)
+    return partial(plot, study.online, arms=study.arms, of=of, window=window) if 2 * window <= steps / POINTS else None
 
 
 def _panels(width: float, count: int, columns: int, height: float, *, sharey: bool) -> tuple[Figure, list[Axes]]:

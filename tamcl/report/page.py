@@ -99,7 +99,11 @@ def write_page(directory: Path, template: str, values: dict[str, Any]) -> Path:
     """Write a folder's ``report.html`` by a template."""
     loader = jinja2.PackageLoader("tamcl.report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.get_template(template).render(values)
+
+    def text_of(name: str) -> str:  # not a template: a script of others may hold anything
+        return loader.get_source(environment, name)[0]
+
+    page = environment.get_template(template).render(values, text_of=text_of)
     path = directory / "report.html"
     write_atomic(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return path
@@ -120,6 +124,8 @@ def _page(study: Study) -> dict[str, Any]:
     means = "Mean over the reported seeds ± half of its 95 % interval"
     oracles, land = oracle_comparisons(study), read_landscape(study.results.directory)
     present = {"oracles": bool(oracles), "landscape": land is not None}
+    pictures, tuning_pictures = draw_pictures(study), draw_tuning_pictures(study)
+    oracle_pictures = draw_oracle_pictures(study, oracles)
     return {
         "title": scenario.get("title") or scenario.get("name", "A study"),
         "name": scenario.get("name", ""),
@@ -137,8 +143,9 @@ def _page(study: Study) -> dict[str, Any]:
         "scale_unit": "points" if unit == "%" else unit,
         "confirmed": confirmed(study),
         "confirmation_table": confirmation_table(study),
-        "pictures": draw_pictures(study),
-        "tuning_pictures": draw_tuning_pictures(study),
+        "pictures": pictures,
+        "tuning_pictures": tuning_pictures,
+        "curves_are_live": any(picture.live for picture in (*pictures, *tuning_pictures, *oracle_pictures)),
         "metric_table": metric_table(study, "metrics", means, study.core_metrics),
         "more_metrics": metric_table(
             study, "more-metrics", f"The other metrics: {means[:1].lower()}{means[1:]}", study.more_metrics
@@ -150,7 +157,7 @@ def _page(study: Study) -> dict[str, Any]:
         "oracles": oracles,
         "oracle_cautions": [caution for each in oracles for caution in each.cautions],
         "oracle_sentences": [(f"Against the {each.name}", sentences(each)) for each in oracles],
-        "oracle_pictures": draw_oracle_pictures(study, oracles),
+        "oracle_pictures": oracle_pictures,
         "oracle_table": oracle_table(study, oracles),
         "oracle_notes": _oracle_notes(study, oracles),
         "has_landscape": land is not None,

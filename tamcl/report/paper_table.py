@@ -85,7 +85,7 @@ def _read(directories: list[str | Path]) -> Shown:
             sweep = load_sweep(directory)
             corner = ", ".join(sweep.keys) if len(directories) == 1 else ""
             for study, results in sweep.finished:
-                values = ", ".join(value_text(study.settings[key]) for key in sweep.keys)
+                values = ", ".join(sweep.labels[key][value_text(study.settings[key])] for key in sweep.keys)
                 swept.append((values if corner else study.name, Study(results)))
             missing += [study.name for study in sweep.studies if study.results is None]
         else:

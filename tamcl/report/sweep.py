@@ -18,7 +18,6 @@ from tamcl.plots import metric_axis, with_direction
 from tamcl.report.figures import draw_sweep
 from tamcl.report.page import BADGES, LABELS, WELL, data_words, definition, described, write_page
 from tamcl.report.tables import sweep_comparison_table, sweep_table
-from tamcl.scenario.settings import value_text
 from tamcl.sweeps import STUDIES, Sweep, SweptStudy, load_sweep
 
 
@@ -96,7 +95,10 @@ def _facts(sweep: Sweep) -> list[tuple[str, str]]:
     scenario = sweep.sweep["scenario"]
     studies = [Study(results) for _, results in sweep.finished]
     runs = [results.runs for _, results in sweep.finished]
-    values = {key: list(dict.fromkeys(value_text(each.settings[key]) for each in sweep.studies)) for key in sweep.keys}
+    values = {
+        key: ", ".join(called) if [*called] == [*called.values()] else "; ".join(f"{b}: {a}" for a, b in called.items())
+        for key, called in sweep.labels.items()
+    }
     parts = {}
     for part in ("stream", "model", "strategy"):
         changed = {key.removeprefix(f"{part}.") for key in sweep.keys}
@@ -104,7 +106,7 @@ def _facts(sweep: Sweep) -> list[tuple[str, str]]:
     data = list(dict.fromkeys(data_words(study.data) for study in studies))
     number, seconds = sum(map(len, runs)), sum(float(table["wall_s"].sum()) for table in runs)
     return [
-        *((key, ", ".join(texts)) for key, texts in values.items()),
+        *values.items(),
         ("Stream", parts["stream"]),
         ("Data", "; ".join(data)),
         ("Model", parts["model"]),

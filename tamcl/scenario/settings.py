@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from itertools import pairwise
 from typing import Any
 
 from tamcl.errors import InputError, shortened, shown
 
+TOO_MUCH = "is too long a number, or lists and tables are too deep"
+
 
 def parse_value(text: str) -> Any:
-    """Read a value as TOML does; anything else is text.
+    """Read a value as TOML does, or a list or table as JSON does; anything else is text.
 
     Raises
     ------
@@ -20,16 +23,28 @@ def parse_value(text: str) -> Any:
 
     Examples
     --------
-    >>> parse_value("1e-3"), parse_value("[1, 2]"), parse_value("keep")
-    (0.001, [1, 2], 'keep')
+    >>> parse_value("1e-3"), parse_value("[1, 2]"), parse_value("keep"), parse_value('{"a": 1}'), parse_value("{a = 1}")
+    (0.001, [1, 2], 'keep', {'a': 1}, {'a': 1})
     """
     try:
         values = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
+        return _as_json(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"value {shown(text)}: {TOO_MUCH}") from error
+    return values["value"] if len(values) == 1 else text  # more than one line is no value
+
+
+def _as_json(text: str) -> Any:
+    """Read a list or a table as JSON writes it; anything else is text."""
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
         return text
     except (ValueError, RecursionError) as error:
-        raise InputError(f"value {shown(text)}: is too long a number, or lists and tables are too deep") from error
-    return values["value"] if len(values) == 1 else text  # more than one line is no value
+        raise InputError(f"value {shown(text)}: {TOO_MUCH}") from error
 
 
 def value_text(value: Any) -> str:
@@ -48,7 +63,8 @@ def value_text(value: Any) -> str:
 def _inside(value: Any) -> str:
     """Return how a value is written inside another one, where text needs quotes."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_name(key)} = {_inside(each)}' for key, each in value.items())}}}"
+        given = {key: each for key, each in value.items() if each is not None}  # which a file would not write either
+        return f"{{{', '.join(f'{_name(key)} = {_inside(each)}' for key, each in given.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_inside, value))}]"
     if isinstance(value, float) and not isinstance(value, bool):
@@ -128,10 +144,14 @@ def change(values: dict[str, Any], setting: str) -> None:
 
 
 def put(values: dict[str, Any], path: str, value: Any, what: str) -> None:
-    """Put a value at ``a.b`` of nested tables; ``what`` is what an error is about."""
-    *tables, key = path.split(".")
-    for table in tables:
-        values = values.setdefault(table, {})
-        if not isinstance(values, dict):
+    """Put a value at ``a.b`` of nested tables, or ``a.0.b`` of a list of them; ``what`` is what an error is about."""
+    parts = path.split(".")
+    held: Any = values
+    for table, inner in pairwise(parts):
+        held = held[int(table)] if isinstance(held, list) else held.setdefault(table, {})
+        if isinstance(held, list) and not (inner.isdecimal() and int(inner) < len(held)):
+            places = f"places 0 to {len(held) - 1}" if held else "no place: it is empty"
+            raise InputError(f"{what}: {shown(inner)}: the list {shown(table)} has {places}")
+        if not isinstance(held, dict | list):
             raise InputError(f"{what}: {shown(table)} holds a value and has no keys")
-    values[key] = value
+    held[int(parts[-1]) if isinstance(held, list) else parts[-1]] = value

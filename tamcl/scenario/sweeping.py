@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from tamcl.errors import InputError, shortened, shown, unknown_name
+from tamcl.scenario.labels import names
 from tamcl.scenario.load import parse
 from tamcl.scenario.plain import unfit_as_file
 from tamcl.scenario.schema import Scenario
@@ -16,6 +17,9 @@ from tamcl.scenario.settings import parse_over, put, value_text
 
 Over = Mapping[str, Sequence[Any]]
 """Values by key, as ``{"stream.fraction": [0.2, 0.8]}``: a sweep has a study for each of their combinations."""
+
+WORDS = ("name", "title", "source", "notes", "cost")
+"""What a scenario says of itself, which decides nothing."""
 
 LONGEST = 80
 """Letters of the name of a study's folder."""
@@ -26,11 +30,8 @@ class Point(NamedTuple):
 
     settings: dict[str, Any]
     scenario: Scenario
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-        return name_of(self.settings)
+    name: str
+    """What it is called among the others."""
 
     @property
     def folder(self) -> str:
@@ -93,20 +94,24 @@ def points(scenario: Scenario, over: Over) -> list[Point]:
         point = _point(scenario, dict(zip(over, combined, strict=True)))
         same = found.setdefault(tuple(map(value_text, point.settings.values())), point)
         if same is not point:
-            raise InputError(f"--over: names {point.name} twice")
-    return list(found.values())
+            raise InputError(f"--over: names {name_of(point.settings)} twice")
+    called = names([point.settings for point in found.values()])
+    return [point._replace(name=name) for point, name in zip(found.values(), called, strict=True)]
 
 
 def _check_key(scenario: Scenario, key: str) -> None:
-    if not isinstance(key, str) or "." not in key or not all(key.split(".")):
-        near = [table for table, values in scenario.dump().items() if isinstance(values, dict) and key in values]
+    dump = scenario.dump()
+    parts = key.split(".") if isinstance(key, str) else []
+    if not parts or not all(parts) or parts[0] in WORDS or (len(parts) == 1 and key not in dump):
+        near = [table for table, values in dump.items() if isinstance(values, dict) and key in values]
         such = f"did you mean '{near[0]}.{key}'?" if near else "such as stream.fraction"
         raise InputError(f"--over {shown(key)}: is no key in a table of a scenario{'; ' if near else ', '}{such}")
+    if key in {"arms", "protocol", "metrics"}:
+        raise InputError(f"--over {key}: each study would be about something else; name a key in it")
     if key in {"protocol.seeds", "protocol.first_seed"}:
         raise InputError(f"--over {key}: changes no run, but how many there are; say --seeds")
-    table, name, *_ = key.split(".")
-    if table == "arms" and name not in scenario.arms:
-        raise unknown_name(f"arm in --over {shown(key)}", name, scenario.arms)
+    if parts[0] == "arms" and parts[1] not in scenario.arms:
+        raise unknown_name(f"arm in --over {shown(key)}", parts[1], scenario.arms)
     if key == "protocol.tune_by":
         raise InputError("--over protocol.tune_by: each study would be about another metric")
 
@@ -123,12 +128,15 @@ def _point(scenario: Scenario, values: Mapping[str, Any]) -> Point:
     except InputError as error:
         raise InputError("\n".join(f"--over {name_of(values)}: {line}" for line in str(error).splitlines())) from error
     held = made.dump()
-    return Point({key: _at(held, key, value) for key, value in values.items()}, made)
+    return Point({key: _at(held, key, value) for key, value in values.items()}, made, name_of(values))
 
 
 def _at(values: Any, key: str, default: Any) -> Any:
     for part in key.split("."):
-        if not isinstance(values, dict) or part not in values:
+        if isinstance(values, list) and part.isdecimal() and int(part) < len(values):
+            values = values[int(part)]
+        elif isinstance(values, dict) and part in values:
+            values = values[part]
+        else:
             return default
-        values = values[part]
     return values

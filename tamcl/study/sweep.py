@@ -17,7 +17,7 @@ from tamcl.files.records import read_sweep, write_record
 from tamcl.results import Results
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.settings import put, value_text
-from tamcl.scenario.sweeping import Over, Point, points
+from tamcl.scenario.sweeping import Over, Point, name_of, points
 from tamcl.study.checks import check, check_compiler, check_workers
 from tamcl.study.compare import compare
 from tamcl.study.estimate import Plan, estimate
@@ -183,7 +183,9 @@ def _widened(directory: Path, record: dict[str, Any], wanted: list[tuple[Point, 
     path = directory / SWEEP
     studies = {each["folder"]: each for each in read_sweep(path)["studies"]} if path.is_file() else {}
     for point, folder in wanted:
-        studies.setdefault(folder, {"folder": folder, "name": point.name, "values": point.settings, "error": ""})
+        studies.setdefault(
+            folder, {"folder": folder, "name": name_of(point.settings), "values": point.settings, "error": ""}
+        )
     record = record | {"studies": [*studies.values()]}
     write_atomic(path, lambda temporary: write_record(temporary, record))
     return record

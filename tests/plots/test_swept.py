@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,20 @@ def test_values_whose_labels_would_lie_on_each_other_stand_in_equal_steps() -> N
     ax = plots.sweep(of_values([0.0, 0.999, 0.99]), over="x")
     assert labels(ax) == ["0", "0.99", "0.999"]
     np.testing.assert_allclose(ax.get_xticks(), [0, 1, 2])
+
+
+def test_long_names_stand_on_several_lines_and_leave_room_for_the_lines() -> None:
+    long = "l2_init (strength 0.1) + shrink_and_perturb"
+    ax = plots.sweep(of_values(["none", "l2_init (strength 0.01)", long]), over="x")
+    assert labels(ax) == ["none", "l2_init (strength\n0.01)", "l2_init (strength\n0.1) +\nshrink_and_perturb"]
+    ax.figure.draw_without_rendering()  # a layout without room for the axes would warn
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+    assert ax.get_window_extent().height > 0.5 * ax.figure.bbox.height
+    huge = [f"{{a = {letter * 200}, b = {i}}}" for i, letter in enumerate("xyz")]
+    ax = plots.sweep(of_values(huge), over="x")
+    assert all(len(label) <= 24 for label in labels(ax))
+    assert len(set(labels(ax))) == 3
 
 
 def test_a_single_value_is_drawn() -> None:

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tamcl.files.records import write_record
 from tamcl.findings.study import Study
@@ -20,6 +22,7 @@ VOID = {"meta", "img", "source", "br", "link", "input"}
 SECTIONS = ["answer", "pictures", "numbers", "tuning", "setup", "failures", "assumptions", "repeat"]
 FIGURES = ["online_accuracy", "recovery", "summary", "differences", "forgetting", "accuracy_matrix"]
 FIGURES += ["over_experiences", "lr_sensitivity", "adaptation_by_lr", "expected_best"]
+CURVES = ["online_accuracy", "recovery", "over_experiences", "expected_best"]
 
 
 class Page(HTMLParser):
@@ -74,6 +77,17 @@ class Page(HTMLParser):
         return pd.DataFrame(
             [[text if v is None else v for text, v in row] for row in rows], columns=[h for h, _ in heads]
         )
+
+
+def online_means(folder: Path, block: int) -> pd.DataFrame:
+    """Mean over seeds and its 95 % interval of the accuracy over so many mini-batches, by arm and their middle."""
+    online = Study(load_results(folder)).online
+    middle = online["step"] // block * block + (block - 1) / 2
+    sums = online.groupby(["arm", middle, "seed"])[["correct", "n"]].sum()
+    seeds = (100 * sums["correct"] / sums["n"]).groupby(["arm", "step"])
+    half = stats.t.ppf(0.975, seeds.count() - 1) * seeds.std() / np.sqrt(seeds.count())
+    ends = {"low": seeds.mean() - half, "high": seeds.mean() + half}
+    return pd.DataFrame({"mean": seeds.mean(), **{end: value.clip(0, 100) for end, value in ends.items()}})
 
 
 def edited(name: str, edit: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], object]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tamcl.cli.main import main
 from tamcl.errors import InputError
-from tamcl.files.records import write_record
+from tamcl.files.records import read_sweep, write_record
 from tamcl.findings.study import Study
 from tamcl.findings.sweep import over_values, study_at, sweep_cautions, sweep_headline
 from tamcl.report import sweep_verdicts, write_sweep_report
@@ -131,3 +131,23 @@ def test_command_line(folder: Path, capsys: pytest.CaptureFixture[str], monkeypa
     assert lines[3] == f"{KEY} = 0.6: all 9 runs failed, <b>so</b> there is nothing"
     assert main(["confirm", str(folder)]) == 2
     assert "holds a sweep and no study" in capsys.readouterr().err
+
+
+def test_values_that_are_tables_have_short_names_and_stand_in_full_in_what_was_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tamcl.report.sweep.draw_sweep", lambda sweep: [])
+    folder = write_sweep(tmp_path / "sweep")
+    record = read_sweep(folder / "sweep.json")
+    weak, strong = ([{"name": "l2_init", "strength": strength}] for strength in (0.01, 0.1))
+    for study, value in zip(record["studies"], ([], weak, strong, [*strong, {"name": "redo"}]), strict=True):
+        study["values"] = {"interventions": value}
+    write_record(folder / "sweep.json", record)
+    sweep = load_sweep(folder)
+    names = ["none", "l2_init (strength 0.01)", "l2_init (strength 0.1)", "l2_init (strength 0.1) + redo"]
+    assert [study.name for study in sweep.studies] == [f"interventions = {name}" for name in names]
+    assert list(sweep.metrics["interventions"].unique()) == names[:2]
+    page = Page(write_sweep_report(folder).read_text(encoding="utf-8"))
+    assert set(page.table("metrics")["Value"]) == {f"interventions = {name}" for name in names[:2]}
+    full = '[{name = "l2_init", strength = 0.1}, {name = "redo"}]'
+    assert f"l2_init (strength 0.1) + redo: {full}" in page.text
