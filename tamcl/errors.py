@@ -84,7 +84,7 @@ def _words(error: BaseException) -> str:
         return ""
 
 
-def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
+def unknown_name(noun: str, name: object, known: Iterable[str]) -> InputError:
     """Return the error for a name that is not in a table, with the nearest name and all known ones.
 
     Examples
@@ -93,6 +93,6 @@ def unknown_name(noun: str, name: str, known: Iterable[str]) -> InputError:
     InputError("unknown optimizer 'tamm': did you mean 'tam'? Known: sgd, tam.")
     """
     names = sorted(known)
-    near = get_close_matches(name[:MOST_SHOWN], names, n=1)
+    near = get_close_matches(str(name)[:MOST_SHOWN], names, n=1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     return InputError(f"unknown {noun} {shown(name)}: {hint}Known: {', '.join(names) or 'none'}.")

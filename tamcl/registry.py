@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, get_type_hints
 
 from tamcl.errors import InputError, reason, shown, unknown_name
@@ -152,10 +153,19 @@ def load(path: str, noun: str = "object") -> Any:
     try:
         return getattr(module, attribute)
     except AttributeError:
-        known = [name for name in dir(module) if not name.startswith("_")]
-        raise unknown_name(f"{noun} in {module_name}", attribute, known) from None
+        raise unknown_name(f"{noun} in {module_name}", attribute, _own_names(module)) from None
     except Exception as error:  # of a module that makes its names when they are asked for
         raise InputError(f"{noun} '{path}': {reason(error)}") from error
+
+
+def _own_names(module: ModuleType) -> list[str]:
+    """Return the public names of a module, without what it imports from other packages."""
+
+    def is_own(value: Any) -> bool:
+        of = value.__module__ if isinstance(value, type | FunctionType) else module.__name__
+        return not isinstance(value, ModuleType) and of.partition(".")[0] == module.__name__.partition(".")[0]
+
+    return [name for name, value in vars(module).items() if not name.startswith("_") and is_own(value)]
 
 
 def signature(path: str) -> Signature:

@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tamcl.errors import Damaged, InputError, printable
+from tamcl.arguments import instance
+from tamcl.errors import Damaged, InputError, printable, unknown_name
 from tamcl.files.atomic import write_atomic
 from tamcl.files.bounds import memory_bytes
 from tamcl.files.parquet import ParquetWriter, dump_parquet, load_parquet, to_frame, whole_of
@@ -107,6 +108,9 @@ DIGESTS = {
     "final_weights": "final weights",
 }
 """Columns of ``runs`` that hold a digest, and of what, in the order in which a run makes it."""
+
+PHASES = ("tune", "report")
+"""What runs are for: to choose learning rates, or to be reported."""
 
 OF_CELLS = ("online", "eval", "runs", "diagnostics", "continual")
 """Tables that a training run leaves; the others are computed from them."""
@@ -585,12 +589,17 @@ class Results:
         return html
 
     def phase(self, table: pd.DataFrame, phase: str = "report") -> pd.DataFrame:
-        """Return the rows of the cells of one phase, "tune" or "report"."""
+        """Return the rows of the cells of one phase, "tune" or "report"; a table is one of its own, as ``online``."""
+        instance("table", table, pd.DataFrame, "a table, as in results.phase(results.online, 'report')")
+        if phase not in PHASES:
+            raise unknown_name("phase", phase, PHASES)
         cells = self.runs.loc[self.runs["phase"] == phase, list(CELL)]
         return table.merge(cells, on=list(CELL))
 
     def rows_of(self, name: str, cells: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of a table that are of some cells, of which the columns of ``CELL`` are given."""
+        if name not in TABLES:
+            raise unknown_name("table", name, TABLES)
         if isinstance(self.tables, StoredTables):
             return self.tables.rows_of(name, cells)
         return self.tables[name].merge(cells, on=list(CELL))
@@ -616,6 +625,8 @@ def load_results(directory: str | Path) -> Results:
     if missing:
         raise InputError(f"'{directory}' holds no finished study: {', '.join(missing)} not found")
     study = read_study(directory / "study.json")
+    if own := study.get("metrics"):
+        load("tamcl.metrics.own:recall")(own)  # by its name, as it stands on what is read here
     scenario = study["scenario"]
     asked = {"diagnostics": scenario.get("diagnostics"), "continual": scenario.get("evaluation", {}).get("every")}
     with _cure(directory):
@@ -626,6 +637,19 @@ def load_results(directory: str | Path) -> Results:
     with _cure(directory):
         _check_runs(directory, runs)
     return Results(directory, study, tables)
+
+
+def as_results(results: Results | str | Path) -> Results:
+    """Return results, which may be given by their folder.
+
+    Raises
+    ------
+    InputError
+        As ``load_results``, or if it is something else.
+    """
+    if isinstance(results, str | Path):
+        return load_results(results)
+    return instance("results", results, Results, "what tamcl.load_results returns, or the path of a study's folder")
 
 
 @contextmanager

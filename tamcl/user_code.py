@@ -33,7 +33,9 @@ def user_code(values: Any) -> Code:
     """Return the digests of the modules behind every ``package.module:Class`` in nested values, as the files are now.
 
     With a module come all modules of the project that it imports, wherever in it, and theirs: whatever is neither an
-    installed package, part of Python, nor tamcl's. A comment counts as a change. A module of an installed package
+    installed package, part of Python, nor tamcl's. A comment counts as a change, and so does an import that the class
+    does not use: what stands at the top of a file, a script's too, runs with it, and may change what the class does
+    without a name that leads there. Of a class of a notebook only what it uses counts. A module of an installed package
     stands for the whole package: its file's digest is followed by the package's version, but for those ``RECORDED``.
     A package that is installed as editable is project code.
 

@@ -198,7 +198,8 @@ def write_study(
             | {"status": "ok" if ok else "diverged", "error": "" if ok else "loss is nan at step 212 (experience 1)"}
             | {"optimizer_state": "keep", "fingerprint": f"{seed:016x}"}
             | {"batches": 1, "stacked": True, "compiled": False, "device": "cpu"}
-            | dict.fromkeys(("order", "initial_weights", "final_weights"), "0123456789abcdef")
+            | dict.fromkeys(("order", "initial_weights"), "0123456789abcdef")
+            | {"final_weights": "fedcba9876543210"}
             | {"optimizer": json.dumps({"name": arm, "lr": lr}), "code": "{}"}
             | {"config": json.dumps({"scenario": SCENARIO, "arm": arm, "options": {}, "lr": lr, "seed": seed})}
             | {

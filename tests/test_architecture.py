@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[1] / "tamcl"
 
 FLOORS = [
     {"errors", "seeding"},
-    {"session_code"},
+    {"arguments", "session_code", "validation"},
     {"avalanche", "files", "user_code"},
     {"registry"},
     {"data", "models", "optim", "results"},

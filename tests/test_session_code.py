@@ -92,7 +92,7 @@ def test_whatever_changes_what_it_does_changes_its_digest(old: str, new: str) ->
 
 def test_its_place_its_comments_and_what_torch_does_to_it_change_nothing() -> None:
     before = digest()
-    assert digest("\n\nUNUSED = 1\n" + SOURCE.replace("# a comment", "# another")) == before
+    assert digest("\n\nimport json\nUNUSED = 1\n" + SOURCE.replace("# a comment", "# another")) == before
     made = vars(MAIN)["Mine"]([vars(MAIN)["torch"].nn.Parameter(vars(MAIN)["torch"].zeros(1))])
     assert made.step.__func__ is vars(vars(MAIN)["Mine"])["step"]
     assert hasattr(vars(vars(MAIN)["Mine"])["step"], "hooked"), "torch has put its hook around the method"

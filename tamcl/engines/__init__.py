@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from tamcl.errors import InputError
+from tamcl.arguments import whole_number
+from tamcl.errors import InputError, shown
 from tamcl.registry import Table
 from tamcl.training.cell import Cell, Task
 from tamcl.training.resources import Resources
@@ -71,10 +72,13 @@ def engine_of(engine: Engine | None, jobs: int | None) -> Engine:
     if engine is not None:
         if jobs is not None:
             raise InputError(f"jobs = {jobs}: is for processes of this machine; give either jobs or engine")
+        if isinstance(engine, type) or not isinstance(engine, Engine):
+            raise InputError(f"engine = {shown(engine)}: must be one of tamcl.engines, as Local(jobs=4)")
         return engine
     from tamcl.engines import inline, local
 
-    return inline.Inline() if jobs in (None, 1) else local.Local(jobs)
+    jobs = 1 if jobs is None else whole_number("jobs =", jobs, 1)
+    return inline.Inline() if jobs == 1 else local.Local(jobs)
 
 
 ENGINES = Table(

@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tamcl.arguments import whole_number
 from tamcl.data import DATASETS
 from tamcl.engines import Engine
 from tamcl.engines.processes import WorkerDied, Workers, check_answer, run_calls
-from tamcl.errors import InputError
+from tamcl.errors import InputError, shown
 from tamcl.scenario.schema import Scenario
 from tamcl.training.build import load_data
 from tamcl.training.cell import Cell, Outcome, Task, failed, write_cell
@@ -74,10 +75,9 @@ class Local:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        if self.jobs < 1:
-            raise InputError(f"jobs = {self.jobs}: must be at least 1")
-        if self.timeout is not None and not self.timeout > 0:
-            raise InputError(f"timeout = {self.timeout}: must be above 0, in seconds")
+        object.__setattr__(self, "jobs", whole_number("jobs =", self.jobs, 1))
+        if self.timeout is not None and not (isinstance(self.timeout, int | float) and self.timeout > 0):
+            raise InputError(f"timeout = {shown(self.timeout)}: must be above 0, in seconds")
 
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
         """Train tasks, as ``Engine.train`` says."""

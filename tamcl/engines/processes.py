@@ -205,13 +205,19 @@ class Workers:
         _stop(ended)
 
 
-def refuse_in_import() -> None:
+def refuse_in_import(of: str = "") -> None:
     """End this process if it is a worker that imports the script which has started it: a script without a guard.
 
     Every worker imports that script, so what calls tamcl must not be called when it is imported. The process that runs
     the script says so.
+
+    Parameters
+    ----------
+    of : str
+        What the process must be called for it; any if empty.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
+    process = multiprocessing.current_process()
+    if getattr(process, "_inheriting", False) and of in ("", process.name):
         os._exit(_NO_GUARD)
 
 
@@ -222,6 +228,8 @@ def allow_children() -> None:
 
 _NOTHING = object()
 _NO_GUARD = 87
+WORKER = "tamcl worker"
+"""What a worker is called: what is trained in the calling process is not trained in a worker that imports a script."""
 _GUARD = 'if __name__ == "__main__":'
 
 
@@ -237,7 +245,7 @@ class _Worker:
     ) -> None:
         self.connection, theirs = _spawn.Pipe()
         given = theirs, forks, timeout, warm_up, begin
-        self.process = _spawn.Process(target=_serve, args=given, daemon=True)
+        self.process = _spawn.Process(target=_serve, args=given, daemon=True, name=WORKER)
         with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
             self.process.start()
         theirs.close()

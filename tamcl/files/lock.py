@@ -38,7 +38,7 @@ class Busy(Exception):
 
 @contextmanager
 def lock(path: Path, *, timeout: float = 0.2) -> Iterator[bool]:
-    """Hold the lock of a file, which is made, and removed in the end.
+    """Hold the lock of a file, which is made, and removed in the end; its time is that since when it is held.
 
     Parameters
     ----------
@@ -79,6 +79,8 @@ def lock(path: Path, *, timeout: float = 0.2) -> Iterator[bool]:
             if time.monotonic() >= until:
                 raise Busy(path)
             time.sleep(PAUSE)
+    with suppress(OSError):  # one that was left behind is older
+        os.utime(path)
     try:
         yield held is True
     finally:

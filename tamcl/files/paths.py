@@ -20,7 +20,7 @@ def user_path(path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the text is no path, or there is no such user.
+        If it is no path, or there is no such user.
 
     Examples
     --------
@@ -37,6 +37,10 @@ def user_path(path: str | Path) -> Path:
         if b"\0" in (name := os.fsencode(path)) or len(name) > LONGEST:
             raise ValueError("it holds a null byte" if len(name) <= LONGEST else f"it has {len(name)} bytes")
         return Path(path).expanduser()
+    except TypeError as error:
+        has_one = ", which has its folder as .directory" if hasattr(path, "directory") else ""
+        kind = type(path).__name__
+        raise InputError(f"path {shown(path)}: must be a text or a pathlib.Path, not a {kind}{has_one}") from error
     except (ValueError, RuntimeError) as error:  # RuntimeError: no such user
         raise InputError(f"path {shown(str(path))}: is none: {error}") from error
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tamcl.errors import Damaged, InputError, printable
 from tamcl.files.digests import dump_json, load_json
 from tamcl.files.paths import read_bounded
+from tamcl.validation import allowed
 
 MOST_BYTES = 2**24
 """Of a record; that of a study of hundreds of arms has some hundred thousands."""
@@ -263,6 +264,4 @@ def _first(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where} is missing"
     value = json.dumps(first["input"])
-    shown = value if len(value) <= 60 else f"{value[:60]}..."
-    table = first["type"] in {"model_type", "dict_type"}  # of which pydantic says what its class is called
-    return f"{where} = {shown}: {'must be an object' if table else first['msg'].replace('Input should be', 'must be')}"
+    return f"{where} = {value if len(value) <= 60 else f'{value[:60]}...'}: {allowed(first, table='an object')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pandas as pd
@@ -10,7 +11,7 @@ from tamcl import stats
 from tamcl.findings.study import Study, records
 from tamcl.findings.verdicts import Held, full_verdict, is_hint, null_verdict, outcome, verdict
 from tamcl.metrics import Metric, find
-from tamcl.results import Results
+from tamcl.results import Results, as_results
 from tamcl.scenario.schema import OF_ARMS, listed, of_arm
 from tamcl.stats import ALPHA
 
@@ -54,9 +55,15 @@ def answers(study: Study) -> list[Answer]:
     return [_answer(study, a, b, scale) for a, b in study.pairs]
 
 
-def verdicts(results: Results) -> list[str]:
-    """Return a sentence for every pair of arms that a study is about, on the metric that was tuned for."""
-    return [answer.sentence for answer in answers(Study(results))]
+def verdicts(results: Results | str | Path) -> list[str]:
+    """Return a sentence for every pair of arms that a study is about, on the metric that was tuned for.
+
+    Parameters
+    ----------
+    results : Results or path
+        Of a study, or its folder.
+    """
+    return [answer.sentence for answer in answers(Study(as_results(results)))]
 
 
 def strip_scale(study: Study) -> float:

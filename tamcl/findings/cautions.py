@@ -16,6 +16,7 @@ def cautions(study: Study) -> list[str]:
         *_power(study),
         *edges(study),
         *_unfinished(study),
+        *_untrained(study),
         *_unfair(study),
         *_oracle(study),
         *_same(study),
@@ -83,6 +84,18 @@ def _unfinished(study: Study) -> Iterator[str]:
             f"{len(rows)} of {total} reported runs of {arm} {how}. Its numbers rest on the other runs and are too good"
             " if it is the hard seeds that are missing."
         )
+
+
+def _untrained(study: Study) -> Iterator[str]:
+    """Say where runs ended with the weights that they began with; buffers, as of batch normalisation, are weights."""
+    ended = study.runs[(study.runs["status"] == "ok") & (study.runs["initial_weights"] != "")]
+    for arm, rows in ended.groupby("arm"):
+        unmoved = int((rows["initial_weights"] == rows["final_weights"]).sum())
+        if unmoved:
+            yield (
+                f"{unmoved} of {len(rows)} reported runs of {arm} ended with the weights that they began with, to the"
+                f" last bit: nothing was trained, and what is shown of {arm} is the untrained model."
+            )
 
 
 def _unfair(study: Study) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pandas as pd
 
@@ -13,7 +14,7 @@ from tamcl.findings.study import Study, records
 from tamcl.findings.verdicts import oracle_verdict
 from tamcl.metrics import intransigences, regrets
 from tamcl.metrics.oracles import ORACLES
-from tamcl.results import CELL, Results, empty, load_results
+from tamcl.results import CELL, Results, as_results, empty, load_results
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,10 @@ def oracle_comparisons(study: Study) -> list[OracleComparison]:
     return found
 
 
-def oracle_verdicts(results: Results) -> list[str]:
+def oracle_verdicts(results: Results | str | Path) -> list[str]:
     """Return a sentence for every arm and oracle that was trained for the study: how far apart the two are."""
-    return [sentence for each in oracle_comparisons(Study(results)) for sentence in (*each.cautions, *sentences(each))]
+    found = oracle_comparisons(Study(as_results(results)))
+    return [sentence for each in found for sentence in (*each.cautions, *sentences(each))]
 
 
 def sentences(found: OracleComparison) -> list[str]:

@@ -247,7 +247,7 @@ def find(name: str) -> Metric:
     'lower'
     """
     if name not in METRICS and name not in OWN:
-        raise unknown_name("metric", name, METRICS)
+        raise unknown_name("metric", name, [*METRICS, *OWN])
     return METRICS[name] if name in METRICS else OWN[name]
 
 

@@ -58,7 +58,7 @@ class MLP(nn.Module):
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
-        if not hidden or min(hidden) < 1:
+        if not hidden or not all(isinstance(width, int) and width >= 1 for width in hidden):
             raise ValueError(f"hidden = {list(hidden)}: must name at least one layer, each at least 1 wide")
         if activation not in SLOPES:
             raise ValueError(f"activation = {activation!r}: must be {' or '.join(map(repr, SLOPES))}")

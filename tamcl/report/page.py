@@ -36,7 +36,7 @@ from tamcl.report.tables import (
     same_lr_table,
     tuning_table,
 )
-from tamcl.results import Results, load_results
+from tamcl.results import Results, as_results, load_results
 from tamcl.scenario.schema import learning_rate, listed, tested_on
 from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.stats import ALPHA
@@ -109,9 +109,9 @@ def write_page(directory: Path, template: str, values: dict[str, Any]) -> Path:
     return path
 
 
-def outcomes(results: Results) -> list[str]:
+def outcomes(results: Results | str | Path) -> list[str]:
     """Return a sentence for every claim of the study that was repeated on fresh seeds."""
-    return [answer.again[1] for answer in answers(Study(results)) if answer.again]
+    return [answer.again[1] for answer in answers(Study(as_results(results))) if answer.again]
 
 
 def _page(study: Study) -> dict[str, Any]:

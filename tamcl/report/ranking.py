@@ -34,7 +34,6 @@ def rank_studies(directories: Sequence[str | Path], metric: str = "online_accura
     InputError
         If a folder holds no study or is given twice, the metric is unknown, or fewer than two arms are in every study.
     """
-    find(metric)
     names = [str(directory) for directory in directories]
     if len(names) < 2:
         raise InputError(f"DIR = {', '.join(names) or 'none'}: ranks need at least two studies")
@@ -44,6 +43,7 @@ def rank_studies(directories: Sequence[str | Path], metric: str = "online_accura
     for name in names:
         results = load_results(name)
         tables.append(results.phase(results.metrics).assign(scenario=name))
+    find(metric)  # one of somebody's own is known by its studies
     common = set.intersection(*(_with_value(table, metric) for table in tables))
     if len(common) < 2:
         found = ", ".join(sorted(common)) or "none"

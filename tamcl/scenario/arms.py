@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from tamcl.arguments import instance
 from tamcl.errors import InputError, shown
 from tamcl.optim import OPTIMIZERS
 from tamcl.scenario.load import put_arm
@@ -14,6 +15,7 @@ from tamcl.scenario.schema import Scenario
 
 def with_arm(scenario: Scenario, optimizer: str | type, label: str, options: Mapping[str, Any]) -> Scenario:
     """Return the scenario with one more arm, or one of its arms changed, as ``Scenario.with_arm`` says."""
+    instance("label", label, str, "a text")
     by_label = isinstance(optimizer, str) and optimizer in scenario.arms
     name = scenario.arms[str(optimizer)].optimizer if by_label else _name_of(optimizer)
     base = scenario.arms[str(optimizer)].model_dump() if by_label else {"optimizer": name}

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from tamcl.arguments import instance, texts
 from tamcl.errors import InputError, shortened, shown, unknown_name
 from tamcl.files.paths import user_path
 from tamcl.optim import OPTIMIZERS
@@ -24,6 +25,7 @@ from tamcl.scenario.settings import change, parse_options
 from tamcl.strategies.schedule import Schedule
 from tamcl.streams import STREAMS, Stream
 from tamcl.streams.own_benchmark import OwnBenchmark
+from tamcl.validation import allowed
 
 _PACKAGE = Path(__file__).parents[1]
 SCENARIO_FOLDER = next(path for path in (_PACKAGE / "scenarios", _PACKAGE.parent / "scenarios") if path.is_dir())
@@ -38,12 +40,12 @@ def scenarios() -> dict[str, Path]:
     return {path.stem: path for path in sorted(SCENARIO_FOLDER.glob("*.toml"))}
 
 
-def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] | None = None) -> Scenario:
+def load_scenario(name: str | Path, settings: Iterable[str] = (), arms: Iterable[str] | None = None) -> Scenario:
     """Read a scenario.
 
     Parameters
     ----------
-    name : str
+    name : str or path
         One that comes with tamcl, or the path of a ``.toml`` file.
     settings : iterable of str
         Changes such as ``"stream.samples=500"``; values as in TOML.
@@ -60,6 +62,9 @@ def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] |
     >>> load_scenario("label_flip_digits", ["stream.experiences=4"]).stream.experiences
     4
     """
+    name = str(name) if isinstance(name, Path) else instance("name", name, str, _NAMED)
+    if isinstance(settings, Mapping):
+        raise InputError(f"settings = {shown(settings)}: must be a list, such as {_SETTINGS}")
     known = scenarios()
     path = user_path(name) if name.endswith(".toml") else known.get(name)
     if path is None:
@@ -67,7 +72,7 @@ def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] |
     if why := unfit_as_file(path.stem):  # the folder of its results has this name
         raise InputError(f"scenario file {shown(str(path))}: {why}; name it otherwise")
     values = read_toml(path)
-    for setting in settings:
+    for setting in texts("settings", settings, _SETTINGS):
         change(values, setting)
     if "name" in values:
         raise InputError(f"scenario '{path.stem}': name: is the file's name and cannot be set")
@@ -77,6 +82,24 @@ def load_scenario(name: str, settings: Iterable[str] = (), arms: Iterable[str] |
     if len(set(trials.values())) > 1:
         raise InputError(f"scenario '{path.stem}': arms: must have equally many learning rates, not {trials}")
     return scenario
+
+
+_SETTINGS, _NAMED = "['stream.samples=500']", "the name of a scenario, or the path of a .toml file"
+"""How settings are written, and what a scenario is read by."""
+
+
+def as_scenario(scenario: Scenario | str | Path) -> Scenario:
+    """Return a scenario, which may be given by its name or its file: what whatever takes one begins with.
+
+    Raises
+    ------
+    InputError
+        As ``load_scenario``, or if it is something else.
+    """
+    if isinstance(scenario, str | Path):
+        return load_scenario(scenario)
+    kinds = "a tamcl.Scenario, the name of one that comes with tamcl, or the path of a .toml file"
+    return instance("scenario", scenario, Scenario, kinds)
 
 
 def read_toml(path: Path, what: str = "scenario file") -> dict[str, Any]:
@@ -199,12 +222,11 @@ def _line(details: ErrorDetails, prefix: tuple[str, ...], model: type[BaseModel]
             return f"{path}: is missing"
         case "unfit":
             return f"{path}: {details['msg']}"
-        case "bool_type":
-            return f"{path} = {shown(details['input'])}: must be true or false"
-    return f"{path} = {shown(details['input'])}: must be {details['msg'].removeprefix('Input should be ')}"
+    return f"{path} = {shown(details['input'])}: {allowed(details)}"
 
 
 _PARTS: dict[str, type[BaseModel]] = {
+    "stream": Stream,
     "strategy": Strategy,
     "strategy.schedule": Schedule,
     "evaluation": Evaluation,

@@ -20,6 +20,7 @@ from pydantic import (
     model_validator,
 )
 
+from tamcl.arguments import texts
 from tamcl.data import DATASETS
 from tamcl.diagnostics import DIAGNOSTICS
 from tamcl.errors import InputError, shown, unknown_name
@@ -55,10 +56,19 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Model(BaseModel):
-    """The model: a body's name with its arguments, a head, and what becomes of inputs."""
+class _Named(BaseModel):
+    """What has a name and arguments; the name alone will do where there are none: ``"lenet"``."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Model(_Named):
+    """The model: a body's name with its arguments, a head, and what becomes of inputs."""
 
     name: str
     head: str = "single"
@@ -86,10 +96,8 @@ class Model(BaseModel):
             raise unfit("model.name", f"'{self.name}' is a model of {of}, and the stream has {is_there}")
 
 
-class Intervention(BaseModel):
+class Intervention(_Named):
     """An intervention: its name with its arguments."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str
 
@@ -105,6 +113,20 @@ class Intervention(BaseModel):
         return self
 
 
+def _once_each(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    """Refuse what is named twice: a text, or an intervention under one name or another."""
+    found: set[str] = set()
+    for value in values or ():
+        name = INTERVENTIONS.path(value.name) if isinstance(value, Intervention) else value
+        if name in found:
+            raise unfit("", f"names {shown(getattr(value, 'name', value))} twice")
+        found.add(name)
+    return values
+
+
+Interventions = Annotated[tuple[Intervention, ...], AfterValidator(_once_each)]
+
+
 class Arm(BaseModel):
     """An optimizer with its arguments and the learning rates to choose from."""
 
@@ -114,7 +136,7 @@ class Arm(BaseModel):
     lr: tuple[LearningRate, ...]
     null_of: str | None = None
     """The arm that this one is the null model of: the same method without what is said to make it better."""
-    interventions: tuple[Intervention, ...] | None = None
+    interventions: Interventions | None = None
     """In place of those of the scenario; an empty list is none."""
     optimizer_state: OptimizerState | None = None
     """What becomes of its optimizer at a shift; as ``strategy.optimizer_state`` says if absent."""
@@ -142,10 +164,8 @@ def _changing(schedule: Schedule | None) -> Schedule | None:
     return None if schedule is None or schedule.name == "constant" else schedule
 
 
-class Strategy(BaseModel):
+class Strategy(_Named):
     """How an experience is trained on, with the strategy's arguments, and what becomes of the optimizer at a shift."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "naive"
     optimizer_state: OptimizerState = "keep"
@@ -154,13 +174,13 @@ class Strategy(BaseModel):
     absent."""
     clip: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
     """Norm that the gradient of all parameters together is scaled down to where it is larger; none if absent."""
-    plugins: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    plugins: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_once_each)] | None = None
     """Avalanche plugins of one's own, ``package.module:Class``, each made without arguments for every run. None if
     absent."""
     stacked: StrictBool | None = None
     """Whether runs are trained stacked: where it can be if absent, never if false. If true also with an optimizer of
     one's own, which must then keep what it knows in itself and nothing in its class or module."""
-    compiled: bool | None = None
+    compiled: StrictBool | None = None
     """Whether each step of stacked runs is one compiled graph, where it can be; not if absent. It needs a compiler of
     C++."""
 
@@ -278,8 +298,6 @@ class Protocol(_Strict):
     def _known(self) -> Self:
         if self.first_seed + self.seeds > MOST_SEEDS:
             raise unfit("seeds", f"{self.seeds} from {self.first_seed} on go beyond {MOST_SEEDS - 1}")
-        if _metric(self.tune_by, "tune_by").on in {"matrix_and_lowest", "inside"}:
-            raise unfit("tune_by", f"'{self.tune_by}' is measured inside experiences, in reported runs alone")
         if (self.search == "grid") != (self.trials is None):
             raise unfit("trials", "is for the searches 'random' and 'tpe', and they need it; a grid says how many")
         if self.search != "grid" and self.extend:
@@ -328,7 +346,7 @@ class Scenario(_Strict):
     evaluation: Evaluation = Field(default_factory=Evaluation)
     protocol: Protocol = Field(default_factory=Protocol)
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
-    interventions: tuple[Intervention, ...] = ()
+    interventions: Interventions = ()
     diagnostics: Diagnostics | None = None
     keep_weights: StrictBool = False
     metrics: tuple[str, ...] = ()
@@ -353,6 +371,9 @@ class Scenario(_Strict):
             raise unfit("model.head", "'single' does not use the task that this stream tells: 'masked' or 'multi' do")
         self.model.check_input(self.stream.target == "token")
         tune_by = _metric(self.protocol.tune_by, "protocol.tune_by")
+        if tune_by.on in {"matrix_and_lowest", "inside"}:
+            why = "is measured inside experiences, in reported runs alone"
+            raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' {why}")
         if self.stream.target != "token" and tune_by.on == "text_loss":
             raise unfit("protocol.tune_by", f"'{self.protocol.tune_by}' needs text; 'online_loss' does not")
         if self.stream.target == "number" and tune_by.on != "loss":
@@ -415,7 +436,9 @@ class Scenario(_Strict):
 
     def only(self, arms: Iterable[str]) -> Scenario:
         """Return the scenario with some of its arms, and the pairs that are left."""
-        chosen = list(arms)
+        chosen = texts("arms", arms, f"[{shown(next(iter(self.arms)))}]")
+        if not chosen:
+            raise InputError(f"arms: names none; '{self.name}' has {', '.join(self.arms)}")
         for arm in chosen:
             if arm not in self.arms:
                 raise unknown_name(f"arm of '{self.name}'", arm, self.arms)
@@ -502,19 +525,25 @@ def _check_options(
     for key in options:
         if key not in allowed:
             raise unfit(key, unknown_name("key", key, allowed))
-        _check_flag(key, options[key], types.get(key, ""))
+        _check_kind(key, options[key], types.get(key, ""))
     for key, required in allowed.items():
         if required and key not in options and key not in filled:
             raise unfit(key, "is missing")
 
 
-def _check_flag(key: str, value: object, annotation: str) -> None:
-    """Refuse a text where only true and false are meant, which Python takes for true, and true for a number."""
+def _check_kind(key: str, value: object, annotation: str) -> None:
+    """Refuse a text where only true and false are meant, which Python takes for true, and what is no number or list."""
     types = set(re.findall(r"\w+", annotation)) - {"None", "Optional"}
-    if types == {"bool"} and not isinstance(value, bool):
-        raise unfit(key, f"must be true or false, got {shown(value)}")
-    if types and types <= {"int", "float"} and isinstance(value, bool):
-        raise unfit(key, f"must be a number, got {str(value).lower()}")
+    is_list = re.fullmatch(r"(Sequence|tuple|list)\[[^][]*\]( \| None)?", annotation)
+    wanted = ""
+    if types == {"bool"}:
+        wanted = "" if isinstance(value, bool) else "true or false"
+    elif types and types <= {"int", "float"}:
+        wanted = "" if isinstance(value, int | float | None) and not isinstance(value, bool) else "a number"
+    elif is_list:
+        wanted = "" if isinstance(value, list | tuple | None) else "a list"
+    if wanted:
+        raise unfit(key, f"must be {wanted}, got {str(value).lower() if isinstance(value, bool) else shown(value)}")
 
 
 OF_ARMS = frozenset({"optimizer", "lr", "null_of", "interventions", "optimizer_state"})

@@ -83,6 +83,8 @@ def points(scenario: Scenario, over: Over) -> list[Point]:
     >>> found[1].scenario.stream.fraction
     0.5
     """
+    if not isinstance(over, Mapping):
+        raise InputError(f"--over {shown(over)}: must be values by key, as {{'stream.fraction': [0.2, 0.8]}}")
     if not over:
         raise InputError("--over: names no key, such as stream.fraction=0.2,0.8")
     for key, values in over.items():

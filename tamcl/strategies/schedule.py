@@ -47,7 +47,7 @@ class Schedule(BaseModel):
     warmup : float
         In [0, 1]; 0 if absent, and 0.05 for ``name = "warmup"``.
     at : tuple of float
-        Shares of the updates after which the rate drops, for "step"; 0.5 and 0.75 if absent.
+        Rising shares of the updates after which the rate drops, for "step"; 0.5 and 0.75 if absent.
     factor : float
         What it is multiplied by there, in (0, 1), for "step"; 0.1 if absent.
 
@@ -85,6 +85,8 @@ class Schedule(BaseModel):
         for key in ("at", "factor"):
             if self.name != "step" and getattr(self, key) is not None:
                 raise unfit(key, f"is for the schedule 'step', not '{self.name}'")
+        if self.at and list(self.at) != sorted({*self.at}):
+            raise unfit("at", f"{list(self.at)} must rise from each to the next, for each is where the rate drops once")
         return self
 
     def shares(self, updates: range, total: int) -> NDArray[np.float64]:

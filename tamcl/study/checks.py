@@ -10,7 +10,7 @@ from typing import Any
 from tamcl.data import DataSet
 from tamcl.data.checked import CheckedSource
 from tamcl.engines.local import names_user_code
-from tamcl.engines.processes import call_apart, refuse_in_import
+from tamcl.engines.processes import WORKER, call_apart, refuse_in_import
 from tamcl.errors import InputError
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import is_compiled
@@ -38,6 +38,7 @@ def check_workers(scenario: Scenario) -> None:
 
 def check_here(scenario: Scenario) -> None:
     """Raise an ``InputError`` if this process has imported other code than what the scenario names by now."""
+    refuse_in_import(WORKER)
     check_code(user_code(scenario.dump()))
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from operator import index
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from tamcl.arguments import instance, whole_number
 from tamcl.engines import Engine, engine_of, inline, is_here, kept, local
-from tamcl.engines.processes import refuse_in_import
+from tamcl.engines.processes import WORKER, refuse_in_import
 from tamcl.errors import InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.paths import user_path
 from tamcl.metrics import find, measure
 from tamcl.results import Results, Tables, load_results, write_table
+from tamcl.scenario.load import as_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.stats import tuning
 from tamcl.study.checks import check, check_compiler, check_here, check_new, check_workers, checks
@@ -27,12 +28,12 @@ from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
 from tamcl.study.search import Rates, first_rates, next_rates
 from tamcl.study.train import Progress, train_all
 from tamcl.training.cell import WEIGHTS, Cell, Outcome
-from tamcl.training.resources import Resources
+from tamcl.training.resources import Resources, resources_of
 from tamcl.training.run import run_cells
 
 
 def compare(
-    scenario: Scenario,
+    scenario: Scenario | str | Path,
     directory: str | Path,
     *,
     jobs: int | None = None,
@@ -48,7 +49,8 @@ def compare(
 
     Parameters
     ----------
-    scenario : Scenario
+    scenario : Scenario or str or path
+        Or its name, or the path of its file.
     directory : path
         Where the tables go. Cells that are finished there are not trained again, unless user code behind
         them is another one by now, which is said.
@@ -76,7 +78,8 @@ def compare(
     AllFailed
         If every run failed. Their rows stay in the folder's ``cells``, and all are tried again the next time.
     """
-    directory, resources, engine = user_path(directory), resources or Resources(), engine_of(engine, jobs)
+    scenario, directory = as_scenario(scenario), user_path(directory)
+    resources, engine = resources_of(resources), engine_of(engine, jobs)
     here = is_here(engine)
     (check_here if here else check_workers)(scenario)
     check_compiler(scenario, resources)
@@ -110,7 +113,7 @@ class Run(NamedTuple):
 
 
 def run(
-    scenario: Scenario,
+    scenario: Scenario | str | Path,
     arm: str,
     seed: int = 0,
     *,
@@ -123,9 +126,11 @@ def run(
 
     Parameters
     ----------
-    scenario : Scenario
+    scenario : Scenario or str or path
+        As in ``compare``.
     arm : str
     seed : int
+        From 0 on.
     lr : float, optional
         Learning rate; that of the arm if absent, which must then have one alone.
     resources : Resources, optional
@@ -139,16 +144,16 @@ def run(
     InputError
         If there is no such arm, it has several learning rates, or anything cannot be had that it needs.
     """
+    scenario, arm = as_scenario(scenario), instance("arm", arm, str, "a text")
     if lr is not None:
         scenario.only([arm])  # which knows its name
         scenario = scenario.with_arm(arm, lr=lr)
-    seed = index(seed)  # of a table, it is NumPy's
-    alone, resources = scenario.only([arm]), resources or Resources()
+    seed = whole_number("seed =", seed, 0, 2**63 - 1)  # of a table, it is NumPy's
+    alone, resources = scenario.only([arm]), resources_of(resources)
     rates = scenario.arms[arm].lr
     if len(rates) != 1:
         raise InputError(f"arms.{arm}: has {len(rates)} learning rates; name one, as lr={rates[0]:g}")
-    if apart:
-        refuse_in_import()
+    refuse_in_import("" if apart else WORKER)
     check_compiler(alone, resources)
     if directory is not None:
         directory = user_path(directory)

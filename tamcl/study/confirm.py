@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import pandas as pd
 
+from tamcl.arguments import whole_number
 from tamcl.errors import InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.records import read_claims, write_record
@@ -89,8 +90,8 @@ def _claimed(study: Study) -> pd.DataFrame:
 
 def _number(path: Path, study: Study, seeds: int | None) -> int:
     """Return the number of fresh seeds, which stays what it was once declared."""
-    if seeds is not None and not 1 <= seeds <= MOST_SEEDS:
-        raise InputError(f"--seeds {seeds}: must be 1 to {MOST_SEEDS}")
+    if seeds is not None:
+        seeds = whole_number("--seeds", seeds, 1, MOST_SEEDS)
     if not path.is_file():
         return max(study.n_seeds, fewest_seeds(len(_claimed(study)), alpha=ALPHA)) if seeds is None else seeds
     held = len(read_claims(path)["seeds"])

@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tamcl.arguments import function
 from tamcl.errors import printable
 from tamcl.findings.durations import duration
 from tamcl.study.state import Arm, State
@@ -95,6 +96,8 @@ def shown(
     directory: Path, progress: bool, on_progress: Callable[[Progress], object] | None = None
 ) -> Iterator[Callable[[Progress], None]]:
     """Give what is to be called after every cell: it shows how far the study is, if asked to, and calls another."""
+    if on_progress is not None:
+        function("on_progress", on_progress)
     with Display(directory) if progress else nullcontext() as display:
 
         def tell(now: Progress) -> None:

@@ -12,19 +12,21 @@ from math import nan
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from tamcl.engines.local import Local, names_user_code
+from tamcl.engines import Engine, engine_of, is_here, jobs_of
+from tamcl.engines.local import names_user_code
 from tamcl.engines.processes import run_calls
 from tamcl.errors import InputError
 from tamcl.files.paths import user_path
+from tamcl.scenario.load import as_scenario
 from tamcl.scenario.schema import Scenario, listed, of_arm
 from tamcl.scenario.stacking import why_alone, why_not_compiled
-from tamcl.study.checks import check, check_compiler, check_workers
+from tamcl.study.checks import check, check_compiler, check_here, check_workers
 from tamcl.study.folder import check_folder, find_cell, has_weights
 from tamcl.study.plan import Codes, codes_of, pack, report_cells, report_seeds, tuning_cells, tuning_seeds
 from tamcl.study.search import first_rates
 from tamcl.training.cell import Cell, Task
 from tamcl.training.measure import Amount, EvaluationTime, Taken, count, measure, measure_evaluation, tried
-from tamcl.training.resources import Resources
+from tamcl.training.resources import Resources, resources_of
 
 SECONDS = 8.0
 """That the measurement of all arms may take, about."""
@@ -107,24 +109,26 @@ class Plan:
 
 
 def estimate(
-    scenario: Scenario,
+    scenario: Scenario | str | Path,
     *,
+    jobs: int | None = None,
     resources: Resources | None = None,
-    engine: Local | None = None,
+    engine: Engine | None = None,
     directory: str | Path | None = None,
 ) -> Plan:
     """Say what ``tamcl.study.compare`` of the same arguments would take, from some steps of each arm.
 
-    The steps are trained in this process, and those of somebody's own code in processes of their own. Nothing is
-    written.
+    The steps are trained in this process, and those of somebody's own code in processes of their own if the study is
+    not trained in this one. Nothing is written.
 
     Parameters
     ----------
-    scenario : Scenario
+    scenario : Scenario or str or path
+        Or its name, or the path of its file.
+    jobs : int, optional
     resources : Resources, optional
-        Those of ``Resources()`` if absent. What a logger takes is not measured.
-    engine : Local, optional
-        ``Local()``, one process of this machine, if absent.
+    engine : Engine, optional
+        All three as of ``tamcl.study.compare``. What a logger takes is not measured.
     directory : path, optional
         The study's folder: cells that are finished there are counted, and only what is left is timed.
 
@@ -140,25 +144,26 @@ def estimate(
     >>> plan.cells, plan.steps, plan.arms["tam"].tasks
     ((19, 19), 1450, (15, 4))
     """
-    resources, engine = resources or Resources(), engine or Local()
-    check_workers(scenario)
+    scenario, resources, engine = as_scenario(scenario), resources_of(resources), engine_of(engine, jobs)
+    here, timeout, jobs = is_here(engine), getattr(engine, "timeout", None), jobs_of(engine)
+    (check_here if here else check_workers)(scenario)
     check_compiler(scenario, resources)
     if directory is not None:
         directory = user_path(directory)
         check_folder(directory, scenario.dump())
-    check(scenario, resources)
+    check(scenario, resources, call=getattr(engine, "call", None) if here else None, here=here)
     codes = codes_of(scenario)
     finished = {} if directory is None else _finished(scenario, directory / "cells", codes)
-    alone = engine.timeout is not None or resources.log is not None
-    rounds = _rounds(scenario, codes, finished, 0 if alone else engine.jobs)
+    alone = timeout is not None or resources.log is not None
+    rounds = _rounds(scenario, codes, finished, 0 if alone else jobs)
     measured = _measured(scenario, rounds, resources, engine)
     ends = [each for each in rounds if each.is_certain], rounds
     return Plan(
         scenario=scenario.name,
-        arms={arm: _arm(scenario, arm, ends, measured, engine.jobs) for arm in scenario.arms},
+        arms={arm: _arm(scenario, arm, ends, measured, jobs) for arm in scenario.arms},
         steps=measured.amount.steps,
-        jobs=engine.jobs,
-        wall_s=_span(lambda rounds: _wall(rounds, measured, engine.jobs), ends),
+        jobs=jobs,
+        wall_s=_span(lambda rounds: _wall(rounds, measured, jobs), ends),
         bytes=_span(measured.bytes, ends),
         finished=sum(finished.values()),
     )
@@ -274,7 +279,7 @@ def _finished(scenario: Scenario, directory: Path, codes: Codes) -> dict[tuple[s
     return {key: len(cells) for key, cells in found.items()}
 
 
-def _measured(scenario: Scenario, rounds: Rounds, resources: Resources, engine: Local) -> Measured:
+def _measured(scenario: Scenario, rounds: Rounds, resources: Resources, engine: Engine) -> Measured:
     """Measure what a run is, what its tests take, and a task of each way in which runs are left to be trained."""
     seed, ways = report_seeds(scenario)[0], {_way(task): task for task in reversed(_tasks(rounds))}
     seconds = SECONDS / (len(ways) + 1)
@@ -286,7 +291,13 @@ def _measured(scenario: Scenario, rounds: Rounds, resources: Resources, engine: 
     apart = {i for i, task in enumerate(ways.values(), len(stream)) if names_user_code(scenario, [task[0].arm])}
     if names_user_code(scenario, []):
         apart |= {0, 1}
-    amount, tests, *taken = _answers([partial(tried, call) for call in [*stream, *arms]], apart, engine.timeout)
+    calls = [partial(tried, call) for call in [*stream, *arms]]
+    if is_here(engine):
+        call: Callable[..., object] = getattr(engine, "call", lambda _, make: make())
+        answers = [call(scenario.name, each) for each in calls]
+    else:
+        answers = _answers(calls, apart, getattr(engine, "timeout", None))
+    amount, tests, *taken = answers
     for answer in (amount, tests):
         if isinstance(answer, str):
             raise InputError(f"stream: cannot be measured: {answer}")

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tamcl.arguments import instance
 from tamcl.errors import Damaged, InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.digests import is_whole
@@ -123,6 +124,7 @@ def locked(directory: Path, study: Study) -> Iterator[None]:
     InputError
         If the folder cannot be made, another process holds it, or its cells were trained on other data.
     """
+    instance("command", study.get("command", ""), str, "a text")
     with hold(directory) as is_held:
         if os.path.lexists(directory / "cells") and not (directory / "cells").is_dir():
             raise InputError(f"--out {directory}: 'cells' is no folder; remove it, or name another folder")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from tamcl.arguments import function, instance, texts, whole_number
 from tamcl.errors import InputError, unknown_name
 from tamcl.findings.study import Study, records
 from tamcl.landscape.tables import TABLES, Landscape, write_landscape
@@ -20,7 +21,7 @@ from tamcl.scenario.schema import Scenario
 from tamcl.study.folder import has_weights
 from tamcl.study.repeat import require_same_code, say_imports
 from tamcl.training.cell import WEIGHTS, Cell, folder_of
-from tamcl.training.resources import Resources
+from tamcl.training.resources import Resources, resources_of
 
 if TYPE_CHECKING:
     from tamcl.landscape.plane import Plane
@@ -89,11 +90,13 @@ def landscape(
     """
     asked = {"points": points, "samples": samples, "experiences": experiences, "pairs": pairs}
     _check(asked)
-    resources = resources or Resources()
+    instance("command", command, str, "a text")
+    function("on_progress", on_progress)
+    resources = resources_of(resources)
     study = Study(load_results(directory))
     say_imports(study, ("stream", "model"))
     scenario = parse(study.scenario)
-    scenario = scenario if arms is None else scenario.only(dict.fromkeys(arms))
+    scenario = scenario if arms is None else scenario.only(arms)
     _check_corners(scenario, plane)
     kept = _kept(study, scenario)
     rates = {arm: rate for arm, rate in study.rates.items() if arm in scenario.arms}
@@ -132,7 +135,7 @@ def landscape(
 
 def _check_corners(scenario: Scenario, plane: Sequence[str] | None) -> None:
     """Raise an ``InputError`` if arms are named for the plane that are not three of those looked at."""
-    for arm in plane or ():
+    for arm in () if plane is None else texts("--plane", plane, "['a', 'b', 'c']"):
         if arm not in scenario.arms:
             raise unknown_name("arm of the landscape", arm, scenario.arms)
     if plane is not None and (len(plane) != 3 or len({*plane}) != 3):
@@ -195,8 +198,7 @@ def _lines(
 
 def _check(asked: Mapping[str, Any]) -> None:
     for name, least in (("points", 3), ("samples", 2)):
-        if asked[name] < least:
-            raise InputError(f"--{name} {asked[name]}: must be at least {least}")
+        whole_number(f"--{name}", asked[name], least)
     for name, choices in CHOICES.items():
-        if asked[name] not in choices:
+        if instance(name, asked[name], str, "a text") not in choices:
             raise unknown_name(f"choice of --{name}", asked[name], choices)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 
+from tamcl.arguments import several
 from tamcl.errors import InputError
 from tamcl.files.paths import user_path
 from tamcl.findings.study import records
@@ -79,7 +80,8 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
         If a folder holds no finished study; if they differ in more than arms, learning rates, seeds and wording, naming
         the first difference; if the joined study lacks cells, naming the first; or if ``out`` holds anything else.
     """
-    parts = [_read(user_path(directory)) for directory in directories]
+    given = several("directories", directories, "['first', 'second']")
+    parts = [_read(user_path(directory)) for directory in given]
     if len({part.directory.resolve() for part in parts}) < max(2, len(parts)):
         raise InputError("merge: needs two folders or more, and none of them twice")
     out = user_path(out)

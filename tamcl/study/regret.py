@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Unpack
 
+from tamcl.arguments import instance
 from tamcl.errors import InputError, unknown_name
 from tamcl.findings.study import Study
 from tamcl.metrics.oracles import ORACLES
@@ -45,7 +46,7 @@ def train_oracle(directory: str | Path, kind: str, **options: Unpack[TrainOption
         If the folder holds no finished study, its stream has no shift or learns numbers, which have no right answers,
         or its data are others by now.
     """
-    if kind not in ORACLES:
+    if instance("kind", kind, str, "a text") not in ORACLES:
         raise unknown_name("oracle", kind, ORACLES)
     study = Study(load_results(directory))
     say_imports(study)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack
 
 from tamcl.engines import Engine, engine_of, is_here, kept
-from tamcl.errors import InputError, printable
+from tamcl.errors import InputError, printable, unknown_name
 from tamcl.findings.study import Study
 from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
@@ -21,7 +21,7 @@ from tamcl.study.gather import metrics_of, write_results
 from tamcl.study.plan import report_cells
 from tamcl.study.train import Progress, train_all
 from tamcl.training.cell import Cell
-from tamcl.training.resources import Resources
+from tamcl.training.resources import Resources, resources_of
 from tamcl.user_code import named_modules
 
 
@@ -117,7 +117,10 @@ def repeat(
     AllFailed
         If every run failed.
     """
-    resources, engine = options.get("resources") or Resources(), engine_of(options.get("engine"), options.get("jobs"))
+    for name in options:
+        if name not in TrainOptions.__annotations__:
+            raise unknown_name("option", name, TrainOptions.__annotations__)
+    resources, engine = resources_of(options.get("resources")), engine_of(options.get("engine"), options.get("jobs"))
     folder, here = folder.absolute(), is_here(engine)
     if (study.results.directory / "claims.json").is_file():
         raise InputError(f"'{study.results.directory}': repeats the claims of a study; name the study itself")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -73,7 +73,8 @@ class State:
         Whether its tables are written and nobody is at work.
     arms : dict of str to Arm
     steps_per_second, seconds_left : float
-        By what the last cells took of the clock, and by what cells of an arm and phase take; nan before the first.
+        By what the last cells took of the clock, and by what cells of an arm and phase take; nan before the first that
+        is finished since somebody went to work.
     last : float
         Time of the clock when the last cell was finished; nan before the first.
     failures : tuple of str
@@ -97,7 +98,9 @@ class State:
         return done, sum(arm.to_tune if tune else arm.to_report for arm in self.arms.values())
 
 
-def state(study: dict[str, Any], cells: list[Done], *, running: bool | None, finished: bool) -> State:
+def state(
+    study: dict[str, Any], cells: list[Done], *, running: bool | None, finished: bool, since: float = -inf
+) -> State:
     """Return how far a study is.
 
     Parameters
@@ -108,12 +111,15 @@ def state(study: dict[str, Any], cells: list[Done], *, running: bool | None, fin
         One for each arm, learning rate, seed and phase.
     running : bool or None
     finished : bool
+    since : float
+        Time of the clock since when it is trained: what was finished before, by other processes, tells nothing of how
+        fast these are.
     """
     scenario, size = study["scenario"], size_of(study)
     best = _best(cells, size.tune_by)
     arms = {name: _arm(name, size, [cell for cell in cells if cell.arm == name], best.get(name)) for name in size.rates}
     batches = scenario.get("evaluation", {}).get("batches", 1)
-    speed, at_once = _speed(cells)
+    speed, at_once = _speed(cells, since)
     left = sum(
         to_do * _seconds(cells, name, phase)
         for name, arm in arms.items()
@@ -183,12 +189,17 @@ class _Task(NamedTuple):
         return self.finished - self.seconds
 
 
-def _speed(cells: list[Done]) -> tuple[float, float]:
+def _speed(cells: list[Done], since: float) -> tuple[float, float]:
     """Return rows of ``online`` a second, and seconds of cells that are done in a second, by the last cells.
 
-    What is done counts from when a task was finished before, or, without one, from when the first was begun.
+    What is done counts from when a task was finished before, or, without one, from when the first was begun. Of a task
+    that went on from a checkpoint the seconds since then count.
     """
-    tasks = sorted(_tasks(cells), key=lambda task: -task.finished)
+    tasks = [
+        task._replace(seconds=min(task.seconds, task.finished - since))
+        for task in sorted(_tasks(cells), key=lambda task: -task.finished)
+        if task.finished > since
+    ]
     recent: list[_Task] = []
     begun, number = float("inf"), 0
     for task in tasks:
@@ -202,7 +213,7 @@ def _speed(cells: list[Done]) -> tuple[float, float]:
         number += len(task.cells)
         begun = min(begun, task.begun)
     if not recent:
-        return nan, 1.0
+        return nan, nan
     span = max(recent[0].finished - begun, 1e-9)
     steps = sum(cell.steps for task in recent for cell in task.cells)
     return steps / span if steps else nan, max(1.0, sum(task.seconds for task in recent) / span)

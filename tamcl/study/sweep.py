@@ -8,30 +8,33 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tamcl.engines import Engine, kept, local
+from tamcl.arguments import function, instance
+from tamcl.engines import Engine, engine_of, is_here, kept
 from tamcl.errors import AllFailed, InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.parquet import dump_parquet
 from tamcl.files.paths import user_path
 from tamcl.files.records import read_sweep, write_record
 from tamcl.results import Results
+from tamcl.scenario.load import as_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.settings import put, value_text
 from tamcl.scenario.sweeping import Over, Point, name_of, points
-from tamcl.study.checks import check, check_compiler, check_workers
+from tamcl.study.checks import check, check_compiler, check_here, check_workers
 from tamcl.study.compare import compare
 from tamcl.study.estimate import Plan, estimate
 from tamcl.study.folder import check_folder, hold, other_study, remove_left_overs
 from tamcl.study.train import Progress
 from tamcl.sweeps import STUDIES, SWEEP, Sweep, SweptStudy, load_sweep
-from tamcl.training.resources import Resources
+from tamcl.training.resources import Resources, resources_of
 
 
 def sweep(
-    scenario: Scenario,
+    scenario: Scenario | str | Path,
     over: Over,
     directory: str | Path,
     *,
+    jobs: int | None = None,
     resources: Resources | None = None,
     engine: Engine | None = None,
     command: str = "",
@@ -47,12 +50,13 @@ def sweep(
 
     Parameters
     ----------
-    scenario : Scenario
+    scenario : Scenario or str or path
+        Or its name, or the path of its file.
     over : mapping of str to sequence
         Values by key, as ``{"stream.fraction": [0.2, 0.8]}``; with several keys there is a study for each combination.
     directory : path
         Where the studies and the tables of all go.
-    resources, engine, command, on_progress
+    jobs, resources, engine, command, on_progress
         As of ``tamcl.study.compare``.
     on_study : callable
         Called with each study before it is trained.
@@ -67,19 +71,24 @@ def sweep(
     AllFailed
         If every run of every study failed.
     """
-    directory, resources, engine = user_path(directory), resources or Resources(), engine or local.Local()
+    scenario, directory = as_scenario(scenario), user_path(directory)
+    resources, engine = resources_of(resources), engine_of(engine, jobs)
+    here = is_here(engine)
+    for name, called in {"on_study": on_study, "on_progress": on_progress, "on_results": on_results}.items():
+        function(name, called)
+    instance("command", command, str, "a text")
     over, known = _known(directory, scenario, over)
     wanted = [(point, known.get(_key(point.settings), point.folder)) for point in points(scenario, over)]
     directory = directory.absolute()
     for point, folder in wanted:
         with _about(point):
-            check_workers(point.scenario)
+            (check_here if here else check_workers)(point.scenario)
             check_compiler(point.scenario, resources)
             check_folder(directory / STUDIES / folder, point.scenario.dump())
     with kept(engine) as started:
         for point, _ in wanted:
             with _about(point):
-                check(point.scenario, resources, call=getattr(started, "call", None))
+                check(point.scenario, resources, call=getattr(started, "call", None), here=here)
         with hold(directory) as is_held:
             if is_held:
                 remove_left_overs(directory)
@@ -106,12 +115,13 @@ def sweep(
 
 
 def estimate_sweep(
-    scenario: Scenario,
+    scenario: Scenario | str | Path,
     over: Over,
     directory: str | Path,
     *,
+    jobs: int | None = None,
     resources: Resources | None = None,
-    engine: local.Local | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Plan]:
     """Say what ``sweep`` of the same arguments would take: for each study, by its name, what ``estimate`` says.
 
@@ -120,7 +130,8 @@ def estimate_sweep(
     InputError
         As ``sweep``.
     """
-    directory = user_path(directory)
+    scenario, directory = as_scenario(scenario), user_path(directory)
+    engine = engine_of(engine, jobs)
     over, known = _known(directory, scenario, over)
     plans = {}
     for point in points(scenario, over):

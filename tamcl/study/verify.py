@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
-from tamcl.engines import Engine, jobs_of, kept, local
+from tamcl.arguments import texts, whole_number
+from tamcl.engines import Engine, engine_of, is_here, jobs_of, kept
 from tamcl.errors import InputError, unknown_name
 from tamcl.findings.study import records
 from tamcl.results import CELL, DIGESTS, Results, Tables, load_results
@@ -19,11 +20,11 @@ from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.seeding import derive_seed
 from tamcl.study.agreement import apart, is_same, means
-from tamcl.study.checks import check
+from tamcl.study.checks import check, check_here
 from tamcl.study.folder import difference, read_cell
 from tamcl.study.plan import pack
 from tamcl.training.cell import Cell
-from tamcl.training.resources import Resources
+from tamcl.training.resources import Resources, resources_of
 from tamcl.user_code import differing, named_modules
 
 CLOSE = 0.01
@@ -63,6 +64,7 @@ def verify(
     *,
     cells: int = 5,
     code: Collection[str] = (),
+    jobs: int | None = None,
     resources: Resources | None = None,
     engine: Engine | None = None,
 ) -> Verification:
@@ -77,9 +79,10 @@ def verify(
     code : collection of str
         Modules of somebody's own that may be imported; arms that need others are left out, since a folder may name
         anything.
+    jobs : int, optional
     resources : Resources, optional
     engine : Engine, optional
-        Both as of ``tamcl.study.compare``.
+        All three as of ``tamcl.study.compare``.
 
     Raises
     ------
@@ -87,9 +90,8 @@ def verify(
         If the folder holds no finished study, its data are others here, it names no such module, or no run is left
         to be trained.
     """
-    if cells < 1:
-        raise InputError(f"--cells {cells}: must be at least 1")
-    resources, engine = resources or Resources(), engine or local.Local()
+    cells, code = whole_number("--cells", cells, 1), texts("--code", code, "['my.module']")
+    resources, engine = resources_of(resources), engine_of(engine, jobs)
     results = load_results(directory)
     scenario = parse(results.study["scenario"])
     left_out = _needs_code(scenario, code)
@@ -98,7 +100,7 @@ def verify(
         raise InputError(f"'{results.directory}': {next(iter(left_out.values()), 'no run ended well')}")
     sample = _sample(runs, cells)
     scenario = scenario.only(dict.fromkeys(row["arm"] for row in sample))
-    _check_data(results, check(scenario, resources, seeds=sorted({row["seed"] for row in sample})))
+    _check_data(results, _checked(scenario, resources, engine, sorted({row["seed"] for row in sample})))
     again = [Cell(scenario, row["arm"], row["lr"], row["seed"], row["phase"]) for row in sample]
     with tempfile.TemporaryDirectory(prefix="tamcl-") as folder, kept(engine) as started:
         trained = Path(folder) / "cells"  # an executor has its logs beside them
@@ -109,6 +111,14 @@ def verify(
     checks = [_check(_tables(results, row), new, cell) for row, new, cell in found]
     (here,) = records(tables[0]["runs"])
     return Verification(checks, _versions(sample, here), left_out)
+
+
+def _checked(scenario: Scenario, resources: Resources, engine: Engine, seeds: Sequence[int]) -> dict[str, Any]:
+    """Check that the sample can be trained, and return the description of its data."""
+    if not is_here(engine):
+        return check(scenario, resources, seeds=seeds)
+    check_here(scenario)
+    return check(scenario, resources, seeds=seeds, call=getattr(engine, "call", None), here=True)
 
 
 def _needs_code(scenario: Scenario, allowed: Collection[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from math import nan
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,8 @@ class Watcher:
         running = is_locked(self.directory)
         self._read_cells(size_of(study).tune_by)
         cells = _newest(self.cells.values())
-        return state(study, cells, running=running, finished=running is not True and self._is_written(cells))
+        finished = running is not True and self._is_written(cells)
+        return state(study, cells, running=running, finished=finished, since=_since(self.directory))
 
     def _is_written(self, cells: list[Done]) -> bool:
         """Tell whether the tables are there and no cell is newer; times decide only on cells that are not in them."""
@@ -104,6 +105,14 @@ class Watcher:
 def is_locked(directory: Path) -> bool | None:
     """Tell whether a process is at work in a study's folder; None where that cannot be known."""
     return is_held(directory / LOCK)
+
+
+def _since(directory: Path) -> float:
+    """Return when a process went to work in a study's folder; long ago if none is."""
+    try:
+        return (directory / LOCK).stat().st_mtime
+    except OSError:
+        return -inf
 
 
 def _trained(arm: str, lr: float, seed: int, phase: str, status: str, seconds: float) -> tuple[Any, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from math import ceil
@@ -191,7 +192,7 @@ def build_strategy(
     except InputError:
         raise
     except Exception as error:  # somebody's strategy may raise anything
-        raise InputError(f"strategy: {config.name} refuses {shown(config.options)}: {reason(error)}") from error
+        raise InputError(f"strategy: {_refusal(config.name, config.options)}: {reason(error)}") from error
 
 
 def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed: int) -> Any:
@@ -221,7 +222,7 @@ def build_model(scenario: Scenario, data: DataSet, segments: list[Segment], seed
     except InputError:
         raise
     except Exception as error:  # somebody's model may raise anything, and torch where memory is short
-        raise InputError(f"model: {config.name} refuses {shown(config.options)}: {reason(error)}") from error
+        raise InputError(f"model: {_refusal(config.name, config.options)}: {reason(error)}") from error
 
 
 def check_model(scenario: Scenario, data: DataSet, segments: list[Segment], model: Any) -> None:
@@ -258,6 +259,8 @@ TRIED = 2
 def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segment], device: str = "cpu") -> None:
     """Let an arm make one step on a few images of the first experience, as a run does, and forget it.
 
+    That the step moves no weight is said, and no error: some optimizers move them at every few steps alone.
+
     Raises
     ------
     InputError
@@ -273,12 +276,22 @@ def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segme
     strategy = build_strategy(scenario, arm, min(scenario.arms[arm].lr), model, seed=0, device=device)
     strategy.train_epochs = 1
     benchmark = build_benchmark(data, [few, *segments[1:]], stream.normalization)
+    before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
     try:
         strategy.train(benchmark.train_stream[0], eval_streams=[])
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # somebody's code may raise anything, and leave Python
         raise InputError(f"arms.{arm}: its first step fails: {said(error)}") from error
+    if all(weights.equal(before[name]) for name, weights in model.named_parameters() if name in before):
+        clip = f"strategy.clip = {scenario.strategy.clip:g}, " if scenario.strategy.clip else ""
+        cure = f"is it meant so? See {clip}the learning rate and the options of {scenario.arms[arm].optimizer}"
+        print(f"tamcl: arms.{arm}: its first step moves no weight; {cure}", file=sys.stderr)
+
+
+def _refusal(name: str, options: Mapping[str, Any]) -> str:
+    """Say what cannot be made: of what has no options none are to blame."""
+    return f"{name} refuses {shown(options)}" if options else name
 
 
 FUSED = frozenset({"sgd", "adam", "adamw", "adagrad"})
@@ -322,7 +335,7 @@ def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: s
         raise
     except BaseException as error:  # somebody's optimizer may raise anything, and leave Python
         why = reason(error) if isinstance(error, Exception) else said(error)
-        raise InputError(f"{where}: {name} refuses {shown(options)}: {why}") from error
+        raise InputError(f"{where}: {_refusal(name, options)}: {why}") from error
 
 
 PLUGINS = Table("plugin", {}, kind="tamcl.avalanche:SupervisedPlugin")
@@ -363,8 +376,7 @@ def build_interventions(scenario: Scenario, arm: str) -> tuple[Any, ...]:
         except InputError as error:
             raise InputError(f"interventions: {config.name}: {error}") from error
         except Exception as error:  # somebody's class may raise anything
-            why = f"{config.name} refuses {shown(config.options)}: {reason(error)}"
-            raise InputError(f"interventions: {why}") from error
+            raise InputError(f"interventions: {_refusal(config.name, config.options)}: {reason(error)}") from error
     return tuple(made)
 
 

@@ -19,6 +19,7 @@ from tamcl.files.parquet import dump_parquet
 from tamcl.results import conform
 from tamcl.scenario.schema import Scenario
 from tamcl.seeding import generator_states, set_generators
+from tamcl.streams.base import Segment
 from tamcl.training.build import build_model
 from tamcl.training.cell import Cell, Outcome, Task
 from tamcl.training.resources import Resources
@@ -203,16 +204,14 @@ def _cut(ground: Ground, scenario: Scenario, train: int, test: int) -> Ground:
     """Return experiences of no more than so many images."""
     from tamcl.streams.benchmark import build_benchmark
 
-    segments = [
-        replace(
-            segment,
-            train_index=segment.train_index[:train],
-            train_labels=segment.train_labels[:train],
-            test_index=segment.test_index[:test],
-            test_labels=segment.test_labels[:test],
-        )
-        for segment in ground.segments
-    ]
+    kept = {"train": train, "test": test, "validation": test}
+    counts = {f"{part}_{what}": count for part, count in kept.items() for what in ("index", "labels")}
+
+    def cut(segment: Segment) -> Segment:
+        arrays = {name: getattr(segment, name) for name in counts}
+        return replace(segment, **{name: each[: counts[name]] for name, each in arrays.items() if each is not None})
+
+    segments = [*map(cut, ground.segments)]
     benchmark = build_benchmark(ground.data, segments, scenario.stream.normalization)
     return ground._replace(segments=segments, benchmark=benchmark)
 

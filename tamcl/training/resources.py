@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tamcl.arguments import instance, whole_number
 from tamcl.data import data_root
 from tamcl.errors import InputError
 from tamcl.training.logs import Log
@@ -59,8 +60,9 @@ class Resources:
     def __post_init__(self) -> None:
         if self.device not in (None, *DEVICES):
             raise InputError(f"device = {self.device!r}: must be {' or '.join(map(repr, DEVICES))}")
-        if self.threads < 1:
-            raise InputError(f"threads = {self.threads}: must be at least 1")
+        object.__setattr__(self, "threads", whole_number("threads =", self.threads, 1))
+        if self.log is not None:
+            instance("log", self.log, Log)
         object.__setattr__(self, "root", data_root(self.data_dir).absolute())
 
     def choose_device(self) -> str:
@@ -68,6 +70,11 @@ class Resources:
         import torch
 
         return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resources_of(resources: Resources | None) -> Resources:
+    """Return the resources that are given, or those of ``Resources()``."""
+    return Resources() if resources is None else instance("resources", resources, Resources)
 
 
 def name_of(device: Any) -> str:

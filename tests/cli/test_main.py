@@ -364,10 +364,10 @@ def test_arguments_of_characters_that_are_no_text_are_one_line(bad: str, capsys:
     [
         ("tam,lr=0.1,lr=0.2", "'tam,lr=0.1,lr=0.2': gives 'lr' twice"),
         ("tam,=1", "'=1' is not key=value"),
-        ("tam,lr=[0.1", "arms.tam.lr.0 = '[0.1': must be a valid number"),
-        ("tam,lr=true", "arms.tam.lr.0 = True: must be a valid number"),
+        ("tam,lr=[0.1", "arms.tam.lr.0 = '[0.1': must be a number"),
+        ("tam,lr=true", "arms.tam.lr.0 = True: must be a number"),
         ("tam,lr=inf", "arms.tam.lr.0 = inf: must be a finite number"),
-        ("tam,lr='0.1,0.2'", "arms.tam.lr.0 = '0.1,0.2': must be a valid number"),
+        ("tam,lr='0.1,0.2'", "arms.tam.lr.0 = '0.1,0.2': must be a number"),
         ("con.x=tam,lr=0.1", "'con.x' is no label: 'con' is a device on Windows"),
         ("COM1.=tam,lr=0.1", "'COM1.' is no label: 'COM1' is a device on Windows"),
         ("", "unknown optimizer ''"),

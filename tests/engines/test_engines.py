@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tamcl.errors import InputError
 from tamcl.registry import lookup
 from tamcl.results import read_table
 from tamcl.scenario import load_scenario
+from tamcl.study import compare, estimate, estimate_sweep, sweep, verify
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources
 from tamcl.training.run import run_cell
@@ -54,6 +57,46 @@ def test_one_job_is_trained_here_and_more_in_processes() -> None:
         engine_of(None, 0)
     with pytest.raises(InputError, match="jobs = 2: is for processes of this machine; give either jobs or engine"):
         engine_of(Local(), 2)
+
+
+OWN = """
+import torch
+
+TOLD = []
+
+
+class Told(torch.optim.SGD):
+    def step(self, closure=None):
+        TOLD.append(1)
+        return super().step(closure)
+"""
+
+
+def test_with_one_job_everything_that_trains_does_so_here(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "told_here.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("tamcl.engines.processes.Workers", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr("tamcl.engines.local.Workers", lambda *_: pytest.fail("a process was started"))
+    scenario = load_scenario(tiny, ["protocol.seeds=1", "protocol.tune_seeds=1"], ["sgdm"])
+    own = scenario.with_arm("told_here:Told", lr=[0.1, 0.05]).only(["Told"])
+    over, folder = {"stream.fraction": [0.5]}, tmp_path / "study"
+    compare(own, folder, progress=False)
+    told = importlib.import_module("told_here").TOLD
+    calls: list[Callable[[], object]] = [
+        lambda: estimate(own),
+        lambda: estimate_sweep(own, over, tmp_path / "sweep", jobs=1),
+        lambda: sweep(own, over, tmp_path / "sweep"),
+        lambda: verify(folder, cells=1, code=["told_here"], jobs=1),
+    ]
+    for call in calls:
+        del told[:]
+        call()
+        assert told
+    assert [check.agreement for check in verify(folder, cells=1, code=["told_here"]).checks] == ["bit by bit"]
+    with pytest.raises(InputError, match="jobs = 2: is for processes of this machine; give either jobs or engine"):
+        verify(folder, jobs=2, engine=Inline())
 
 
 def set_otherwise() -> None:

@@ -437,6 +437,20 @@ def test_a_script_without_a_guard_is_named(tiny: Path, tmp_path: Path) -> None:
     )
 
 
+def test_what_a_script_without_a_guard_trains_itself_is_not_trained_again_by_its_workers(
+    tiny: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import tamcl\n"
+        f"tamcl.run({str(tiny)!r}, 'tam', lr=0.1, directory={str(tmp_path / 'run')!r})\n"
+        f"tamcl.compare({str(tiny)!r}, {str(tmp_path / 'out')!r}, jobs=2)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stderr.count("Traceback") == 1, done.stderr  # the folder of the run is there already
+    assert f"InputError: '{script}': calls tamcl when it is imported" in done.stderr.splitlines()[-1]
+
+
 def test_a_full_disk_ends_the_study_in_one_line_with_the_path(
     mixed: Scenario, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

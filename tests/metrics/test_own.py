@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -19,7 +20,9 @@ from tamcl.findings.study import Study
 from tamcl.metrics import METRICS, Metric, find
 from tamcl.metrics.own import OWN, recall
 from tamcl.plots.labels import bounds, metric_axis
+from tamcl.report import paper_table
 from tamcl.report.page import write_report
+from tamcl.report.ranking import rank_studies
 from tamcl.scenario.load import load_scenario
 
 
@@ -80,10 +83,19 @@ def test_it_is_measured_compared_tuned_by_and_shown(tmp_path: Path) -> None:
 
     del OWN[SPREAD]  # as in a process that reads it and has not its code
     read = tamcl.load_results(tmp_path / "out")
+    assert find(SPREAD).label == "Spread"
     assert SPREAD in Study(read).core_metrics
     assert (metric_axis(SPREAD), bounds(SPREAD)) == (("Spread", "%", 100.0), (0.0, inf))
     write_report(tmp_path / "out")
     assert "Spread (%, lower is better)" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(InputError, match=f"Known: .*{SPREAD}"):
+        paper_table([tmp_path / "out"], metrics=["spread"])
+
+    del OWN[SPREAD]  # studies can be ranked by it where nothing else was read before
+    again = shutil.copytree(tmp_path / "out", tmp_path / "again")
+    ranks = rank_studies([tmp_path / "out", again], SPREAD).set_index("arm")["rank"]
+    means = results.phase(results.metrics[results.metrics["metric"] == SPREAD]).groupby("arm")["value"].mean()
+    assert ranks.to_dict() == means.rank().to_dict()  # the lower the better
 
 
 def test_learning_rates_can_be_chosen_by_it(tmp_path: Path) -> None:
@@ -106,6 +118,7 @@ def test_learning_rates_can_be_chosen_by_it(tmp_path: Path) -> None:
         (["metrics=['no_module:m']"], "there is no module 'no_module'"),
         ([f"protocol.tune_by={INSIDE}"], "is measured inside experiences, in reported runs alone"),
         (["protocol.tune_by=online"], "unknown metric 'online': did you mean 'online_loss'"),
+        ([f"metrics=['{SPREAD}']", "protocol.tune_by=spread"], f"stability_gap, {SPREAD}, validation_loss"),
     ],
 )
 def test_what_is_no_metric_is_one_line(settings: list[str], message: str) -> None:

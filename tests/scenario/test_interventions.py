@@ -64,6 +64,14 @@ def test_an_arm_with_some_is_added_from_the_command_line() -> None:
     assert scenario.optimizer_state(label) == "reset"
 
 
+def test_one_without_options_is_its_name_alone() -> None:
+    by_name = load_scenario("label_flip_digits", ['interventions=["l2_init","redo"]', "arms.tam.interventions=[]"])
+    assert by_name == load_scenario(
+        "label_flip_digits", ['interventions=[{name="l2_init"},{name="redo"}]', "arms.tam.interventions=[]"]
+    )
+    assert [each["name"] for each in by_name.dump()["interventions"]] == ["l2_init", "redo"]
+
+
 @pytest.mark.parametrize(
     ("setting", "why"),
     [
@@ -73,7 +81,14 @@ def test_an_arm_with_some_is_added_from_the_command_line() -> None:
         ),
         ('interventions=[{name="redo",tua=1}]', "interventions.0.tua: unknown key 'tua': did you mean 'tau'?"),
         ("interventions=[{kappa=1}]", "interventions.0.name: is missing"),
-        ('arms.tam.interventions=["redo"]', "arms.tam.interventions.0 = 'redo': must be"),
+        ("arms.tam.interventions=[3]", "arms.tam.interventions.0 = 3: must be a table"),
+        ('interventions=["mlp"]', "interventions.0.name: unknown intervention 'mlp': Known: "),
+        ('interventions=["redo",{name="redo",every=7}]', "interventions: names 'redo' twice"),
+        (
+            'arms.tam.interventions=["redo",{name="tamcl.interventions.redo:ReDo"}]',
+            "arms.tam.interventions: names 'tamcl.interventions.redo:ReDo' twice",
+        ),
+        ('interventions=[{name="l2_init",strength="x"}]', "interventions.0.strength: must be a number, got 'x'"),
         ("arms.tam.optimizer_state=clock", "arms.tam.optimizer_state = 'clock': must be 'keep', 'reset', 'reset_mo"),
     ],
 )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+import re
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,15 +73,15 @@ def test_a_scenario_file_reads_as_written(tmp_path: Path) -> None:
         ("fraction = 0.5", "fracton = 0.5", "stream.fracton: unknown key: did you mean 'fraction'?"),
         ("fraction = 0.5", "epochs = 1", "stream.fraction: is missing"),
         ("experiences = 3", "experiences = 0", "stream.experiences = 0: must be greater than or equal to 1"),
-        ("experiences = 3", "experiences = 2.5", "stream.experiences = 2.5: must be a valid integer"),
+        ("experiences = 3", "experiences = 2.5", "stream.experiences = 2.5: must be a whole number"),
         ("experiences = 3", "experiences = 3, batch_size = 0", "stream.batch_size = 0: must be greater than or"),
         ('"digits"', '"digit"', "stream.dataset: unknown data set 'digit': did you mean 'digits'?"),
         ('"label_flip"', '"label_flop"', "unknown stream 'label_flop': did you mean 'label_flip'?"),
         ('"mlp"', '"mpl"', "model.name: unknown model 'mpl': did you mean 'mlp'?"),
         ("hidden", "hiden", "model.hiden: unknown key 'hiden': did you mean 'hidden'?"),
         ('name = "mlp"', 'name = "mlp", head = "masked"', "model.head: 'masked' needs a stream that tells the task"),
-        ("experiences = 3", "experiences = true", "stream.experiences = True: must be a valid integer"),
-        ("experiences = 3", "experiences = '3'", "stream.experiences = '3': must be a valid integer"),
+        ("experiences = 3", "experiences = true", "stream.experiences = True: must be a whole number"),
+        ("experiences = 3", "experiences = '3'", "stream.experiences = '3': must be a whole number"),
         ('"tam", "sgdm"]', '"tam", "tam"]', "protocol.pairs: ['tam', 'tam'] is an arm against itself, or comes twice"),
         ('["tam", "sgdm"]', '["tam", "sgdm"], ["sgdm", "tam"]', "protocol.pairs: ['sgdm', 'tam'] is an arm against"),
         ('"mlp"', '"mlp", head = "maskd"', "model.head: unknown head 'maskd': did you mean 'masked'?"),
@@ -142,7 +147,7 @@ def test_settings_change_one_value_and_are_checked() -> None:
     assert scenario.title == "Mine"
     for setting, message in [
         ("strem.samples=5", "strem: unknown key: did you mean 'stream'?"),
-        ("stream.samples=none", "stream.samples = 'none': must be a valid integer"),
+        ("stream.samples=none", "stream.samples = 'none': must be a whole number"),
         ("stream.samples", "is not key=value"),
         ("title.x=5", "'title' holds a value"),
     ]:
@@ -272,3 +277,69 @@ def test_a_grid_has_no_more_rates_than_a_search_may_try(tmp_path: Path) -> None:
     grid = str([0.1 / (number + 1) for number in range(1001)])
     with pytest.raises(InputError, match="arms.tam.lr: names 1001 learning rates, and at most 1000 are tried"):
         load_scenario(write(tmp_path, GOOD.replace("[0.2, 2e-2]", grid)))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("arms.tam.lr=0.05", "arms.tam.lr = 0.05: must be a list, such as [0.05]"),
+        ("arms={}", "arms = {}: holds 0, and must hold at least 1"),
+        ("notes=all", "notes = 'all': must be a list, such as ['all']"),
+        ("evaluation=all", "evaluation = 'all': must be a table"),
+        ("stream={a=1}", "stream.a: unknown key: Known: augmentation, batch_size, dataset, epochs"),
+        ('protocol.pairs=[["tam","adam","sgdm"]]', "['tam', 'adam', 'sgdm']: holds 3, and must hold at most 2"),
+        ("strategy.compiled=maybe", "strategy.compiled = 'maybe': must be true or false"),
+        ("keep_weights=maybe", "keep_weights = 'maybe': must be true or false"),
+        ("title=3", "title = 3: must be a text"),
+        ("model.hidden=100", "model.hidden: must be a list, got 100"),
+        ("arms.tam.gamma=high", "arms.tam.gamma: must be a number, got 'high'"),
+        ('strategy.plugins=["a:B","a:B"]', "strategy.plugins: names 'a:B' twice"),
+    ],
+)
+def test_a_wrong_kind_of_value_is_said_in_words_of_the_file(setting: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_scenario("label_flip_digits", [setting])
+    assert message in str(caught.value)
+
+
+WRONG: list[Any] = [None, [], {}, "", "x", 0, -1, 1.5, True, [None], [[]], {"a": 1}, ["x"], [{}], {"name": "x"}]
+
+OF_PYDANTIC = re.compile(r"valid (string|integer|number|tuple|list|dictionary|boolean)|instance of|should|Extra inputs")
+
+
+def test_no_wrong_value_is_said_in_pydantics_words() -> None:
+    values = load_scenario("interventions_digits").dump()
+    values["strategy"] |= {"schedule": {"name": "step", "at": [0.5], "factor": 0.1}, "clip": 1.0}
+    values["diagnostics"] = {"names": ["damping"], "every": 3, "options": {"damping": {}}}
+    said = []
+    for place, wrong in product(places(values), WRONG):
+        try:
+            parse(changed(values, place, wrong))
+        except InputError as error:
+            said += str(error).splitlines()
+    assert len(said) > 500
+    assert [line for line in said if OF_PYDANTIC.search(line)] == []
+
+
+def places(values: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in nested values, but for the arms after the first, which are like it."""
+    pairs = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, part in pairs:
+        yield (*above, key)
+        if above != ("arms",) or key == next(iter(values)):
+            yield from places(part, (*above, key))
+
+
+def changed(values: dict[str, Any], place: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """The values with another one at a place."""
+    found = copy.deepcopy(values)
+    at: Any = found
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    return found
+
+
+def test_model_and_strategy_without_arguments_are_their_names_alone() -> None:
+    scenario = load_scenario("label_flip_digits", ["model=mlp", "strategy=replay"])
+    assert scenario == load_scenario("label_flip_digits", ['model={name="mlp"}', 'strategy={name="replay"}'])

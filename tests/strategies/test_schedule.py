@@ -211,6 +211,8 @@ def test_runs_of_a_stack_have_learning_rates_of_their_own() -> None:
         ('{ name = "cosine", warmup = 2.0 }', "strategy.schedule.warmup = 2.0: must be less than or equal to 1"),
         ('{ name = "constant", warmup = 0.5 }', "strategy.schedule.warmup: is for the schedules 'warmup', 'cosine'"),
         ('{ name = "step", at = [] }', "strategy.schedule.at: is an empty list"),
+        ('{ name = "step", at = [0.5, 0.5] }', "strategy.schedule.at: [0.5, 0.5] must rise from each to the next"),
+        ('{ name = "step", at = [0.75, 0.5] }', "strategy.schedule.at: [0.75, 0.5] must rise from each to the next"),
         ('{ name = "step", factor = 1.5 }', "strategy.schedule.factor = 1.5: must be less than 1"),
         ('{ name = "cosine", over = "epoch" }', "strategy.schedule.over = 'epoch': must be 'experience' or 'stream'"),
     ],

@@ -322,7 +322,7 @@ def test_one_class_has_nothing_to_flip_to() -> None:
         (["stream.fraction=[0.5, 2]"], "stream.fraction.1 = 2: must be less than or equal to 1"),
         (["stream.fraction=[]"], "stream.fraction: is an empty list"),
         (["stream.fraction=nan"], "stream.fraction = nan: must be a finite number"),
-        (["stream.fraction=half"], "stream.fraction = 'half': must be a valid number"),
+        (["stream.fraction=half"], "stream.fraction = 'half': must be a number"),
         (["stream.kind=recurring", "stream.fraction=[0.5, 1]"], "stream.fraction: must be one number for a recurring"),
         (["stream.width=2", "stream.epochs=2"], "stream.width: 2 needs epochs = 1"),
         (["stream.width=-1"], "stream.width = -1: must be greater than or equal to 0"),

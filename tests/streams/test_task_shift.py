@@ -134,7 +134,7 @@ def test_parameters_that_do_not_fit_the_data_are_refused(settings: dict, message
     [
         ("stream.class_order=sorted", "stream.class_order = 'sorted': must be 'random' or 'fixed'"),
         ("stream.class_order=[0, -1]", "stream.class_order.1 = -1: must be greater than or equal to 0"),
-        ("stream.task_order=[0.5]", "stream.task_order.0 = 0.5: must be a valid integer"),
+        ("stream.task_order=[0.5]", "stream.task_order.0 = 0.5: must be a whole number"),
     ],
 )
 def test_a_mistake_in_a_scenario_is_one_line(setting: str, message: str) -> None:

@@ -13,8 +13,10 @@ import pytest
 from tamcl.engines.local import Local
 from tamcl.errors import InputError
 from tamcl.results import read_table
-from tamcl.scenario.load import add_arm, load_scenario
+from tamcl.scenario.load import add_arm, load_scenario, parse
 from tamcl.scenario.schema import Scenario
+from tamcl.streams import STREAMS
+from tamcl.study import compare
 from tamcl.study import estimate as public
 from tamcl.study.estimate import REPORT_BYTES, START_S, Plan, estimate
 from tamcl.training.cell import Cell, Task, failed, write_cell
@@ -107,6 +109,43 @@ def test_what_is_measured_is_a_task_of_each_arm_at_its_least_rate(tiny: Path, me
     assert sorted((task[0].arm, task[0].phase) for task in measured) == sorted(
         (arm, phase) for arm in STEP_S for phase in ("tune", "report")
     )
+
+
+STREAM_SETTINGS: dict[str, dict[str, Any]] = {
+    "label_flip": {"fraction": 0.5},
+    "random_labels": {"samples": 40},
+    "task_shift": {"experiences": 5, "setting": "domain_incremental"},
+    "classification": {"experiences": 1, "validation": 200},
+    "text": {"dataset": "books", "context": 8, "samples": 40},
+    "slowly_changing_regression": {"dataset": "bit_patterns", "samples": 40},
+}
+
+
+def scenario_on(stream: str) -> Scenario:
+    """A scenario of one arm on a stream that needs no files."""
+    model: dict[str, Any] = {"name": "lstm", "hidden": 4} if stream == "text" else {"name": "mlp", "hidden": [4]}
+    by = {"tune_by": "online_loss"} if stream == "slowly_changing_regression" else {}
+    values = {
+        "stream": {"name": stream, "dataset": "digits", "experiences": 2} | STREAM_SETTINGS.get(stream, {}),
+        "protocol": {"seeds": 1, "tune_seeds": 1} | by,
+        "arms": {"sgd": {"optimizer": "sgd", "lr": [0.1, 0.01]}},
+    }
+    return parse(values | {"name": stream, "title": "", "model": model, "evaluation": {"samples": 20}})
+
+
+@pytest.mark.parametrize("stream", STREAMS)
+def test_on_every_stream_arms_are_measured(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MODULE, "SECONDS", 0.2)
+    plan = estimate(scenario_on(stream))
+    arm = plan.arms["sgd"]
+    assert (arm.why_unknown, arm.tune, arm.report) == ("", (2, 2), 1)
+    assert arm.ms_per_step > 0
+    assert arm.seconds[0] > 0
+
+
+def test_text_is_tuned(tmp_path: Path) -> None:
+    runs = compare(scenario_on("text"), tmp_path, progress=False).runs
+    assert runs.groupby("phase")["status"].unique().str.join(" ").to_dict() == {"report": "ok", "tune": "ok"}
 
 
 def test_a_search_is_at_least_and_at_most(tiny: Path, measured: list[Task]) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tamcl.findings.durations import duration
 from tamcl.results import empty, read_table, write_table
 from tamcl.study.display import Display, line, picture, summary
 from tamcl.study.folder import LOCK, locked
+from tamcl.study.state import Done, state
 from tamcl.study.train import Progress
 from tamcl.study.watch import Watcher, is_locked
 from tests.synthetic_study import write_study
@@ -167,6 +169,39 @@ def test_a_stack_is_one_computation_of_which_each_cell_has_a_share(whole: Path, 
     for cell in cells[2:4]:  # while the last two are being written
         shutil.rmtree(cell)
     assert Watcher(tmp_path).read().steps_per_second == pytest.approx(2 * 40 / 20)
+
+
+def done(seed: int, finished: float, seconds: float) -> Done:
+    """A finished tuning cell of 100 rows."""
+    row = {"arm": "sgdm", "lr": 0.1, "seed": seed, "phase": "tune", "status": "ok", "error": "", "stacked": False}
+    return Done(**row, accuracy=0.5, score=0.5, steps=100, seconds=seconds, finished=finished)
+
+
+def test_what_was_finished_before_a_study_went_on_is_not_in_its_speed() -> None:
+    protocol = {"seeds": 0, "tune_seeds": 20, "tune_by": "online_accuracy"}
+    study = {"scenario": {"name": "s", "arms": {"sgdm": {"lr": [0.1, 0.2]}}, "protocol": protocol}}
+    of_four = [done(seed, finished=10.0 * (1 + seed // 4), seconds=10.0) for seed in range(12)]  # processes, up to 30 s
+    read = partial(state, study, running=True, finished=False)
+    assert read(of_four).seconds_left == pytest.approx(28 * 10 / 4)
+    again = read(of_four, since=45.0)  # by one process
+    assert math.isnan(again.steps_per_second)
+    assert math.isnan(again.seconds_left)
+    with_one = read([*of_four, done(12, finished=57.0, seconds=10.0)], since=45.0)
+    assert with_one.steps_per_second == pytest.approx(100 / 10)
+    assert with_one.seconds_left == pytest.approx(27 * 10)
+    from_checkpoint = read([*of_four, done(12, finished=50.0, seconds=10.0)], since=45.0)  # half of it was done before
+    assert from_checkpoint.seconds_left == pytest.approx(27 * 10)
+
+
+def test_since_when_a_study_is_trained_is_told_by_its_lock(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path)  # 24 cells, one every two seconds
+    assert Watcher(tmp_path).read().steps_per_second == pytest.approx(20)
+    left_behind = tmp_path / LOCK
+    left_behind.touch()
+    os.utime(left_behind, (NOW + 45, NOW + 45))  # the last was finished a second later
+    assert Watcher(tmp_path).read().steps_per_second == pytest.approx(40)
+    with locked(tmp_path, json.loads((tmp_path / "study.json").read_text())):
+        assert math.isnan(Watcher(tmp_path).read().seconds_left)
 
 
 @pytest.mark.parametrize(("ends", "at_once"), [((40, 80, 120), 1.0), ((40, 40.1, 80, 80.1, 120, 120.1), 2.0)])
