@@ -130,7 +130,7 @@ out/published/permuted_mnist_upgd_48000/report.html: | .venv/installed
 		--jobs $(JOBS) --out $(@D)
 
 out/published/slowly_changing_regression/report.html: | .venv/installed
-	$(BIN)/tamcl compare slowly_changing_regression --arms sgd --set 'arms.sgd.lr=[0.01]' --seeds 10 --jobs $(JOBS) \
+	$(BIN)/tamcl compare slowly_changing_regression --arms sgd --set 'arms.sgd.lr=[0.01]' --seeds 20 --jobs $(JOBS) \
 		--out $(@D)
 
 scenarios: .venv/installed
