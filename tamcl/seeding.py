@@ -86,11 +86,11 @@ def seed_global_generators(seed: int) -> None:
 
 
 def generator_states() -> tuple[Any, ...]:
-    """Return the states of the global generators."""
+    """Return the states of the global generators; of GPUs of the one that is this process's own."""
     import numpy as np
     import torch
 
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    devices = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
     return torch.get_rng_state(), devices, np.random.get_state(), random.getstate()  # noqa: NPY002 - an optimizer's
 
 
@@ -101,6 +101,7 @@ def set_generators(states: tuple[Any, ...]) -> None:
 
     cpu, devices, numpy, python = states
     torch.set_rng_state(cpu)
-    torch.cuda.set_rng_state_all(devices)
+    for state in devices[:1]:
+        torch.cuda.set_rng_state(state)
     np.random.set_state(numpy)  # noqa: NPY002
     random.setstate(python)

@@ -61,6 +61,12 @@ ExecutorName = Annotated[
 ExecutorOptions = Annotated[
     Path | None, typer.Option(**PATH, help="TOML file; its table \\[executor] has the executor's options.")
 ]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="What computes: cpu, cuda (all GPUs, dealt out to workers), one as cuda:1, or auto."
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", help="Give up a run that makes no step for so long; it has failed."),

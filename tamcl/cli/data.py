@@ -36,22 +36,21 @@ AllowSubset = Annotated[bool, typer.Option("--allow-subset", help="Take fewer im
 
 @data_app.command(name="list")
 def list_data(data_dir: DataDir = None) -> int:
-    """List the data sets: what they are, whether their files are there, the published counts, what to download."""
+    """List the data sets: whether their files are there, how many of the published images, what to download."""
     from tamcl.data import DATASETS, data_root
     from tamcl.registry import lookup, signature
 
     root = data_root(data_dir)
     print(f"looked for in {root}")
-    states = set()
+    rows = []
     for name, path in DATASETS.items():
         source: Source = lookup(DATASETS, name)()
         state, why = _state(source, root)
-        states.add(state)
-        counts = " + ".join(map(str, source.official)) if any(source.official) else "-"
         size = f"{source.size / 1e6:.0f} MB" if source.size else "-"
-        print(f"{name:20}  {state:7}  {counts:>18}  {size:>6}  {signature(path).summary}{why and f' ({why})'}")
-    if states & {"subset", "differs"}:
-        print("subset, differs: not the published data; --allow-subset lets a command take them as they are")
+        rows.append((name, state, size, f"{signature(path).summary}{why and f' ({why})'}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, state, size, summary in rows:
+        print(f"{name:{widths[0]}}  {state:{widths[1]}}  {size:>{widths[2]}}  {summary}")
     return 0
 
 
@@ -97,21 +96,30 @@ def _find(name: str, data_dir: Path | None) -> tuple[Source, Path]:
 
 
 def _state(source: Source, root: Path) -> tuple[str, str]:
-    """Return whether a data set's files are there, and what there is to say about them."""
+    """Return whether a data set's files are there and how many images they hold, and why they cannot be had."""
     from tamcl.data.decoded import DecodedSource
 
+    published = _counts(source.official) if any(source.official) else ""
     try:
         source.check(root)
     except (InputError, OSError) as error:
-        return "missing", str(error).partition(": ")[2].partition("; ")[0]
+        return ", ".join(filter(None, ["missing", published])), str(error).partition(": ")[2].partition("; ")[0]
     try:
         counts = source.count(root)
     except (InputError, OSError) as error:
-        return "damaged", str(error)
+        return ", ".join(filter(None, ["damaged", published])), str(error)
+    if not any(counts):
+        return f"found, not counted{published and ', of '}{published}", ""
     if counts != source.official:
-        return "subset" if sum(counts) < sum(source.official) else "differs", "here {} + {}".format(*counts)
+        return f"found, {_counts(counts)} of {published}: needs --allow-subset", ""
     known = source.known(root) if isinstance(source, DecodedSource) else None
-    return ("differs", "") if known is not None and known.differences else ("found", "")
+    is_other = known is not None and known.differences
+    return f"found, {_counts(counts)}{', not as published: needs --allow-subset' if is_other else ''}", ""
+
+
+def _counts(numbers: tuple[int, int]) -> str:
+    """Return numbers of training and test images as they are read most easily."""
+    return "{:,} + {:,}".format(*numbers)
 
 
 def _say(name: str, data: DataSet, root: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,7 +19,7 @@ from rich.text import Text
 from tamcl.errors import printable
 from tamcl.files.records import read_sweep
 from tamcl.findings.durations import duration
-from tamcl.study.display import Display, line, picture, summary
+from tamcl.study.display import Display, Running, later, line, picture, summary
 from tamcl.study.state import State
 from tamcl.study.watch import Watcher, is_locked
 from tamcl.sweeps import STUDIES, SWEEP, ordered
@@ -36,15 +37,18 @@ class SweepDisplay:
 
     Parameters
     ----------
+    name : str
+        Of the scenario.
     total : int
         Number of studies.
     """
 
-    def __init__(self, total: int) -> None:
-        self.total, self.number = total, 0
+    def __init__(self, name: str, total: int) -> None:
+        self.name, self.total, self.number = name, total, 0
         self.display: Display | None = None
 
     def __enter__(self) -> SweepDisplay:
+        self.checking = later(printable(f"{self.name}: checking {self.total} studies"), sys.stderr)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -52,6 +56,7 @@ class SweepDisplay:
 
     def pause(self) -> None:
         """Leave what is shown as it is, as before something else is printed."""
+        self.checking.cancel()
         if self.display is not None:
             self.display.stop()
 
@@ -67,6 +72,11 @@ class SweepDisplay:
         """Show one more finished cell of the study."""
         if self.display is not None:
             self.display.update(progress)
+
+    def steps(self, running: Running) -> None:
+        """Show how far the runs are that are trained now."""
+        if self.display is not None:
+            self.display.steps(running)
 
 
 def watch_sweep(
@@ -208,6 +218,9 @@ def _below(plan: Plan) -> Iterator[str]:
             changed.setdefault(arm.interventions, []).append(name)
     for what, names in changed.items():
         yield f"with {what}: {', '.join(names)}"
+    for name, arm in plan.arms.items():
+        if arm.groups:
+            yield f"{name}: parameters in groups: {arm.groups}"
     alone: dict[str, list[str]] = {}
     for name, arm in plan.arms.items():
         if arm.why_alone:

@@ -88,15 +88,13 @@ def list_(
 
 def doctor(data_dir: DataDir = None) -> int:
     """Print versions, devices, data found and what is missing."""
-
-    import torch
-
     from tamcl.training.cell import versions
+    from tamcl.training.resources import gpus
 
     for name, number in versions().items():
         print(f"{name:14}  {number}")
-    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    print(f"{'devices':14}  cpu ({os.cpu_count()} cores){''.join(f', {name}' for name in cuda)}")
+    cuda = "".join(f", cuda:{number} ({name})" for number, name in enumerate(gpus()))
+    print(f"{'devices':14}  cpu ({os.cpu_count()} cores){cuda}")
     return list_data(data_dir)
 
 

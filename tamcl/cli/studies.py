@@ -13,6 +13,7 @@ import typer
 
 from tamcl.cli.app import (
     FOLDER,
+    Device,
     ExecutorName,
     ExecutorOptions,
     Jobs,
@@ -74,6 +75,7 @@ def compare(
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
+    device: Device = "auto",
     out: Annotated[Path | None, typer.Option(**PATH, help="Folder for the results; out/SCENARIO if absent.")] = None,
     jobs: Jobs = None,
     executor: ExecutorName = None,
@@ -85,7 +87,7 @@ def compare(
     """Tune every arm, run the reported seeds, measure, and write tables and a report."""
     chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, compiled, settings)
     directory = out or Path("out") / chosen.name
-    resources = _resources(data_dir, allow_subset, log, directory)
+    resources = _resources(data_dir, allow_subset, device, log, directory)
     if dry_run:
         return _plan(chosen, resources, jobs, timeout, directory)
     engine = _engine(jobs, timeout, executor, executor_options)
@@ -115,6 +117,7 @@ def sweep(
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
+    device: Device = "auto",
     out: Annotated[
         Path | None, typer.Option(**PATH, help="Folder for the results; out/SCENARIO-sweep if absent.")
     ] = None,
@@ -132,7 +135,7 @@ def sweep(
     given = read_over(over)
     points(chosen, given)
     directory = out or Path("out") / f"{chosen.name}-sweep"
-    resources = _resources(data_dir, allow_subset, log, directory)
+    resources = _resources(data_dir, allow_subset, device, log, directory)
     if dry_run:
         return _plan_sweep(chosen, given, resources, jobs, timeout, directory)
     engine = _engine(jobs, timeout, executor, executor_options)
@@ -141,7 +144,7 @@ def sweep(
     from tamcl.study import sweep  # as in compare
 
     status = 0
-    with SweepDisplay(len(points(chosen, given))) as display:
+    with SweepDisplay(chosen.name, len(points(chosen, given))) as display:
 
         def finish(results: Results) -> None:
             nonlocal status
@@ -159,6 +162,7 @@ def sweep(
             command=command_line(context),
             on_study=display.begin,
             on_progress=display.update,
+            on_steps=display.steps,
             on_results=finish,
         )
     for sentence in sweep_verdicts(found):
@@ -180,11 +184,12 @@ def plan(
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
+    device: Device = "auto",
     jobs: Jobs = None,
 ) -> int:
     """Say what compare would take, before anything is trained: cells, stacks, time and disk, measured in seconds."""
     chosen = _choose(scenario, arms, arm, seeds, tune_seeds, extend, search, trials, compiled, settings)
-    return _plan(chosen, _resources(data_dir, allow_subset), jobs)
+    return _plan(chosen, _resources(data_dir, allow_subset, device), jobs)
 
 
 def confirm(
@@ -193,6 +198,7 @@ def confirm(
     seeds: Annotated[int | None, typer.Option(help="Number of fresh seeds; as reported, or as it takes.")] = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
+    device: Device = "auto",
     jobs: Jobs = None,
     executor: ExecutorName = None,
     executor_options: ExecutorOptions = None,
@@ -206,7 +212,7 @@ def confirm(
     from tamcl.study import confirm
 
     engine = _engine(jobs, timeout, executor, executor_options)
-    resources = _resources(data_dir, allow_subset)
+    resources = _resources(data_dir, allow_subset, device)
     train = partial(confirm, directory, seeds=seeds, resources=resources, engine=engine, command=command_line(context))
     return _again(directory, [train], outcomes)
 
@@ -217,6 +223,7 @@ def regret(
     oracles: Annotated[str, typer.Option(metavar="A,B", help="restart, no_shift, or both.")] = "restart,no_shift",
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
+    device: Device = "auto",
     jobs: Jobs = None,
     executor: ExecutorName = None,
     executor_options: ExecutorOptions = None,
@@ -235,7 +242,7 @@ def regret(
     from tamcl.study import train_oracle
 
     engine = _engine(jobs, timeout, executor, executor_options)
-    resources = _resources(data_dir, allow_subset)
+    resources = _resources(data_dir, allow_subset, device)
     train = partial(train_oracle, directory, resources=resources, engine=engine, command=command_line(context))
     return _again(directory, [partial(train, kind) for kind in kinds], oracle_verdicts)
 
@@ -248,6 +255,7 @@ def run(
     settings: Settings = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
+    device: Device = "auto",
     out: Annotated[
         Path | None, typer.Option(**PATH, help="Folder for the run's tables; only printed if absent.")
     ] = None,
@@ -262,7 +270,7 @@ def run(
         raise InputError(f"--arm {arm}: has {len(rates)} learning rates; name one, such as {label},lr={rates[0]:g}")
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed}: must be at least 0 and below 2^63")
-    resources = _resources(data_dir, allow_subset, log, out)
+    resources = _resources(data_dir, allow_subset, device, log, out)
     from tamcl import study  # as in compare
 
     status, error, metrics, _ = study.run(chosen, label, seed, resources=resources, directory=out, apart=True)
@@ -311,6 +319,7 @@ def verify(
     ] = None,
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
+    device: Device = "auto",
     jobs: Jobs = None,
     executor: ExecutorName = None,
     executor_options: ExecutorOptions = None,
@@ -322,7 +331,7 @@ def verify(
     load_results(directory)
     from tamcl.study import verify  # as in confirm
 
-    engine, resources = _engine(jobs, timeout, executor, executor_options), _resources(data_dir, allow_subset)
+    engine, resources = _engine(jobs, timeout, executor, executor_options), _resources(data_dir, allow_subset, device)
     found = verify(directory, cells=cells, code=code or (), resources=resources, engine=engine)
     for check in found.checks:
         apart = f" {check.agreement} the same" if check.agreement != "bit by bit" else " the same, bit by bit"
@@ -351,6 +360,7 @@ def landscape(
     experiences: Annotated[str, typer.Option(metavar="KIND", help="Whose images: last or all.")] = "last",
     data_dir: DataDir = None,
     allow_subset: AllowSubset = False,
+    device: Device = "auto",
 ) -> int:
     """Measure the loss between and around the ends of a study's runs that kept their weights (keep_weights = true)."""
     from tamcl.results import load_results
@@ -361,7 +371,7 @@ def landscape(
     from tamcl.study import landscape
 
     only, corners = (None if text is None else [part.strip() for part in text.split(",")] for text in (arms, plane))
-    resources = _resources(data_dir, allow_subset)
+    resources = _resources(data_dir, allow_subset, device)
 
     def say(seed: int) -> None:
         print(f"seed {seed}", file=sys.stderr)
@@ -597,18 +607,22 @@ def _engine(jobs: int | None, timeout: float | None, executor: str | None, optio
 
 
 def _resources(
-    data_dir: Path | None, allow_subset: bool, logger: str | None = None, directory: Path | None = None
+    data_dir: Path | None,
+    allow_subset: bool,
+    device: str,
+    logger: str | None = None,
+    directory: Path | None = None,
 ) -> Resources:
     """Return what the options ask for, before anything is trained."""
     from tamcl.training.logs import Log, check_logger
     from tamcl.training.resources import Resources
 
     if logger is None:
-        return Resources(data_dir, allow_subset)
+        return Resources(data_dir, allow_subset, device)
     check_logger(logger)
     if directory is None:
         raise InputError(f"--log {logger}: needs --out, the folder that gets the logs")
-    return Resources(data_dir, allow_subset, log=Log(logger, directory / "logs"))
+    return Resources(data_dir, allow_subset, device, log=Log(logger, directory / "logs"))
 
 
 def _finish(directory: Path, results: Results) -> int:

@@ -161,7 +161,7 @@ class Source(ABC):
         """
 
     def count(self, root: Path) -> tuple[int, int]:
-        """Return the numbers of training and test images below ``root``, without decoding them.
+        """Return the numbers of training and test images below ``root``, without decoding them; 0 if that is not known.
 
         Raises
         ------

@@ -10,6 +10,9 @@ from typing import ClassVar
 from tamcl.data.text import Domain, TextSource, read_text, words
 from tamcl.errors import InputError
 
+MOST_COUNTED = 2**25
+"""Bytes of files whose words are counted where no more than that is wanted."""
+
 
 class WordSource(TextSource, ABC):
     """One text of words in two files, whose rare words have been replaced by ``<unk>`` when it was published."""
@@ -23,6 +26,14 @@ class WordSource(TextSource, ABC):
     def check(self, root: Path) -> None:
         """Raise an ``InputError`` naming the first file that is missing."""
         self._find(root)
+
+    def count(self, root: Path) -> tuple[int, int]:
+        """Return the numbers of words; 0 of files that take seconds to read."""
+        paths = self._find(root)
+        if sum(path.stat().st_size for path in paths) > MOST_COUNTED:
+            return 0, 0
+        training, validation = (sum(1 for _ in words(read_text(path))) for path in paths)
+        return training, validation
 
     def domains(self, root: Path) -> Mapping[str, Domain]:
         """Return the words, each line with its end."""

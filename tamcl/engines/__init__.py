@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -23,7 +23,10 @@ class Engine(Protocol):
     a method ``call(name, make)``, the study is checked by it before anything is trained, and not in this process, which
     then need not import torch. One that trains several tasks at once says by ``jobs`` how many, for a study to cut its
     cells into so many at least. One that trains in the process that calls it says so by ``is_here = True``: somebody's
-    own code is then let into this process from the first check on.
+    own code is then let into this process from the first check on. One that may train on other machines says so by
+    ``is_elsewhere = True``: the check is then made on the CPU, since their GPUs are not here. If it has a method
+    ``watched(on_steps)``, a study uses the engine that this returns, which calls ``on_steps`` about twice a second
+    while it trains, with a pair for each task: the steps that are done, and all of them.
     """
 
     def train(self, tasks: Sequence[Task], directory: Path, resources: Resources) -> Iterator[tuple[Cell, str]]:
@@ -48,6 +51,13 @@ def kept(engine: Engine) -> AbstractContextManager[Engine]:
     """Return a context in which an engine keeps what it has started, if it can."""
     keep = getattr(engine, "kept", None)
     found: AbstractContextManager[Engine] = nullcontext(engine) if keep is None else keep()
+    return found
+
+
+def watched(engine: Engine, on_steps: Callable[[Sequence[tuple[int, int]]], object]) -> Engine:
+    """Return an engine that says how far its runs are, if it can."""
+    watch = getattr(engine, "watched", None)
+    found: Engine = engine if watch is None else watch(on_steps)
     return found
 
 
@@ -97,4 +107,4 @@ EXECUTORS = Table(
 )
 """Executors by name, for ``tamcl.engines.executor``; any ``package.module:callable`` that returns one is a name too."""
 
-__all__ = ["ENGINES", "EXECUTORS", "Engine", "engine_of", "is_here", "jobs_of", "kept"]
+__all__ = ["ENGINES", "EXECUTORS", "Engine", "engine_of", "is_here", "jobs_of", "kept", "watched"]

@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import mkstemp
-from typing import Any
+from typing import Any, ClassVar
 
 from tamcl import __version__
 from tamcl.engines import EXECUTORS, Engine
@@ -70,6 +71,8 @@ class OnExecutor:
     """
 
     make: Callable[[], Any]
+    is_elsewhere: ClassVar[bool] = True
+
     jobs: int | None = None
     timeout: float | None = None
     name: str = "executor"
@@ -104,6 +107,8 @@ class OnExecutor:
 class _Started:
     """``OnExecutor`` with its executor."""
 
+    is_elsewhere: ClassVar[bool] = True
+
     executor: Executor
     jobs: int
     timeout: float | None
@@ -119,11 +124,11 @@ class _Started:
         directory = directory.absolute()
         waiting: dict[Future[bytes], Task] = {}
         ended: SimpleQueue[Future[bytes]] = SimpleQueue()
-        is_wanted = getattr(self.executor, "is_wanted", always)
+        is_wanted, places = getattr(self.executor, "is_wanted", always), count()
         with _marked(directory.parent / LOGS) as marker:
 
             def submit(task: Task) -> None:
-                job = Job(task, directory, resources, self.timeout, marker, is_wanted, os.getcwd())
+                job = Job(task, directory, resources, self.timeout, marker, is_wanted, os.getcwd(), next(places))
                 future = self._submit(pickle.dumps(job))
                 waiting[future] = task
                 future.add_done_callback(ended.put)

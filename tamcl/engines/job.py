@@ -46,6 +46,8 @@ class Job(NamedTuple):
     """Called where the job runs: whether somebody waits for it, as far as the executor knows."""
     folder: str
     """Where the study was started, and somebody's own modules are; the job goes there if there is such a folder."""
+    place: int = 0
+    """Its place among the jobs, by which GPUs are dealt out where it runs."""
 
 
 def train_job(version: str, job: bytes) -> bytes:
@@ -91,7 +93,7 @@ def _train(job: Job) -> list[Outcome] | WorkerDied:
         opened.callback(_remove_if_silent, log)
         train = partial(run_task, resources=job.resources, directory=job.directory if is_shared else None)
         on_look = partial(_check_wanted, job.is_wanted, job.marker if is_shared else None)
-        workers = opened.enter_context(Workers(1, job.timeout, partial(_settle, job.folder, log)))
+        workers = opened.enter_context(Workers(1, job.timeout, partial(_settle, job.folder, log), job.place))
         [(_, answer)] = train_in(workers, [job.task], train, job.resources, on_look)
         return _with_log(answer, log)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from tamcl.arguments import whole_number
 from tamcl.data import DATASETS
 from tamcl.engines import Engine
-from tamcl.engines.processes import WorkerDied, Workers, check_answer, run_calls
+from tamcl.engines.processes import OnSteps, WorkerDied, Workers, check_answer, run_calls
 from tamcl.errors import InputError, shown
 from tamcl.scenario.schema import Scenario
 from tamcl.training.build import load_data
@@ -96,10 +96,15 @@ class _Started:
     """``Local`` with its processes."""
 
     workers: Workers
+    on_steps: OnSteps = lambda running: None
 
     @property
     def jobs(self) -> int:
         return self.workers.jobs
+
+    def watched(self, on_steps: OnSteps) -> _Started:
+        """Return the same engine, which says how far its runs are."""
+        return replace(self, on_steps=on_steps)
 
     def call(self, name: str, make: Callable[[], Any]) -> Any:
         """Return what a call returns in one of the processes, which may take any time; ``check_answer`` raises."""
@@ -112,13 +117,18 @@ class _Started:
         directory = directory.absolute()
         alone: list[Task] = []
         train = partial(_train, directory=directory, resources=resources)
-        for place, statuses in train_in(self.workers, tasks, train, resources):
+        tell = partial(_tell, self.workers, self.on_steps)
+        for place, statuses in train_in(self.workers, tasks, train, resources, tell):
             if isinstance(statuses, WorkerDied) and len(tasks[place]) > 1:
                 alone += [(cell,) for cell in tasks[place]]
             else:
                 yield from _ended(tasks[place], statuses, directory)
         if alone:  # one of them ended the process of all: which one is seen when each has its own
             yield from self.train(alone, directory, resources)
+
+
+def _tell(workers: Workers, on_steps: OnSteps) -> None:
+    on_steps(workers.steps)
 
 
 def train_in(
@@ -152,7 +162,12 @@ def _ended(task: Task, statuses: Any, directory: Path) -> Iterator[tuple[Cell, s
         yield cell, status
 
 
-def run_apart(cell: Cell, checks: Mapping[str, Callable[[], Any]], resources: Resources) -> Outcome:
+def run_apart(
+    cell: Cell,
+    checks: Mapping[str, Callable[[], Any]],
+    resources: Resources,
+    on_steps: OnSteps = lambda running: None,
+) -> Outcome:
     """Make checks and train a cell, each in a process of its own, and return the cell's tables.
 
     Raises
@@ -163,7 +178,7 @@ def run_apart(cell: Cell, checks: Mapping[str, Callable[[], Any]], resources: Re
     calls: list[Callable[[], Any]] = [*checks.values()]
     calls.append(partial(run_task, (cell,), resources))
     apart = range(len(calls)) if names_user_code(cell.scenario, [cell.arm]) else ()
-    answers = (answer for _, answer in run_calls(calls, apart=apart))
+    answers = (answer for _, answer in run_calls(calls, apart=apart, on_steps=on_steps))
     for name in checks:
         check_answer(name, next(answers))
     (outcomes,) = answers

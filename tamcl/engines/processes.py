@@ -20,9 +20,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import count
 from math import inf
 from mmap import mmap
 from multiprocessing.connection import Connection, wait
+from struct import Struct
 from typing import Any
 
 from tamcl.errors import InputError, said
@@ -40,6 +42,11 @@ IMPORTED = ["tamcl.training.checkpoint", "tamcl.training.collectors"]
 IMPORTED += ["tamcl.diagnostics.collector", "tamcl.models.classifier", "tamcl.strategies.naive"]
 IMPORTED += ["tamcl.streams.benchmark", "pyarrow.parquet"]
 """What every cell needs, and with it torch and Avalanche."""
+
+
+OnSteps = Callable[[Sequence[tuple[int, int]]], object]
+"""What is told how far runs are that are trained: of each, or of those that are trained together, the steps that are
+done, and all of them, as ``tamcl.strategies.heartbeat.Steps``."""
 
 
 class WorkerDied(Exception):
@@ -81,10 +88,14 @@ def run_calls(
     apart: Collection[int] = (),
     timeout: float | None = None,
     warm_up: Callable[[], object] | None = None,
+    on_steps: OnSteps = lambda running: None,
 ) -> Iterator[tuple[int, Any]]:
-    """Make calls in worker processes that end with the last of them, as ``Workers.run`` does."""
+    """Make calls in worker processes that end with the last of them, as ``Workers.run`` does.
+
+    About twice a second it is told how far the runs are that are trained.
+    """
     with Workers(jobs, timeout) as workers:
-        yield from workers.run(calls, apart=apart, warm_up=warm_up)
+        yield from workers.run(calls, apart=apart, warm_up=warm_up, on_look=lambda: on_steps(workers.steps))
 
 
 class Workers:
@@ -98,10 +109,18 @@ class Workers:
         Seconds without a sign of life (``tamcl.strategies.heartbeat``) after which a call is given up.
     begin : callable, optional
         Called first of all in every process, as to say where it works and what it writes to.
+    first : int
+        The place of the first process among all that train, by which GPUs are dealt out.
     """
 
-    def __init__(self, jobs: int = 1, timeout: float | None = None, begin: Callable[[], object] | None = None) -> None:
-        self.jobs, self.timeout, self.begin = jobs, timeout, begin
+    def __init__(
+        self,
+        jobs: int = 1,
+        timeout: float | None = None,
+        begin: Callable[[], object] | None = None,
+        first: int = 0,
+    ) -> None:
+        self.jobs, self.timeout, self.begin, self.first = jobs, timeout, begin, first
         self._workers: list[_Worker] = []
         self._started_for: tuple[bool, bytes] | None = None
 
@@ -182,6 +201,11 @@ class Workers:
         finally:
             self._end(self._busy())
 
+    @property
+    def steps(self) -> list[tuple[int, int]]:
+        """How far the runs are that are trained now, as far as that is known: steps that are done, and all of them."""
+        return [worker.steps for worker in self._busy() if worker.steps is not None and worker.steps[1]]
+
     def _busy(self) -> list[_Worker]:
         return [worker for worker in self._workers if worker.place is not None]
 
@@ -189,7 +213,8 @@ class Workers:
         """Return up to so many workers that have nothing to do, started if there are none."""
         idle = [worker for worker in self._workers if worker.place is None][:wanted]
         while len(idle) < wanted and len(self._workers) < self.jobs:
-            self._workers.append(_Worker(forks, self.timeout, warm_up, self.begin))
+            seat = free_place([worker.seat for worker in self._workers], self.first)
+            self._workers.append(_Worker(forks, self.timeout, warm_up, self.begin, seat))
             idle.append(self._workers[-1])
         return idle
 
@@ -203,6 +228,17 @@ class Workers:
         ended = list(workers)
         self._workers = [worker for worker in self._workers if worker not in ended]
         _stop(ended)
+
+
+def free_place(taken: Collection[int], first: int = 0) -> int:
+    """Return the first place, counted from one on, that no process has: of those that live each has another.
+
+    Examples
+    --------
+    >>> free_place([0, 2]), free_place([], 3)
+    (1, 3)
+    """
+    return next(place for place in count(first) if place not in taken)
 
 
 def refuse_in_import(of: str = "") -> None:
@@ -242,15 +278,20 @@ class _Worker:
         timeout: float | None,
         warm_up: Callable[[], object] | None,
         begin: Callable[[], object] | None,
+        seat: int,
     ) -> None:
         self.connection, theirs = _spawn.Pipe()
-        given = theirs, forks, timeout, warm_up, begin
+        self.seat = seat
+        """Its place among those that train."""
+        given = theirs, forks, timeout, warm_up, begin, seat
         self.process = _spawn.Process(target=_serve, args=given, daemon=True, name=WORKER)
         with _interrupts_ignored():  # what a new process inherits: the parent alone answers Ctrl-C
             self.process.start()
         theirs.close()
         self.place: int | None = None
         """Of the call that it makes."""
+        self.steps: tuple[int, int] | None = None
+        """How far the run is that it trains, as it said last."""
         self.ready = False
         """Whether it has imported what it needs."""
         self.gone = False
@@ -262,7 +303,7 @@ class _Worker:
 
     def send(self, place: int, call: Callable[[], Any], *, limited: bool = True) -> None:
         """Let it make a call, for which the timeout is, or not."""
-        self.place, self._since, self._limited = place, time.monotonic(), limited
+        self.place, self._since, self._limited, self.steps = place, time.monotonic(), limited, None
         with suppress(OSError):  # a worker that is dead already is noticed when its answer is looked for
             self.connection.send((place, pickle.dumps(call)))
 
@@ -277,7 +318,7 @@ class _Worker:
             while self.connection.poll():
                 process, place, answer = self.connection.recv()
                 if process == self.process.pid and place is None:
-                    self.ready, self._since = True, time.monotonic()
+                    self.ready, self._since, self.steps = True, time.monotonic(), answer
                 elif process == self.process.pid and place == self.place:
                     return answer
         except Exception:  # the end of the pipe, or what is no answer
@@ -333,6 +374,7 @@ def _serve(
     timeout: float | None,
     warm_up: Callable[[], object] | None,
     begin: Callable[[], object] | None,
+    seat: int,
 ) -> None:
     """Make the calls that come through the pipe until it closes or the parent process is gone."""
     if begin is not None:
@@ -345,19 +387,22 @@ def _serve(
     if not forks:  # a process that forks has no thread but this one, and looks at the pipe
         threading.Thread(target=_leave_with_parent, daemon=True).start()
     prepare()
+    importlib.import_module("tamcl.training.resources").take_place(seat)
     if warm_up is not None:
         with suppress(Exception):  # whatever is wrong with it, a call says
             warm_up()
     make = partial(_answer_of_a_fork, connection, inf if timeout is None else timeout) if forks else _answer
     process = os.getpid()
 
+    heartbeat = importlib.import_module("tamcl.strategies.heartbeat")
+
     def say_alive() -> None:
         if os.getpid() == process:  # a process that somebody's code has forked says nothing
             with suppress(OSError):
-                connection.send((process, None, None))
+                connection.send((process, None, tuple(heartbeat.steps())))
 
     if not forks:
-        importlib.import_module("tamcl.strategies.heartbeat").listen(say_alive)
+        heartbeat.listen(say_alive)
     say_alive()
     while True:
         try:
@@ -395,7 +440,7 @@ def _answer(call: bytes) -> Any:
 def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> Any:
     """Make a call in a fork of this process, and end whatever it has started with it."""
     parent, limit, late = os.getpid(), time.monotonic() + timeout, False
-    beats, heard = mmap(-1, 1), 0  # of both processes
+    beats, heard = mmap(-1, _SIGN.size), 0  # of both processes
     file = os.memfd_create("answer")  # and no pipe, which a process that the call started could hold
     sys.stdout.flush()
     sys.stderr.flush()
@@ -416,10 +461,11 @@ def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> An
         while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             if connection.poll(0.01):  # closed: the main process is gone
                 leave()
-            if beats[0] != heard:
-                heard, limit = beats[0], time.monotonic() + timeout
+            number, *steps = _SIGN.unpack(beats[:])
+            if number != heard:
+                heard, limit = number, time.monotonic() + timeout
                 with suppress(OSError):  # the main process is gone, which is noticed above
-                    connection.send((parent, None, None))
+                    connection.send((parent, None, tuple(steps)))
             if not late and time.monotonic() > limit:
                 late = True
                 _kill_group(child)
@@ -435,15 +481,19 @@ def _answer_of_a_fork(connection: Connection, timeout: float, call: bytes) -> An
         os.close(file)
 
 
+_SIGN = Struct("qqq")
+"""A sign of life of a fork: which it is, and how far its run is."""
+
 _ANSWERED = 86
 """Status of a fork that has written its answer; no other is likely to end so."""
 
 
 def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes, beats: mmap) -> None:
-    code = 1
+    code, numbers = 1, count(1)
+    heartbeat = importlib.import_module("tamcl.strategies.heartbeat")
 
     def say_alive() -> None:
-        beats[0] = (beats[0] + 1) % 256
+        beats[:] = _SIGN.pack(next(numbers), *heartbeat.steps())
 
     try:
         os.setpgid(0, 0)
@@ -452,7 +502,7 @@ def _be_the_fork(parent: int, connection: Connection, file: int, call: bytes, be
             connection.close()
             allow_children()  # as data loaders' workers
             process = os.getpid()
-            importlib.import_module("tamcl.strategies.heartbeat").listen(say_alive)
+            heartbeat.listen(say_alive)
             answer = pickle.dumps(_answer(call))
             if os.getpid() == process:
                 with open(file, "wb", closefd=False) as written:

@@ -12,6 +12,7 @@ from tamcl.findings.study import Study, records
 from tamcl.findings.verdicts import Held, full_verdict, is_hint, null_verdict, outcome, verdict
 from tamcl.metrics import Metric, find
 from tamcl.results import Results, as_results
+from tamcl.scenario.groups import listed_groups
 from tamcl.scenario.schema import OF_ARMS, listed, of_arm
 from tamcl.stats import ALPHA
 
@@ -114,6 +115,9 @@ def _null_words(study: Study, method: str, null: str) -> str:
     other = {key: value for key, value in other.items() if key not in OF_ARMS}
     if (interventions := of_arm(study.scenario, null)) != of_arm(study.scenario, method):
         other["interventions"] = listed(interventions) or "none"
+    groups, of_other = (listed_groups(arms[arm].get("groups") or ()) for arm in (null, method))
+    if groups != of_other:
+        other["groups"] = groups or "none"
     usual = study.scenario.get("strategy", {}).get("optimizer_state", "")
     state, of_method = (arms[arm].get("optimizer_state") or usual for arm in (null, method))
     if state != of_method:

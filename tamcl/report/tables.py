@@ -14,6 +14,7 @@ from tamcl.findings.study import Study, records
 from tamcl.findings.sweep import chosen_rates
 from tamcl.metrics import METRICS, find
 from tamcl.plots import arm_styles, mean_interval, metric_axis, with_direction
+from tamcl.scenario.groups import listed_groups
 from tamcl.scenario.schema import listed
 from tamcl.stats import ALPHA
 from tamcl.sweeps import Sweep, row_name
@@ -312,9 +313,10 @@ def arm_table(study: Study) -> Table:
         optimizer, tried = options.pop("optimizer", arm), options.pop("lr", [])
         if study.protocol.get("search", "grid") != "grid":
             tried = study.tuning.loc[study.tuning["arm"] == arm, "lr"]
+        groups = listed_groups(options.pop("groups", None) or ())
         interventions = listed(options.pop("interventions", None) or ())
         settings = ", ".join(f"{key} = {plain_value(value)}" for key, value in options.items() if value is not None)
-        settings = "; ".join(part for part in (settings, interventions) if part)
+        settings = "; ".join(part for part in (settings, groups, interventions) if part)
         runs = study.runs[study.runs["arm"] == arm]
         rate, finished = study.rates.get(arm), int((runs["status"] == "ok").sum())
         fields = [

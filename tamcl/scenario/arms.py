@@ -45,4 +45,6 @@ def _plain(value: Any) -> Any:
     """Return a value as a scenario file can hold it: arrays and numbers of NumPy as Python's."""
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
     return value.tolist() if callable(getattr(value, "tolist", None)) else value

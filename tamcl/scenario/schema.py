@@ -30,13 +30,14 @@ from tamcl.metrics.own import use
 from tamcl.models import CLASSES, HEADS, MODELS, SHAPES
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import Table, signature
+from tamcl.scenario.groups import Group
 from tamcl.scenario.plain import unfit_as_file
 from tamcl.strategies import STRATEGIES
 from tamcl.strategies.schedule import Schedule
 from tamcl.strategies.settings import OptimizerState
 from tamcl.streams import Stream
 from tamcl.streams.base import Count
-from tamcl.streams.fields import unfit
+from tamcl.streams.fields import not_empty, unfit
 from tamcl.user_code import module_of
 
 MOST_SEEDS = 1000
@@ -140,6 +141,8 @@ class Arm(BaseModel):
     """In place of those of the scenario; an empty list is none."""
     optimizer_state: OptimizerState | None = None
     """What becomes of its optimizer at a shift; as ``strategy.optimizer_state`` says if absent."""
+    groups: Annotated[tuple[Group, ...], AfterValidator(not_empty)] | None = None
+    """Which parameters have options of their own: each those of the first rule that matches it. One group if absent."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -155,7 +158,11 @@ class Arm(BaseModel):
         if len(set(self.lr)) < len(self.lr):
             raise unfit("lr", "names a learning rate twice")
         _check_name(OPTIMIZERS, self.optimizer, "optimizer")
-        _check_options(OPTIMIZERS.path(self.optimizer), self.options, given={"params", "lr"})
+        path = OPTIMIZERS.path(self.optimizer)
+        given = {"params", "lr", *list(signature(path).parameters or ())[:1]}  # parameters come first, whatever called
+        _check_options(path, self.options, given=given)
+        for number, group in enumerate(self.groups or ()):
+            _check_options(path, group.options, given=given, filled={*self.options}, at=f"groups.{number}.")
         return self
 
 
@@ -512,11 +519,16 @@ def _metric(name: str, path: str) -> Metric:
 
 
 def _check_options(
-    class_path: str, options: Mapping[str, Any], given: set[str], filled: AbstractSet[str] = frozenset()
+    class_path: str,
+    options: Mapping[str, Any],
+    given: set[str],
+    filled: AbstractSet[str] = frozenset(),
+    at: str = "",
 ) -> None:
     """Compare options with the class's signature, read from its source; a class that cannot be read takes any.
 
-    Those that are ``given`` are no options, and those that are ``filled`` in need not be there.
+    Those that are ``given`` are no options, and those that are ``filled`` in need not be there. Errors name the place
+    that options are ``at``.
     """
     _, parameters, types = signature(class_path)
     if parameters is None:
@@ -524,14 +536,14 @@ def _check_options(
     allowed = {name: required for name, required in parameters.items() if name not in given}
     for key in options:
         if key not in allowed:
-            raise unfit(key, unknown_name("key", key, allowed))
-        _check_kind(key, options[key], types.get(key, ""))
+            raise unfit(f"{at}{key}", unknown_name("key", key, allowed))
+        _check_kind(key, options[key], types.get(key, ""), at)
     for key, required in allowed.items():
         if required and key not in options and key not in filled:
-            raise unfit(key, "is missing")
+            raise unfit(f"{at}{key}", "is missing")
 
 
-def _check_kind(key: str, value: object, annotation: str) -> None:
+def _check_kind(key: str, value: object, annotation: str, at: str = "") -> None:
     """Refuse a text where only true and false are meant, which Python takes for true, and what is no number or list."""
     types = set(re.findall(r"\w+", annotation)) - {"None", "Optional"}
     is_list = re.fullmatch(r"(Sequence|tuple|list)\[[^][]*\]( \| None)?", annotation)
@@ -543,10 +555,11 @@ def _check_kind(key: str, value: object, annotation: str) -> None:
     elif is_list:
         wanted = "" if isinstance(value, list | tuple | None) else "a list"
     if wanted:
-        raise unfit(key, f"must be {wanted}, got {str(value).lower() if isinstance(value, bool) else shown(value)}")
+        got = str(value).lower() if isinstance(value, bool) else shown(value)
+        raise unfit(f"{at}{key}", f"must be {wanted}, got {got}")
 
 
-OF_ARMS = frozenset({"optimizer", "lr", "null_of", "interventions", "optimizer_state"})
+OF_ARMS = frozenset({"optimizer", "lr", "null_of", "interventions", "optimizer_state", "groups"})
 """What an arm holds beside its optimizer's options."""
 
 

@@ -91,6 +91,8 @@ def why_not_compiled(scenario: Mapping[str, Any], arm: str) -> str:
         return f"optimizer_state = '{state}': a graph knows a first step by its count"
     if interventions := of_arm(scenario, arm):
         return f"the intervention {interventions[0]['name']} acts between steps"
+    if options.get("groups"):
+        return "its parameters are in groups, and a graph has one"
     if scenario["model"].get("head") == "multi":
         return "the head multi leaves weights without a gradient"
     if scenario["strategy"].get("clip"):

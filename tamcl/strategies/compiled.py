@@ -121,7 +121,7 @@ class Compiled(Stacked):
                     self._state.steps[row] += run in on
                 self._call(hooks, on, "before_backward", "after_backward", "before_update")
                 self._call(hooks, on, "after_update", "after_training_iteration")
-                beat()
+                beat(on[0].clock.train_iterations)
                 if self.after_step is not None:
                     self.after_step()
             self._unpark()

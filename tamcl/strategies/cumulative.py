@@ -40,7 +40,7 @@ class Cumulative(Naive):
     def updates(self, stream: ExperienceStream) -> list[int]:
         """Return how many updates are done in each experience of a stream: ever more."""
         sizes = accumulate(len(part.train_index) for part in stream.segments)
-        return [self.train_epochs * -(-size // self.train_mb_size) for size in sizes]
+        return [*map(self.updates_on, sizes)]
 
     def state_dict(self) -> State:
         """Return also which examples are in."""
@@ -54,7 +54,13 @@ class Cumulative(Naive):
     def mixed(self, loader: type[Loader]) -> Loader:
         """Return mini-batches of all examples that are in."""
         place = self.train_mb_size, self.settings.seed, self.experience.current_experience, self.device
-        return loader(self.seen, *place, augmentation=self.settings.augmentation)  # type: ignore[arg-type]
+        settings = self.settings
+        return loader(
+            self.seen,  # type: ignore[arg-type]
+            *place,
+            augmentation=settings.augmentation,
+            drop_last=settings.drop_last,
+        )
 
     @property
     def mb_task(self) -> Tensor:

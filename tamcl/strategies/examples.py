@@ -83,7 +83,7 @@ class MixedLoader(BatchLoader):
     """They have all that an order and crops are drawn for."""
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        order = self.order(self.passes)
+        order = self.order(self.passes)[: self.used]
         crops = self._crops(self.passes) if self.augmentation == "crop_flip" else None
         self.passes += 1
         for start in range(self._begin() * self.batch_size, len(order), self.batch_size):

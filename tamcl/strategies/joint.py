@@ -49,8 +49,10 @@ class _PartLoader(MixedLoader):
 
     epochs = 1
 
-    def __len__(self) -> int:
-        return -(-self._sizes[self.position] // self.batch_size)
+    @property
+    def size(self) -> int:
+        """Examples of a pass."""
+        return self._sizes[self.position]
 
     @property
     def _sizes(self) -> list[int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from tamcl.seeding import derive_seed
-from tamcl.streams.base import Augmentation
+from tamcl.streams.base import Augmentation, batches_of
 from tamcl.streams.benchmark import Experience
 
 _BLOCK_BYTES = 2**20  # a few mini-batches normalised at once, small enough to stay in cache
@@ -36,6 +36,8 @@ class BatchLoader:
     device : torch.device
     augmentation : {"none", "crop_flip"}
         What is done to the images, anew in each pass, before they are normalised.
+    drop_last : bool
+        Whether a last mini-batch that is smaller is left out.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class BatchLoader:
         device: torch.device,
         *,
         augmentation: Augmentation = "none",
+        drop_last: bool = False,
     ) -> None:
         self.experience = experience
         self.batch_size = batch_size
@@ -54,6 +57,7 @@ class BatchLoader:
         self.position = position
         self.device = device
         self.augmentation = augmentation
+        self.drop_last = drop_last
         self.passes = 0
         self._first = 0
 
@@ -61,8 +65,18 @@ class BatchLoader:
         """Let the next pass be that of an epoch, without its first mini-batches."""
         self.passes, self._first = epoch, batch
 
+    @property
+    def size(self) -> int:
+        """Examples of a pass."""
+        return len(self.experience.labels)
+
     def __len__(self) -> int:
-        return -(-len(self.experience.labels) // self.batch_size)
+        return batches_of(self.size, self.batch_size, self.drop_last)
+
+    @property
+    def used(self) -> int:
+        """Examples of a pass that are in its mini-batches: the first of its order."""
+        return min(self.size, len(self) * self.batch_size)
 
     def order(self, epoch: int) -> Tensor:
         """Return the order of the examples in one pass, a permutation."""
@@ -72,7 +86,7 @@ class BatchLoader:
         return torch.randperm(len(self.experience.labels), generator=generator)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        experience, order = self.experience, self.order(self.passes)
+        experience, order = self.experience, self.order(self.passes)[: self.used]
         crops = self._crops(self.passes) if self.augmentation == "crop_flip" else None
         self.passes += 1
         bytes_per_batch = 4 * self.batch_size * experience.inputs.size

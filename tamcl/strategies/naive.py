@@ -33,6 +33,7 @@ from tamcl.strategies.state import (
     model_state,
     optimizer_state,
 )
+from tamcl.streams.base import batches_of
 from tamcl.streams.benchmark import ExperienceStream
 
 Hook = Callable[..., Any]
@@ -189,8 +190,10 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Take mini-batches straight from the experience's tensors."""
         position = self.experience.current_experience
-        batches = self.train_mb_size, self.settings.seed, position, self.device
-        self.dataloader = BatchLoader(self.experience, *batches, augmentation=self.settings.augmentation)
+        batches, settings = (self.train_mb_size, self.settings.seed, position, self.device), self.settings
+        self.dataloader = BatchLoader(
+            self.experience, *batches, augmentation=settings.augmentation, drop_last=settings.drop_last
+        )
 
     def check_model_and_optimizer(self, **kwargs: Any) -> None:
         """Leave model and optimizer as they are, or make anew at a boundary what is to be made anew."""
@@ -222,7 +225,12 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
 
     def updates(self, stream: ExperienceStream) -> list[int]:
         """Return how many updates are done in each experience of a stream."""
-        return [self.train_epochs * -(-len(part.train_index) // self.train_mb_size) for part in stream.segments]
+        return [self.updates_on(len(part.train_index)) for part in stream.segments]
+
+    def updates_on(self, examples: int) -> int:
+        """Return how many updates are done in an experience of so many examples."""
+        updates: int = self.train_epochs * batches_of(examples, self.train_mb_size, self.settings.drop_last)
+        return updates
 
     def _shares(self) -> NDArray[np.float64] | None:
         """Return the shares of the learning rate in the updates of the experience."""
@@ -371,7 +379,7 @@ class Naive(SupervisedTemplate):  # type: ignore[misc]
                 raise InputError(f"interventions: {name} has an optimizer_step of its own, which does not call them")
             _call(after_update, self)
             _call(after_iteration, self)
-            beat()
+            beat(self.clock.train_iterations)
             if self.after_step is not None:
                 self.after_step()
 

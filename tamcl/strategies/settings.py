@@ -37,6 +37,8 @@ class TrainingSettings:
         absent.
     batch_size, epochs : int
         At least 1.
+    drop_last : bool
+        Whether a last mini-batch of a pass that is smaller is left out.
     seed : int
         Seed of the run; decides the order of mini-batches.
     device : torch.device or str
@@ -71,6 +73,7 @@ class TrainingSettings:
     clip: float | None = None
     batch_size: int = 10
     epochs: int = 1
+    drop_last: bool = False
     seed: int = 0
     device: torch.device | str = "cpu"
     target: Target = "class"
@@ -93,8 +96,9 @@ class TrainingSettings:
             raise _wrong("schedule", self.schedule, "a Schedule or None")
         if self.clip is not None and not (type(self.clip) in (int, float) and 0 < self.clip < inf):
             raise _wrong("clip", self.clip, "a finite number above 0, or None")
-        if not isinstance(self.restart, bool):
-            raise _wrong("restart", self.restart, "True or False")
+        for name in ("restart", "drop_last"):
+            if not isinstance(getattr(self, name), bool):
+                raise _wrong(name, getattr(self, name), "True or False")
 
 
 def _wrong(name: str, value: object, allowed: str) -> InputError:

@@ -221,7 +221,7 @@ class Stacked(SupervisedTemplate):  # type: ignore[misc]
             if not on:
                 break
             self._iterate(batch, on, hooks)
-            beat()
+            beat(on[0].clock.train_iterations)
             if self.after_step is not None:
                 self.after_step()
 

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, StrictBool, model_serializer
 
 from tamcl.errors import InputError
 
@@ -106,6 +106,8 @@ class Stream(BaseModel, ABC):
         Passes over an experience's images.
     batch_size : int
         Images in a mini-batch; the last one of an epoch may be smaller.
+    drop_last : bool
+        Whether a last mini-batch of an epoch that is smaller is left out.
     normalization : {"channel", "task", "signed", "none"}
         Mean 0 and deviation 1 a channel over the data set's training images, the same over the training images of each
         experience (its test images are normalised with them too), or no more than from 0..255 to -1..1 or to 0..1; of
@@ -127,6 +129,7 @@ class Stream(BaseModel, ABC):
     samples: Count | None = None
     epochs: Count = 1
     batch_size: Count = 10
+    drop_last: StrictBool = False
     normalization: Normalization = "channel"
     augmentation: Augmentation = "none"
     oracle: Literal["none", "no_shift", "restart"] = "none"
@@ -137,6 +140,14 @@ class Stream(BaseModel, ABC):
 
     repeats: ClassVar[bool] = False
     """Whether an image may come more than once in one pass over an experience."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"drop_last"})
+    """Parameters that are not written where they are false or 0, so that cells keep the names that they had before."""
+
+    @model_serializer(mode="wrap")
+    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {key: value for key, value in values.items() if value or key not in self.later}
 
     @property
     def tells_task(self) -> bool:
@@ -159,6 +170,10 @@ class Stream(BaseModel, ABC):
         if self.samples is not None and self.samples > available:
             raise InputError(f"stream.samples = {self.samples}: the training set has {available} images")
         return available if self.samples is None else self.samples
+
+    def batches(self, examples: int) -> int:
+        """Return how many mini-batches one pass over so many examples has."""
+        return batches_of(examples, self.batch_size, self.drop_last)
 
     def most(self, available: int) -> int:
         """Return how many training examples an experience has at most, of so many images or tokens."""
@@ -184,12 +199,24 @@ class Stream(BaseModel, ABC):
         """
 
 
+def batches_of(examples: int, batch_size: int, drop_last: bool) -> int:
+    """Return how many mini-batches examples make, without a last one that is smaller if that is left out.
+
+    Examples
+    --------
+    >>> batches_of(25, 10, False), batches_of(25, 10, True)
+    (3, 2)
+    """
+    return examples // batch_size if drop_last else -(-examples // batch_size)
+
+
 def fingerprint(
     segments: Sequence[Segment],
     checksum: str,
     *order: int,
     normalization: Normalization = "channel",
     augmentation: Augmentation = "none",
+    drop_last: bool = False,
 ) -> str:
     """Digest everything that decides which example comes when: two runs are comparable in pairs if it is equal.
 
@@ -200,7 +227,7 @@ def fingerprint(
         Digest of the data set.
     *order : int
         Seed of the order of mini-batches, batch size and epochs.
-    normalization, augmentation : str
+    normalization, augmentation, drop_last
         As in the stream.
     """
     digest = blake2b(f"{checksum}{order}".encode(), digest_size=16)
@@ -221,6 +248,8 @@ def fingerprint(
             digest.update(f"context {segment.context}".encode())
     if (normalization, augmentation) != ("channel", "none"):
         digest.update(f"{normalization} {augmentation}".encode())
+    if drop_last:
+        digest.update(b"drop_last")
     return digest.hexdigest()
 
 

@@ -32,6 +32,11 @@ def check_segments(stream: Stream, segments: Sequence[Segment], data: DataSet) -
         )
     for experience, segment in enumerate(segments):
         found = _empty(segment)
+        if stream.drop_last and 0 < len(segment.train_index) < stream.batch_size:
+            raise InputError(
+                f"stream.drop_last = true: experience {experience} has {len(segment.train_index)} training examples, "
+                f"none of which would be left in mini-batches of {stream.batch_size}"
+            )
         if stream.name not in STREAMS:
             found = chain(found, _faults(segment, data, stream.target == "number"))
         for fault in found:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import AliasChoices, Field, SerializerFunctionWrapHandler, StrictBool, model_serializer, model_validator
+from pydantic import AliasChoices, Field, StrictBool, model_validator
 
 from tamcl.errors import InputError
 from tamcl.seeding import derive_seed
@@ -95,6 +95,8 @@ class LabelFlip(Stream):
     Decay" (FADE), 2026, https://arxiv.org/abs/2604.27063
     """
 
+    later: ClassVar[frozenset[str]] = Stream.later | {"stable_classes"}
+
     name: Literal["label_flip"]
     fraction: Fractions
     unit: Literal["class", "example"] = "class"
@@ -115,12 +117,6 @@ class LabelFlip(Stream):
         if self.width and self.epochs > 1:
             raise unfit("width", f"{self.width} needs epochs = 1: a second pass would see the concept before again")
         return self
-
-    @model_serializer(mode="wrap")
-    def _plain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out that no class is stable, so that cells keep the names that they had before it could be said."""
-        values: dict[str, Any] = handler(self)
-        return {key: value for key, value in values.items() if value or key != "stable_classes"}
 
     @property
     def _kind(self) -> str:
@@ -150,7 +146,7 @@ class LabelFlip(Stream):
 
     def _samples(self, available: int) -> int:
         samples = self.count(available)
-        batches = -(-samples // self.batch_size)
+        batches = self.batches(samples)
         if self.width > batches:
             raise InputError(f"stream.width = {self.width}: an experience has {batches} mini-batches")
         return samples

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tamcl.data import DataSet
 from tamcl.data.checked import CheckedSource
+from tamcl.engines import Engine
 from tamcl.engines.local import names_user_code
 from tamcl.engines.processes import WORKER, call_apart, refuse_in_import
 from tamcl.errors import InputError
@@ -55,6 +57,11 @@ def check_compiler(scenario: Scenario, resources: Resources) -> None:
             f"strategy.compiled = true: needs a compiler of C++, and '{compiler}' is not to be found; install one, "
             "name it in the environment variable CXX, or train without --compile"
         )
+
+
+def at_hand(resources: Resources, engine: Engine) -> Resources:
+    """Return what a check here computes with: the CPU for an engine of other machines, whose GPUs are not here."""
+    return replace(resources, device="cpu") if getattr(engine, "is_elsewhere", False) else resources
 
 
 def check_new(directory: Path) -> None:

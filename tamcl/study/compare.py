@@ -11,7 +11,7 @@ import pandas as pd
 
 from tamcl.arguments import instance, whole_number
 from tamcl.engines import Engine, engine_of, inline, is_here, kept, local
-from tamcl.engines.processes import WORKER, refuse_in_import
+from tamcl.engines.processes import WORKER, OnSteps, refuse_in_import
 from tamcl.errors import InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.paths import user_path
@@ -20,8 +20,8 @@ from tamcl.results import Results, Tables, load_results, write_table
 from tamcl.scenario.load import as_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.stats import tuning
-from tamcl.study.checks import check, check_compiler, check_here, check_new, check_workers, checks
-from tamcl.study.display import shown
+from tamcl.study.checks import at_hand, check, check_compiler, check_here, check_new, check_workers, checks
+from tamcl.study.display import RunDisplay, shown
 from tamcl.study.folder import check_folder, locked, write_study
 from tamcl.study.gather import measure_cells, metrics_of, write_results
 from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
@@ -42,6 +42,7 @@ def compare(
     command: str = "",
     progress: bool = True,
     on_progress: Callable[[Progress], object] | None = None,
+    on_steps: OnSteps | None = None,
 ) -> Results:
     """Answer a scenario's question: tune on the tuning seeds, run the reported seeds, measure and compare.
 
@@ -68,6 +69,9 @@ def compare(
         Whether to show how far it is: a table in a notebook and on a terminal, a line now and then elsewhere.
     on_progress : callable, optional
         Called with a ``Progress`` after every cell.
+    on_steps : callable, optional
+        Called about twice a second while cells are trained, with a pair for each that is, or for several that are
+        trained together: the steps that are done, and all of them.
 
     Raises
     ------
@@ -85,13 +89,18 @@ def compare(
     check_compiler(scenario, resources)
     check_folder(directory, scenario.dump())
     directory = directory.absolute()
-    with kept(engine) as started, shown(directory, progress, on_progress) as tell:
-        data = check(scenario, resources, call=getattr(started, "call", None), here=here)
+    with kept(engine) as started, shown(directory, scenario.name, progress, on_progress, on_steps) as told:
+        data = check(scenario, at_hand(resources, started), call=getattr(started, "call", None), here=here)
         first, codes = first_rates(scenario), codes_of(scenario)
         study = {"command": command, "scenario": scenario.dump(), "data": data}
         with locked(directory, study):
             train = partial(
-                train_all, directory=directory / "cells", resources=resources, engine=started, on_progress=tell
+                train_all,
+                directory=directory / "cells",
+                resources=resources,
+                engine=started,
+                on_progress=told.progress,
+                on_steps=told.steps,
             )
             tuned, tried, scores = _tune(scenario, first, codes, train)
             reported = train(report_cells(scenario, choose(scenario, scores), codes=codes), "report")
@@ -121,6 +130,7 @@ def run(
     resources: Resources | None = None,
     directory: str | Path | None = None,
     apart: bool = False,
+    progress: bool = True,
 ) -> Run:
     """Train one run of an arm, and write what it leaves to a new folder if one is named.
 
@@ -138,6 +148,8 @@ def run(
     directory : path, optional
     apart : bool
         Whether it is trained in a process of its own and not in this one.
+    progress : bool
+        Whether a line now and then says how far it is, from some seconds on.
 
     Raises
     ------
@@ -160,10 +172,11 @@ def run(
         check_new(directory)
         directory = directory.absolute()
     cell = Cell(scenario, arm, rates[0], seed, "report")
+    on_steps = RunDisplay(f"{arm} on {scenario.name}, seed {seed}").steps if progress else _no_steps
     if apart:
-        outcome = local.run_apart(cell, checks(alone, resources, [seed]), resources)
+        outcome = local.run_apart(cell, checks(alone, resources, [seed]), resources, on_steps)
     else:
-        outcome = _run_here(cell, alone, resources)
+        outcome = _run_here(cell, alone, resources, on_steps)
     metrics = measure(
         outcome.online, outcome.eval, outcome.runs, continual=outcome.continual, metrics=metrics_of(scenario)
     )
@@ -177,9 +190,13 @@ def run(
     return Run(str(outcome.runs["status"].item()), str(outcome.runs["error"].item()), values, tables)
 
 
-def _run_here(cell: Cell, alone: Scenario, resources: Resources) -> Outcome:
+def _no_steps(running: object) -> None:
+    """Say nothing."""
+
+
+def _run_here(cell: Cell, alone: Scenario, resources: Resources, on_steps: OnSteps) -> Outcome:
     check_here(alone)
-    engine = inline.Inline()
+    engine = inline.Inline(on_steps)
     check(alone, resources, seeds=[cell.seed], call=engine.call, here=True)
     outcomes: list[Outcome] = engine.call(cell.arm, partial(run_cells, (cell,), resources))
     return outcomes[0]

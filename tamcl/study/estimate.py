@@ -17,8 +17,9 @@ from tamcl.engines.local import names_user_code
 from tamcl.engines.processes import run_calls
 from tamcl.errors import InputError
 from tamcl.files.paths import user_path
+from tamcl.scenario.groups import listed_groups
 from tamcl.scenario.load import as_scenario
-from tamcl.scenario.schema import Scenario, listed, of_arm
+from tamcl.scenario.schema import Arm, Scenario, listed, of_arm
 from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.study.checks import check, check_compiler, check_here, check_workers
 from tamcl.study.folder import check_folder, find_cell, has_weights
@@ -66,6 +67,8 @@ class ArmPlan(NamedTuple):
     """Why its steps are not compiled, if that was asked for."""
     interventions: str = ""
     """Its interventions, in words."""
+    groups: str = ""
+    """Which of its parameters have options of their own, and how many they are."""
 
 
 @dataclass(frozen=True)
@@ -342,7 +345,16 @@ def _arm(scenario: Scenario, arm: str, ends: tuple[Rounds, Rounds], measured: Me
         compile_s=compile_s,
         why_not_compiled=why_not_compiled(values, arm) if scenario.strategy.compiled else "",
         interventions=listed(of_arm(values, arm)),
+        groups=_groups(scenario.arms[arm], next((each.groups for each in taken if isinstance(each, Taken)), ())),
     )
+
+
+def _groups(arm: Arm, counts: Sequence[int]) -> str:
+    """Say what groups an arm has, and how many parameters are in each, if that was found."""
+    if not arm.groups:
+        return ""
+    rules = [*(listed_groups([group.dump()]) for group in arm.groups), "all others"]
+    return "; ".join(f"{rule} ({count})" for rule, count in zip(rules, counts, strict=False)) or "; ".join(rules)
 
 
 def _tasks(rounds: Rounds, arm: str | None = None) -> list[Task]:

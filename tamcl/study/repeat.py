@@ -14,7 +14,7 @@ from tamcl.findings.study import Study
 from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
-from tamcl.study.checks import check, check_compiler, check_here, check_workers
+from tamcl.study.checks import at_hand, check, check_compiler, check_here, check_workers
 from tamcl.study.display import shown
 from tamcl.study.folder import locked, write_study
 from tamcl.study.gather import metrics_of, write_results
@@ -126,24 +126,32 @@ def repeat(
         raise InputError(f"'{study.results.directory}': repeats the claims of a study; name the study itself")
     (check_here if here else check_workers)(scenario)
     check_compiler(scenario, resources)
-    data = check(scenario, resources, seeds=seeds, call=getattr(engine, "call", None) if here else None, here=here)
-    held = study.results.study.get("data") or study.data
-    if held and held["checksum"] != data["checksum"]:
-        raise InputError(
-            f"'{study.results.directory}': was trained on other data: {held['checksum'][:8]} there, not those here"
-        )
-    cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
-    require_same_code(study, cells)
-    _check_defaults(study, cells)
-    record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
-    told = shown(folder, options.get("progress", True), options.get("on_progress"))
-    with kept(engine) as started, told as tell, locked(folder, record):
-        before()
-        trained = train_all(
-            cells, phase, directory=folder / "cells", resources=resources, engine=started, on_progress=tell
-        )
-        write_results(folder, trained, scenario.protocol.pairs, metrics_of(scenario))
-        write_study(folder, record)
+    told = shown(folder, f"{scenario.name}, {phase}", options.get("progress", True), options.get("on_progress"))
+    with told as (on_progress, on_steps):
+        call = getattr(engine, "call", None) if here else None
+        data = check(scenario, at_hand(resources, engine), seeds=seeds, call=call, here=here)
+        held = study.results.study.get("data") or study.data
+        if held and held["checksum"] != data["checksum"]:
+            raise InputError(
+                f"'{study.results.directory}': was trained on other data: {held['checksum'][:8]} there, not those here"
+            )
+        cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
+        require_same_code(study, cells)
+        _check_defaults(study, cells)
+        record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}
+        with kept(engine) as started, locked(folder, record):
+            before()
+            trained = train_all(
+                cells,
+                phase,
+                directory=folder / "cells",
+                resources=resources,
+                engine=started,
+                on_progress=on_progress,
+                on_steps=on_steps,
+            )
+            write_results(folder, trained, scenario.protocol.pairs, metrics_of(scenario))
+            write_study(folder, record)
     return load_results(folder)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tamcl.arguments import function, instance
 from tamcl.engines import Engine, engine_of, is_here, kept
+from tamcl.engines.processes import OnSteps
 from tamcl.errors import AllFailed, InputError
 from tamcl.files.atomic import write_atomic
 from tamcl.files.parquet import dump_parquet
@@ -20,7 +21,7 @@ from tamcl.scenario.load import as_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.settings import put, value_text
 from tamcl.scenario.sweeping import Over, Point, name_of, points
-from tamcl.study.checks import check, check_compiler, check_here, check_workers
+from tamcl.study.checks import at_hand, check, check_compiler, check_here, check_workers
 from tamcl.study.compare import compare
 from tamcl.study.estimate import Plan, estimate
 from tamcl.study.folder import check_folder, hold, other_study, remove_left_overs
@@ -40,6 +41,7 @@ def sweep(
     command: str = "",
     on_study: Callable[[SweptStudy], object] = lambda study: None,
     on_progress: Callable[[Progress], object] = lambda progress: None,
+    on_steps: OnSteps = lambda running: None,
     on_results: Callable[[Results], object] = lambda results: None,
 ) -> Sweep:
     """Answer a scenario's question at several values of a key, by a study for each.
@@ -56,7 +58,7 @@ def sweep(
         Values by key, as ``{"stream.fraction": [0.2, 0.8]}``; with several keys there is a study for each combination.
     directory : path
         Where the studies and the tables of all go.
-    jobs, resources, engine, command, on_progress
+    jobs, resources, engine, command, on_progress, on_steps
         As of ``tamcl.study.compare``.
     on_study : callable
         Called with each study before it is trained.
@@ -74,7 +76,8 @@ def sweep(
     scenario, directory = as_scenario(scenario), user_path(directory)
     resources, engine = resources_of(resources), engine_of(engine, jobs)
     here = is_here(engine)
-    for name, called in {"on_study": on_study, "on_progress": on_progress, "on_results": on_results}.items():
+    calls = {"on_study": on_study, "on_progress": on_progress, "on_steps": on_steps, "on_results": on_results}
+    for name, called in calls.items():
         function(name, called)
     instance("command", command, str, "a text")
     over, known = _known(directory, scenario, over)
@@ -88,13 +91,19 @@ def sweep(
     with kept(engine) as started:
         for point, _ in wanted:
             with _about(point):
-                check(point.scenario, resources, call=getattr(started, "call", None), here=here)
+                check(point.scenario, at_hand(resources, started), call=getattr(started, "call", None), here=here)
         with hold(directory) as is_held:
             if is_held:
                 remove_left_overs(directory)
             record = _widened(directory, {"command": command, "scenario": scenario.dump()}, wanted)
             train = partial(
-                compare, resources=resources, engine=started, command=command, progress=False, on_progress=on_progress
+                compare,
+                resources=resources,
+                engine=started,
+                command=command,
+                progress=False,
+                on_progress=on_progress,
+                on_steps=on_steps,
             )
             for point, folder in wanted:
                 study = directory / STUDIES / folder

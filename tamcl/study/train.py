@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tamcl.engines import Engine, jobs_of
+from tamcl.engines import Engine, jobs_of, watched
+from tamcl.engines.processes import OnSteps
 from tamcl.results import read_table, take_code
 from tamcl.study.folder import has_weights, is_finished
 from tamcl.study.plan import pack
@@ -34,6 +35,7 @@ def train_all(
     resources: Resources,
     engine: Engine,
     on_progress: Callable[[Progress], object],
+    on_steps: OnSteps = lambda running: None,
 ) -> list[Path]:
     """Train the cells that are not finished, or lack weights that are to be kept, and return the folders of all."""
 
@@ -55,7 +57,8 @@ def train_all(
         todo += bare
     done = len(cells) - len(todo)
     on_progress(Progress(phase, done, len(cells), "found"))
-    for _cell, status in engine.train(pack(todo, jobs_of(engine)), directory, resources):
+    tasks = pack(todo, jobs_of(engine))
+    for _cell, status in watched(engine, on_steps).train(tasks, directory, resources):
         done += 1
         on_progress(Progress(phase, done, len(cells), status))
     return [directory / cell.id for cell in cells]

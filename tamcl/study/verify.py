@@ -20,7 +20,7 @@ from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.seeding import derive_seed
 from tamcl.study.agreement import apart, is_same, means
-from tamcl.study.checks import check, check_here
+from tamcl.study.checks import at_hand, check, check_here
 from tamcl.study.folder import difference, read_cell
 from tamcl.study.plan import pack
 from tamcl.training.cell import Cell
@@ -116,7 +116,7 @@ def verify(
 def _checked(scenario: Scenario, resources: Resources, engine: Engine, seeds: Sequence[int]) -> dict[str, Any]:
     """Check that the sample can be trained, and return the description of its data."""
     if not is_here(engine):
-        return check(scenario, resources, seeds=seeds)
+        return check(scenario, at_hand(resources, engine), seeds=seeds)
     check_here(scenario)
     return check(scenario, resources, seeds=seeds, call=getattr(engine, "call", None), here=True)
 

@@ -6,6 +6,7 @@ import importlib
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
@@ -18,9 +19,10 @@ from torch.optim import Optimizer
 
 from tamcl.engines.local import is_user_code
 from tamcl.engines.processes import CAN_FORK, Raised, WorkerDied, check_answer, run_calls
-from tamcl.errors import said
+from tamcl.errors import InputError, said
 from tamcl.optim import OPTIMIZERS
 from tamcl.optim.closures import needs_closure
+from tamcl.optim.named import numbered, wants_names
 from tamcl.registry import lookup
 from tamcl.testing.optimizers import CHECKS, Make, settings_kept, yield_checks
 from tamcl.training.build import make_optimizer
@@ -135,7 +137,10 @@ def examine_named(name: str, options: Mapping[str, Any]) -> Examination:
 
 
 def _build(name: str, options: Mapping[str, Any]) -> None:
-    make_optimizer(name, [Parameter(torch.zeros(2, 2))], {"lr": 0.01, **options}, where="check")
+    param: Any = Parameter(torch.zeros(2, 2))
+    with suppress(InputError):  # which is said below
+        param = ("parameter.0", param) if wants_names(lookup(OPTIMIZERS, name)) else param
+    make_optimizer(name, [param], {"lr": 0.01, **options}, where="check")
 
 
 def _examine(check: str, name: str, options: Mapping[str, Any]) -> Outcome | None:
@@ -175,6 +180,7 @@ def _measure_named(name: str, options: Mapping[str, Any]) -> _Measured:
 
 def _measure(optimizer: Make, options: dict[str, Any]) -> _Measured:
     """Return what stands in an ``Examination`` after the outcomes."""
+    optimizer = numbered(optimizer)
     try:
         with settings_kept():
             return *_cost(optimizer, options), *_size(optimizer, options), ""

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from tamcl.seeding import derive_seed, seed_global_generators
 from tamcl.streams.base import Segment, Stream
 from tamcl.streams.checked import check_segments
 from tamcl.training.cell import Cell
+from tamcl.training.groups import Known, known_parameters, make_grouped, needs_names, split, with_names
 from tamcl.training.offline import offline
 from tamcl.training.resources import Resources
 
@@ -130,7 +130,7 @@ def check_size(scenario: Scenario, train: int, test: int) -> None:
             f"stream.experiences = {experiences}: order and labels of {images} + {test} images in each take "
             f"{size / 1e9:.3g} GB, and at most {MOST_BYTES / 1e9:.3g} are taken; ask for fewer"
         )
-    steps = experiences * stream.epochs * ceil(images / stream.batch_size)
+    steps = experiences * stream.epochs * stream.batches(images)
     at_once = {"all": experiences, "seen": (experiences + 1) // 2, "current": 1}[tests.on]
     inside = at_once * tests.tests_inside(steps, experiences * stream.epochs)
     for key, value, rows, cure in [
@@ -178,6 +178,7 @@ def build_strategy(
         clip=config.clip,
         batch_size=stream.batch_size,
         epochs=stream.epochs,
+        drop_last=stream.drop_last,
         seed=seed,
         device=device,
         target=stream.target,
@@ -186,7 +187,7 @@ def build_strategy(
         plugins=[*plugins, *build_plugins(scenario)],
         evaluator=evaluator,
     )
-    make = partial(build_optimizer, scenario, arm, lr)
+    make = partial(build_optimizer, scenario, arm, lr, known=known_parameters(model))
     try:
         return lookup(STRATEGIES, config.name)(model=model, make_optimizer=make, settings=settings, **config.options)
     except InputError:
@@ -259,7 +260,8 @@ TRIED = 2
 def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segment], device: str = "cpu") -> None:
     """Let an arm make one step on a few images of the first experience, as a run does, and forget it.
 
-    That the step moves no weight is said, and no error: some optimizers move them at every few steps alone.
+    Where mini-batches that are not full are left out, it is a full one. That the step moves no weight is said, and no
+    error: some optimizers move them at every few steps alone.
 
     Raises
     ------
@@ -269,7 +271,7 @@ def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segme
     from tamcl.streams.benchmark import build_benchmark
 
     first, stream = segments[0], scenario.stream
-    count = min(TRIED, stream.batch_size)
+    count = stream.batch_size if stream.drop_last else min(TRIED, stream.batch_size)
     few = replace(first, train_index=first.train_index[:count], train_labels=first.train_labels[:count])
     seed_global_generators(derive_seed(0, "optimizer"))
     model = build_model(scenario, data, segments, seed=0)
@@ -301,20 +303,40 @@ IMPLEMENTATIONS = frozenset({"fused", "foreach", "capturable", "differentiable"}
 """Options by which a scenario chooses how torch's optimizers compute."""
 
 
-def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any) -> Any:
+def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any, known: Sequence[Known] = ()) -> Any:
     """Build an arm's optimizer.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    arm : str
+    lr : float
+    parameters : iterable of Tensor
+    known : sequence of Known
+        What the model says about them, for optimizers that want names and for groups.
 
     Raises
     ------
     InputError
-        If the class is no torch optimizer or refuses its arguments.
+        If the class is no torch optimizer or refuses its arguments, or a group has no parameters.
     """
-    config = scenario.arms[arm]
+    config, where = scenario.arms[arm], f"arms.{arm}"
     options = {"lr": lr} | config.options
     if is_stacked(scenario, arm) and config.optimizer in FUSED and not IMPLEMENTATIONS & options.keys():
         # torch's SGD cannot begin the momentum of some parameters later than that of others
         options["fused"] = config.optimizer != "sgd" or scenario.model.head != "multi"
-    return make_optimizer(config.optimizer, parameters, options, where=f"arms.{arm}")
+
+    def make(parameters: Any, more: dict[str, Any], where: str) -> Any:
+        return make_optimizer(config.optimizer, parameters, options | more, where)
+
+    is_named = needs_names(config)
+    if is_named or config.groups:
+        pairs = with_names(parameters, known, where)
+        parameters = pairs if is_named else [param for _, param in pairs]
+    if not config.groups:
+        return make(parameters, {}, where)
+    parts = [[parameters[place] for place in part] for part in split(config.groups, known, where)]
+    return make_grouped(make, config, lr, parts, where)
 
 
 def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: str) -> Any:

@@ -63,6 +63,8 @@ class Cell:
         arm = self.scenario.arms[self.arm]
         options = {**arm.options, **self.changed_defaults}
         optimizer, code = {"name": arm.optimizer, "lr": self.lr, **options}, dict(self.code)
+        if arm.groups:
+            optimizer["groups"] = [group.dump() for group in arm.groups]
         parts["strategy"]["optimizer_state"] = self.scenario.optimizer_state(self.arm)
         if arm.optimizer not in OPTIMIZERS:
             optimizer["source"] = code.pop(holder_of(arm.optimizer, code), "")

@@ -30,13 +30,15 @@ def digest_of_weights(model: nn.Module) -> str:
     return found.hexdigest()
 
 
-def digest_of_order(stream: ExperienceStream, seed: int, epochs: int) -> str:
+def digest_of_order(
+    stream: ExperienceStream, seed: int, epochs: int, batch_size: int = 1, drop_last: bool = False
+) -> str:
     """Return a digest of the order in which a run of a seed is given the examples of a stream, in every pass."""
     found = blake2b(digest_size=8)
     for position in range(len(stream)):
-        loader = BatchLoader(stream[position], 1, seed, position, torch.device("cpu"))
+        loader = BatchLoader(stream[position], batch_size, seed, position, torch.device("cpu"), drop_last=drop_last)
         for epoch in range(epochs):
-            found.update(_bytes(loader.order(epoch)))
+            found.update(_bytes(loader.order(epoch)[: loader.used]))
     return found.hexdigest()
 
 

@@ -72,6 +72,8 @@ class Taken(NamedTuple):
     bytes_a_row: float = 0.0
     weights_bytes: int = 0
     """Of its final weights, if reported runs keep them."""
+    groups: tuple[int, ...] = ()
+    """Parameters in each group of its optimizer."""
 
 
 class EvaluationTime(NamedTuple):
@@ -116,7 +118,7 @@ def count(scenario: Scenario, resources: Resources, seed: int) -> Amount:
     """Count how much a run of a scenario is."""
     segments = lay_ground(scenario, resources, seed).segments
     stream, evaluation = scenario.stream, scenario.evaluation
-    steps = [stream.epochs * ceil(len(segment.train_index) / stream.batch_size) for segment in segments]
+    steps = [stream.epochs * stream.batches(len(segment.train_index)) for segment in segments]
     tested = [len(evaluation.tested(position, len(steps))) for position in range(-1, len(steps))]
     inside = [evaluation.tests_inside(each, stream.epochs) for each in steps]
     every = scenario.diagnostics.every if scenario.diagnostics else None
@@ -248,6 +250,7 @@ def _take(cells: list[Cell], grounds: Mapping[int, Ground], resources: Resources
         bytes_at_least=at_least,
         bytes_a_row=a_row,
         weights_bytes=len(one.weights()) if scenario.keep_weights else 0,
+        groups=tuple(len(group["params"]) for group in one.training.strategy.optimizer.param_groups),
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from tamcl.data import data_root
 from tamcl.errors import InputError
 from tamcl.training.logs import Log
 
-DEVICES = ("cpu", "cuda")
+DEVICES = re.compile(r"auto|cpu|cuda(:\d{1,4})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,9 @@ class Resources:
         Folder of the data sets; ``$TAMCL_DATA_DIR`` or the user's cache if absent.
     allow_subset : bool
         Whether fewer images than were published will do; the report says how many there were.
-    device : {"cpu", "cuda"}, optional
-        What computes; a GPU where there is one if absent.
+    device : str
+        What computes: "cpu"; one GPU, as "cuda:1"; "cuda", all GPUs that there are, dealt out to the processes that
+        train; or "auto", these where there are any, and else the CPU. torch counts what ``CUDA_VISIBLE_DEVICES`` says.
     threads : int
         Of torch in each process. More than one changes the last bits, and loses time on small models.
     log : Log, optional
@@ -52,24 +55,74 @@ class Resources:
 
     data_dir: str | Path | None = None
     allow_subset: bool = False
-    device: str | None = None
+    device: str = "auto"
     threads: int = 1
     log: Log | None = None
     root: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.device not in (None, *DEVICES):
-            raise InputError(f"device = {self.device!r}: must be {' or '.join(map(repr, DEVICES))}")
+        if not isinstance(self.device, str) or not DEVICES.fullmatch(self.device):
+            raise InputError(f"device = {self.device!r}: must be 'auto', 'cpu', 'cuda', or one GPU, such as 'cuda:1'")
         object.__setattr__(self, "threads", whole_number("threads =", self.threads, 1))
         if self.log is not None:
             instance("log", self.log, Log)
         object.__setattr__(self, "root", data_root(self.data_dir).absolute())
 
     def choose_device(self) -> str:
-        """Return the device that computes. Imports torch."""
+        """Return the device that computes; a GPU is torch's own choice in this process from here on. Imports torch.
+
+        Raises
+        ------
+        InputError
+            If it is not there.
+        """
         import torch
 
-        return self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        chosen = device_of(self.device, _place, [] if self.device == "cpu" else gpus())
+        if chosen != "cpu":
+            torch.cuda.set_device(torch.device(chosen))  # where "cuda" is meant from here on, as by somebody's own code
+        return chosen
+
+
+def gpus() -> list[str]:
+    """Return what the GPUs are called that torch can use. Imports torch."""
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+
+
+def device_of(asked: str, place: int, gpus: Sequence[str]) -> str:
+    """Return the device of a process by its place among those that train, counted from 0.
+
+    Raises
+    ------
+    InputError
+        If it is a GPU that is not there, with what there is.
+
+    Examples
+    --------
+    >>> two = ["NVIDIA A100", "NVIDIA A100"]
+    >>> [device_of("auto", place, two) for place in range(3)]
+    ['cuda:0', 'cuda:1', 'cuda:0']
+    >>> device_of("cuda:1", 0, two), device_of("auto", 0, [])
+    ('cuda:1', 'cpu')
+    """
+    if asked == "cpu" or (asked == "auto" and not gpus):
+        return "cpu"
+    number = int(asked.partition(":")[2] or place % max(1, len(gpus)))
+    if number >= len(gpus):
+        there = ", ".join(["cpu", *(f"cuda:{each} ({name})" for each, name in enumerate(gpus))])
+        raise InputError(f"device = {asked!r}: torch finds no such GPU here; there is {there}")
+    return f"cuda:{number}"
+
+
+_place = 0
+
+
+def take_place(place: int) -> None:
+    """Say which of the processes that train this is, counted from 0, by which GPUs are dealt out."""
+    global _place
+    _place = place
 
 
 def resources_of(resources: Resources | None) -> Resources:
@@ -78,10 +131,11 @@ def resources_of(resources: Resources | None) -> Resources:
 
 
 def name_of(device: Any) -> str:
-    """Return what a torch device is called: two kinds of GPU do not compute the same bits."""
+    """Return what a torch device is called: two kinds of GPU do not compute the same bits, and two of a kind do."""
     import torch
 
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device.type)
+    found = torch.device(device)
+    return torch.cuda.get_device_name(found) if found.type == "cuda" else str(found.type)
 
 
 def missing_compiler() -> str:

@@ -81,7 +81,7 @@ class Run:
         self.error: BaseException | None = None
         reports = opened.enter_context(_evaluator(log, cell)) if log else None
         device = resources.choose_device()
-        self._kept = Checkpoint(None if log else checkpoint, _mark(cell, ground.digest, device))
+        self._kept = Checkpoint(None if log else checkpoint, _mark(cell, ground.digest, name_of(device)))
         self.training = begin(cell, ground, reports, device)
         if (state := self._kept.load()) is not None:
             try:
@@ -101,11 +101,13 @@ class Run:
 
     def train(self) -> None:
         """Train the run alone to the end."""
+        from tamcl.strategies.heartbeat import expected
         from tamcl.training.checkpoint import Pace
 
         pace = Pace()
-        while self.is_on:
-            self.go_on(self._train_experience(pace) if self.training.position >= 0 else 0.0)
+        with expected(self.updates):
+            while self.is_on:
+                self.go_on(self._train_experience(pace) if self.training.position >= 0 else 0.0)
 
     def _train_experience(self, pace: Pace) -> float:
         """Train the next experience, and return the seconds that it took, without those of checkpoints."""
@@ -145,6 +147,12 @@ class Run:
         training.wall_s += seconds + testing_s
         if not strategy.diverged:
             training.position += 1
+
+    @property
+    def updates(self) -> int:
+        """How many updates it does in all, as its strategy says; 0 if that cannot say."""
+        found = attempt(lambda: sum(self.training.strategy.updates(self.ground.benchmark.train_stream)))
+        return found if isinstance(found, int) else 0
 
     @property
     def shapes(self) -> tuple[Any, ...]:
@@ -238,10 +246,16 @@ def lay_ground(scenario: Scenario, resources: Resources, seed: int) -> Ground:
     segments = plan(scenario, data, seed)
     order = (derive_seed(seed, "order"), stream.batch_size, stream.epochs)
     digest = fingerprint(
-        segments, data.checksum, *order, normalization=stream.normalization, augmentation=stream.augmentation
+        segments,
+        data.checksum,
+        *order,
+        normalization=stream.normalization,
+        augmentation=stream.augmentation,
+        drop_last=stream.drop_last,
     )
     benchmark = build_benchmark(data, segments, stream.normalization)
-    return Ground(data, segments, digest, digest_of_order(benchmark.train_stream, seed, stream.epochs), benchmark)
+    of_order = digest_of_order(benchmark.train_stream, seed, stream.epochs, stream.batch_size, stream.drop_last)
+    return Ground(data, segments, digest, of_order, benchmark)
 
 
 def _mark(cell: Cell, digest: str, device: str) -> dict[str, Any]:

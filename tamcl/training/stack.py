@@ -31,10 +31,13 @@ MOST_COMPILED = 8
 
 def train_stacked(runs: Sequence[Run]) -> None:
     """Train runs of one ground to their ends, as many at a time as go into a stack."""
+    from tamcl.strategies.heartbeat import expected
+
     runs = [run for run in runs if run.is_on]
     most = _most(runs[0]) if runs else 1
     for first in range(0, len(runs), most):
-        _train_together(runs[first : first + most], most)
+        with expected(runs[first].updates):
+            _train_together(runs[first : first + most], most)
 
 
 def compiling_s() -> float:

@@ -115,7 +115,7 @@ def _decoded(value: Any, tensors: Sequence[Tensor]) -> Any:
 
 
 def _described(tensor: Tensor) -> list[Any]:
-    return [str(tensor.dtype).removeprefix("torch."), list(tensor.shape), _order(tensor), str(tensor.device)]
+    return [str(tensor.dtype).removeprefix("torch."), list(tensor.shape), _order(tensor), tensor.device.type]
 
 
 def _order(tensor: Tensor) -> list[int]:
@@ -133,7 +133,12 @@ def _read_tensor(file: IO[bytes], dtype: str, shape: list[int], order: list[int]
     content = torch.empty(length, dtype=torch.uint8)
     file.readinto(content.numpy())  # type: ignore[attr-defined]
     laid_out = content.view(kind).view([shape[dimension] for dimension in order])
-    return laid_out.permute([order.index(dimension) for dimension in range(len(order))]).to(device)
+    return laid_out.permute([order.index(dimension) for dimension in range(len(order))]).to(_kind_of(device))
+
+
+def _kind_of(device: str) -> str:
+    """Return the kind of a device, of which this process has one: a run may go on on another GPU."""
+    return device.partition(":")[0]  # of before, its number
 
 
 def _check_length(file: IO[bytes], length: int) -> None:

@@ -241,36 +241,44 @@ def data_line(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> list
 
 
 def test_data_list_says_what_is_there(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert data_line("emnist", root, capsys)[1:7] == ["missing", "112800", "+", "18800", "562", "MB"]
-    line = data_line("mnist", root, capsys)
-    assert line[1:7] == ["subset", "60000", "+", "10000", "12", "MB"]
-    assert line[-4:] == ["(here", "30", "+", "20)"]
-    assert data_line("digits", root, capsys)[1:5] == ["found", "1442", "+", "355"]
+    assert data_line("emnist", root, capsys)[1:7] == ["missing,", "112,800", "+", "18,800", "562", "MB"]
+    part = "found, 30 + 20 of 60,000 + 10,000: needs --allow-subset 12 MB"
+    assert " ".join(data_line("mnist", root, capsys)[1:]).startswith(part)
+    assert data_line("digits", root, capsys)[1:5] == ["found,", "1,442", "+", "355"]
     assert (
         main(["data", "import", "mnist", "--from", str(root), "--data-dir", str(root / "more"), "--allow-subset"]) == 0
     )
     assert "mnist: 30 training and 20 test images, checksum" in capsys.readouterr().out
-    line = data_line("mnist", root / "more", capsys)
-    assert line[1] == "subset"
-    assert line[-4:] == ["(here", "30", "+", "20)"]
+    assert " ".join(data_line("mnist", root / "more", capsys)[1:]).startswith(part)
 
 
-def test_data_list_says_what_allow_subset_is_for_and_what_is_damaged(
+def test_data_list_counts_words_unless_that_takes_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ptb").mkdir()
+    (tmp_path / "ptb" / "ptb.train.txt").write_text("no it was\nn't\n")  # four words, and the ends of two lines
+    (tmp_path / "ptb" / "ptb.valid.txt").write_text("it\n")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "mine.txt").write_text("words " * 20)
+    words = " ".join(data_line("ptb", tmp_path, capsys)[1:])
+    assert words.startswith("found, 6 + 2 of 929,589 + 73,760: needs --allow-subset - Penn")
+    monkeypatch.setattr("tamcl.data.words.MOST_COUNTED", 10)
+    words = " ".join(data_line("ptb", tmp_path, capsys)[1:])
+    assert words.startswith("found, not counted, of 929,589 + 73,760 - Penn")
+    assert data_line("text_files", tmp_path, capsys)[1:4] == ["found,", "not", "counted"]
+
+
+def test_data_list_says_where_allow_subset_is_needed_and_what_is_damaged(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_tiny(root)
-    line = data_line("tinyimagenet", root, capsys)
-    assert line[1:5] == ["subset", "100000", "+", "10000"]
-    assert line[-4:] == ["(here", "33", "+", "6)"]
-    assert main(["data", "list", "--data-dir", str(root)]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == (
-        "subset, differs: not the published data; --allow-subset lets a command take them as they are"
-    )
+    part = "found, 33 + 6 of 100,000 + 10,000: needs --allow-subset 248 MB"
+    assert " ".join(data_line("tinyimagenet", root, capsys)[1:]).startswith(part)
     (root / "MNIST" / "raw" / "t10k-labels-idx1-ubyte").write_bytes(b"\0\0\x08")
-    assert data_line("mnist", root, capsys)[1] == "damaged"
+    assert data_line("mnist", root, capsys)[1:5] == ["damaged,", "60,000", "+", "10,000"]
     (root / "file").write_text("")
     line = data_line("mnist", root / "file", capsys)
-    assert (line[1], line[-4:]) == ("missing", [f"('{root / 'file'}'", "is", "a", "file)"])
+    assert (line[1], line[-4:]) == ("missing,", [f"('{root / 'file'}'", "is", "a", "file)"])
     assert main(["data", "list", "--data-dir", str(root / "none")]) == 0
     assert "--allow-subset" not in capsys.readouterr().out
 

@@ -399,7 +399,7 @@ def test_a_disk_that_is_full_ends_the_study_and_cancels_the_rest(
 class Children:
     """In place of `Workers`: what a job asks of its child."""
 
-    def __init__(self, jobs: int, timeout: float | None, begin: partial[None]) -> None:
+    def __init__(self, jobs: int, timeout: float | None, begin: partial[None], first: int) -> None:
         self.timeout, self.begin = timeout, begin
 
     def __enter__(self) -> Children:

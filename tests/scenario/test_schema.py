@@ -286,7 +286,7 @@ def test_a_grid_has_no_more_rates_than_a_search_may_try(tmp_path: Path) -> None:
         ("arms={}", "arms = {}: holds 0, and must hold at least 1"),
         ("notes=all", "notes = 'all': must be a list, such as ['all']"),
         ("evaluation=all", "evaluation = 'all': must be a table"),
-        ("stream={a=1}", "stream.a: unknown key: Known: augmentation, batch_size, dataset, epochs"),
+        ("stream={a=1}", "stream.a: unknown key: Known: augmentation, batch_size, dataset, drop_last, epochs"),
         ('protocol.pairs=[["tam","adam","sgdm"]]', "['tam', 'adam', 'sgdm']: holds 3, and must hold at most 2"),
         ("strategy.compiled=maybe", "strategy.compiled = 'maybe': must be true or false"),
         ("keep_weights=maybe", "keep_weights = 'maybe': must be true or false"),

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ from tamcl.cli.main import main
 from tamcl.errors import InputError
 from tamcl.findings.durations import duration
 from tamcl.results import empty, read_table, write_table
-from tamcl.study.display import Display, line, picture, summary
+from tamcl.scenario.load import load_scenario
+from tamcl.strategies import heartbeat
+from tamcl.study.compare import compare
+from tamcl.study.display import Display, RunDisplay, line, picture, summary
 from tamcl.study.folder import LOCK, locked
 from tamcl.study.state import Done, state
 from tamcl.study.train import Progress
@@ -423,6 +427,86 @@ def test_display_writes_plain_lines_where_there_is_no_terminal(whole: Path, tmp_
     assert [text.split(" cells")[0] for text in lines] == ["tuning 0/24", "tuning 4/24", "tuning 24/24"]
     assert "online accuracy (%): sgdm " in lines[0]
     assert "\x1b" not in written.getvalue()
+
+
+def test_display_says_within_seconds_how_far_runs_are_of_which_none_is_finished(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=0)
+    written, at = io.StringIO(), [0.0]
+    with Display(tmp_path, Console(file=written), clock=lambda: at[0]) as display:
+        display.begin("flips")  # which is not said where the check takes no time
+        display.steps([(1, 100)])  # before it is known what is trained
+        display.update(Progress("tune", 0, 24, "found"))
+        for at[0], running in [
+            (1.0, [(3, 100)]),
+            (2.5, []),
+            (3.0, [(9, 100)]),
+            (9.0, [(20, 100)]),
+            (13.0, [(40, 100)]),
+        ]:
+            display.steps(running)
+        at[0] = 14.0
+        display.update(Progress("tune", 24, 24, "ok"))
+        display.steps([(50, 100)])
+        at[0] = 24.5
+        display.steps([(5, 100), (80, 100), (60, 100)])
+    assert written.getvalue().splitlines() == [
+        "tuning 0/24 cells",
+        "tuning 0/24 cells, at step 9 of 100",
+        "tuning 0/24 cells, at step 40 of 100",
+        "tuning 24/24 cells",
+        "tuning 24/24 cells, at step 5 of 100 to step 80 of 100, in 3 processes",
+    ]
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_display_says_what_is_checked_where_that_takes_its_time(
+    is_terminal: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tamcl.study.display.FIRST", 0.05)
+    written = io.StringIO()
+    with Display(tmp_path, Console(file=written, force_terminal=is_terminal)) as display:
+        display.begin("flips")
+        assert display.checking is not None
+        display.checking.join()
+    assert written.getvalue().startswith("flips: checking data, model and a step of each arm\n")
+
+
+def test_display_shows_steps_in_the_table_of_a_terminal(whole: Path, tmp_path: Path) -> None:
+    cut(whole, tmp_path, count=4)
+    written = io.StringIO()
+    with Display(tmp_path, Console(file=written, force_terminal=True, width=120)) as display:
+        display.update(Progress("tune", 4, 24, "ok"))
+        display.steps([(30, 100)])
+        assert display.live is not None
+        display.live.refresh()
+    assert "4/24 cells" in written.getvalue()
+    assert "at step 30 of 100" in written.getvalue()
+
+
+def test_a_single_run_says_once_that_it_starts_and_then_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    at = [0.0]
+    display = RunDisplay("tam on digits, seed 0", clock=lambda: at[0])
+    for at[0], running in [(1.0, []), (2.5, []), (5.0, []), (7.0, [(3, 100)]), (9.0, [(20, 100)]), (18.0, [(40, 100)])]:
+        display.steps(running)
+    doing = ["starting", "at step 3 of 100", "at step 40 of 100"]
+    assert capsys.readouterr().err.splitlines() == [f"tam on digits, seed 0: {each}" for each in doing]
+
+
+@pytest.mark.parametrize("stacked", ["true", "false"])
+def test_a_study_of_this_process_tells_the_steps_of_its_runs(
+    stacked: str, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "EVERY_S", 0.0)
+    told: list[Sequence[tuple[int, int]]] = []
+    settings = ["stream.epochs=2", "protocol.seeds=2", f"strategy.stacked={stacked}"]
+    scenario = load_scenario(str(tiny), settings, ["sgdm"]).with_arm("sgdm", lr=0.1)
+    compare(scenario, tmp_path / "study", progress=False, on_steps=told.append)
+    assert {of for ((_, of),) in told} == {2 * 2 * 8}  # experiences, epochs, mini-batches of 10 of 80 images
+    done = [step for ((step, _),) in told]
+    assert max(done) == 32
+    runs = 1 if stacked == "true" else 2
+    assert sum(after < before for before, after in pairwise(done)) == runs - 1
+    assert heartbeat.steps() == (0, 0)
 
 
 def test_display_draws_a_table_on_a_terminal(whole: Path, tmp_path: Path) -> None:

@@ -369,6 +369,9 @@ def test_every_strategy_goes_on(strategy: str, setting: str, tmp_path: Path) -> 
         ([], "lookahead,lr=0.01,base=adam_cm"),
         (["strategy.schedule=cosine", "strategy.clip=0.5"], "tam,lr=0.05"),
         (['strategy.schedule={ name = "step", over = "stream" }', "strategy.stacked=false"], "switch,lr=0.05,at=9"),
+        (["strategy.schedule=cosine"], 'adamw,lr=0.01,groups=[{match="bias",weight_decay=0.5,lr_scale=0.3}]'),
+        ([], 'switch,lr=0.05,at=9,groups=[{match="bias",weight_decay=0.5}]'),
+        ([], "tests.optim.test_groups:NamedSGD,lr=0.05,slow=bias"),
     ],
 )
 def test_what_draws_or_wraps_or_is_somebodys_own_goes_on(settings: list[str], arm: str, tmp_path: Path) -> None:

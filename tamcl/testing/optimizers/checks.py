@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from tamcl.optim.named import numbered
 from tamcl.testing.optimizers import groups, options, parameters, state, step
 from tamcl.testing.optimizers.tools import Make, has_option, settings_kept
 
@@ -53,7 +54,7 @@ def yield_checks(optimizer: Make, **options: Any) -> Iterator[tuple[str, Callabl
     >>> [name for name, run in yield_checks(torch.optim.SGD)][:2]
     ['check_rejects_bad_options', 'check_rejects_unknown_options']
     """
-    make = partial(optimizer, **{"lr": 0.01, **options})
+    make = partial(numbered(optimizer), **{"lr": 0.01, **options})
     for check in CHECKS:
         if all(has_option(make, name) for name in NEEDS.get(check, ())):
             yield check.__name__, partial(check, make)

@@ -82,7 +82,8 @@ def check_added_group(make: Make) -> None:
     optimizer = make(params[:2])
     run_steps(optimizer, params, range(4))
     before = copies_of(params)
-    optimizer.add_param_group({"params": params[2:]})
+    is_named = "param_names" in optimizer.param_groups[0]  # then torch wants names of all
+    optimizer.add_param_group({"params": [("added", param) if is_named else param for param in params[2:]]})
     run_steps(optimizer, params, range(4, 8))
     expect_finite(params, "a parameter is not finite")
     expect(not any(map(torch.equal, params, before)), "a parameter did not move")
