@@ -142,8 +142,8 @@ Where figures are all there is, what they show (95 % intervals over seeds, paire
   initial weights of a layer are drawn alike, so that the first task is the same in distribution.
 - **Epochs of L2 Init.** Its code leaves out the last mini-batch of a task and begins the next pass in its place: 16 of
   10,000 images come twice. It tests on 1,000 images drawn by the run, tamcl on the same 1,000 for all.
-- **Slowly changing regression.** The error rises as published, and by less: the numbers of theirs are read from a figure,
-  whose last point is above ours by more than 20 seeds leave open. Why is not known.
+- **Slowly changing regression.** The error rises as published, and by less: the numbers of theirs are read from a
+  figure, whose last point is above ours by more than 20 seeds leave open. Why is not known.
 - **Not comparable.** FADE's partial label permutation (`label_flip_emnist_partial`) has no number that could be read;
   the stream is there.
 
