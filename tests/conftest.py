@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from tamcl.study.compare import compare
 from tamcl.study.regret import train_oracle
 from tests.helpers import in_this_process
 from tests.oracles import KINDS, scenario_of
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; what tests start would, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = """
 title = "A study that takes seconds"
