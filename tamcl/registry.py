@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -88,6 +89,8 @@ class Signature(NamedTuple):
     ``**common: Unpack[Common]``; None if any keyword may be given."""
     types: dict[str, str]
     """Their annotations, as far as they have any."""
+    sequences: frozenset[str] = frozenset()
+    """Those of them whose value is a sequence, by default or by annotation."""
 
 
 def lookup(table: Table, name: str) -> Any:
@@ -193,7 +196,18 @@ def _signature(source: bytes, name: str) -> Signature:
         return Signature(summary, None, {})
     arguments = (*init.args.args, *init.args.kwonlyargs)
     types = {each.arg: ast.unparse(each.annotation) for each in arguments if each.annotation}
-    return Signature(summary, _keywords(init.args), types)
+    return Signature(summary, _keywords(init.args), types, frozenset(_sequences(init.args, types)))
+
+
+_SEQUENCES = {"tuple", "Tuple", "list", "List", "Sequence", "Iterable", "Collection"}
+
+
+def _sequences(arguments: ast.arguments, types: Mapping[str, str]) -> Iterator[str]:
+    """Yield the arguments that are told a tuple or a list."""
+    positional = arguments.args[len(arguments.args) - len(arguments.defaults) :]
+    defaults = zip((*positional, *arguments.kwonlyargs), (*arguments.defaults, *arguments.kw_defaults), strict=True)
+    yield from (argument.arg for argument, default in defaults if isinstance(default, ast.Tuple | ast.List))
+    yield from (name for name, annotation in types.items() if _SEQUENCES & {*re.findall(r"\w+", annotation)})
 
 
 def _takes_any(arguments: ast.arguments) -> bool:

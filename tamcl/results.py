@@ -25,6 +25,7 @@ from tamcl.files.paths import open_regular, read_bounded, user_path
 from tamcl.files.records import read_study
 from tamcl.registry import load
 from tamcl.session_code import MAIN
+from tamcl.trial import values_of
 from tamcl.user_code import Code, module_of
 
 Tables = dict[str, pd.DataFrame]
@@ -46,16 +47,17 @@ class Schema(NamedTuple):
         return list(self.columns)[: self.key]
 
 
-CELL = {"scenario": "str", "arm": "str", "lr": "float64", "seed": "int64"}
-"""Columns that say which run a row is of: one optimizer at one learning rate, on one seed."""
+CELL = {"scenario": "str", "arm": "str", "lr": "float64", "options": "str", "seed": "int64"}
+"""Columns that say which run a row is of: one optimizer at one learning rate, on one seed. ``options`` are the values
+of its options that are tuned together with the learning rate, as of ``tamcl.trial.Trial``; empty where none is."""
 
 TABLES = {
     "online": Schema(
-        CELL | {"experience": "int64", "step": "int64", "n": "int64", "loss": "float64", "correct": "float64"}, 6
+        CELL | {"experience": "int64", "step": "int64", "n": "int64", "loss": "float64", "correct": "float64"}, 7
     ),
     "eval": Schema(
         CELL | {"trained_on": "int64", "evaluated_on": "int64", "n": "int64", "accuracy": "float64", "loss": "float64"},
-        6,
+        7,
     ),
     "runs": Schema(
         CELL
@@ -72,18 +74,18 @@ TABLES = {
         | dict.fromkeys(("fingerprint", "order", "initial_weights", "final_weights", "device"), "str")
         | {"data": "str", "versions": "str", "wall_s": "float64", "ms_per_step": "float64"}
         | {"evaluation_s": "float64"},
-        5,
+        6,
     ),
     "diagnostics": Schema(
-        CELL | {"experience": "int64", "step": "int64", "diagnostic": "str", "tensor": "str", "value": "float64"}, 8
+        CELL | {"experience": "int64", "step": "int64", "diagnostic": "str", "tensor": "str", "value": "float64"}, 9
     ),
     "continual": Schema(
         CELL
         | {"experience": "int64", "step": "int64", "evaluated_on": "int64"}
         | {"n": "int64", "accuracy": "float64", "loss": "float64"},
-        7,
+        8,
     ),
-    "metrics": Schema(CELL | {"metric": "str", "value": "float64"}, 5),
+    "metrics": Schema(CELL | {"metric": "str", "value": "float64"}, 6),
     "comparisons": Schema(
         {"scenario": "str", "metric": "str", "arm_a": "str", "arm_b": "str", "n_pairs": "int64"}
         | {"mean_a": "float64", "mean_b": "float64", "diff": "float64", "ci_low": "float64", "ci_high": "float64"}
@@ -127,21 +129,33 @@ def empty(name: str) -> pd.DataFrame:
     return pd.DataFrame({column: pd.Series(dtype=dtype) for column, dtype in TABLES[name].columns.items()})
 
 
+def with_options(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of cells with the column ``options``, which is empty where nobody wrote any.
+
+    So it was before options could be tuned, and so a table that is made by hand may be.
+    """
+    return table if "options" in table else table.assign(options="")
+
+
 def conform(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with exactly its schema's columns, in order and typed, sorted by key.
 
     Raises
     ------
     ValueError
-        If a column is missing or unknown or holds values of another kind, or a key stands twice.
+        If a column is missing, other than ``options``, or unknown or holds values of another kind, or a key stands
+        twice, or ``runs.options`` are none of a trial.
     """
     schema = TABLES[name]
+    table = with_options(table) if "options" in schema.columns else table
     if sorted(map(str, table.columns)) != sorted(schema.columns):
         raise ValueError(f"table '{name}' has columns {sorted(map(str, table.columns))}, not {sorted(schema.columns)}")
     for column, dtype in schema.columns.items():
         if len(table) and not _holds(table[column], dtype):
             raise ValueError(f"table '{name}' has column '{column}' of type {table[column].dtype}, not {dtype}")
     ordered = table[list(schema.columns)]
+    for options in ordered["options"].unique() if name == "runs" else ():
+        values_of(options)
     others = {column: dtype for column, dtype in schema.columns.items() if table[column].dtype != dtype}
     if others:
         ordered = ordered.astype(others)
@@ -190,7 +204,9 @@ def complete_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """
     if "config" not in runs:
         return runs
-    runs = runs.assign(**dict.fromkeys((column for column in (*DIGESTS, "device") if column not in runs), ""))
+    runs = with_options(runs).assign(
+        **dict.fromkeys((column for column in (*DIGESTS, "device") if column not in runs), "")
+    )
     if {"batches", "stacked", "compiled", "optimizer", "code"} <= set(runs.columns):
         return runs
     configs = [_to_dict("config", text) for text in runs["config"]]
@@ -501,7 +517,7 @@ class StoredTables(Mapping[str, pd.DataFrame]):
 
     def rows_of(self, name: str, cells: pd.DataFrame) -> pd.DataFrame:
         """Return the rows of some cells; those of the others are not in memory together."""
-        parts = (part.merge(cells, on=list(CELL)) for part in self._parts(name))
+        parts = (part.merge(cells, on=_shared(cells)) for part in self._parts(name))
         return pd.concat([empty(name), *parts], ignore_index=True)
 
     def _parts(self, name: str) -> Iterator[pd.DataFrame]:
@@ -594,15 +610,22 @@ class Results:
         if phase not in PHASES:
             raise unknown_name("phase", phase, PHASES)
         cells = self.runs.loc[self.runs["phase"] == phase, list(CELL)]
-        return table.merge(cells, on=list(CELL))
+        return with_options(table).merge(cells, on=list(CELL))
 
     def rows_of(self, name: str, cells: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of a table that are of some cells, of which the columns of ``CELL`` are given."""
+        """Return the rows of a table that are of some cells, of which the columns of ``CELL`` are given.
+
+        Without ``options`` they are those of all.
+        """
         if name not in TABLES:
             raise unknown_name("table", name, TABLES)
         if isinstance(self.tables, StoredTables):
             return self.tables.rows_of(name, cells)
-        return self.tables[name].merge(cells, on=list(CELL))
+        return self.tables[name].merge(cells, on=_shared(cells))
+
+
+def _shared(cells: pd.DataFrame) -> list[str]:
+    return [column for column in CELL if column != "options" or column in cells]
 
 
 def load_results(directory: str | Path) -> Results:

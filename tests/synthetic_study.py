@@ -26,7 +26,7 @@ ARMS = {  # best lr, accuracy reached, mini-batches to learn, accuracy lost for 
     "adatam": (0.0006, 0.80, 31.0, 0.04),
     "adam_cm": (0.0005, 0.74, 45.0, 0.06),
 }
-CELL = ["scenario", "arm", "lr", "seed"]
+CELL = ["scenario", "arm", "lr", "options", "seed"]
 
 
 def shape(arm: str) -> tuple[float, float, float, float]:
@@ -56,7 +56,7 @@ def cell(
     rng = np.random.default_rng([seed, number, int(lr * 1e6)])
     stream = np.random.default_rng(seed)
     luck = stream.normal(0, 0.015) + rng.normal(0, 0.004)
-    key = {"scenario": SCENARIO, "arm": arm, "lr": lr, "seed": seed}
+    key = {"scenario": SCENARIO, "arm": arm, "lr": lr, "options": "", "seed": seed}
     probability = np.stack([curve(arm, lr, steps, i) for i in range(experiences)]) + luck
     correct = rng.binomial(batch_size, np.clip(probability, 0, 1))
     online = pd.DataFrame(
@@ -194,7 +194,7 @@ def write_study(
             ):
                 table.append(rows)
         runs.append(
-            {"scenario": SCENARIO, "arm": arm, "lr": lr, "seed": seed, "phase": phase}
+            {"scenario": SCENARIO, "arm": arm, "lr": lr, "options": "", "seed": seed, "phase": phase}
             | {"status": "ok" if ok else "diverged", "error": "" if ok else "loss is nan at step 212 (experience 1)"}
             | {"optimizer_state": "keep", "fingerprint": f"{seed:016x}"}
             | {"batches": 1, "stacked": True, "compiled": False, "device": "cpu"}
@@ -237,7 +237,7 @@ def scenario_of(cells: int) -> Scenario:
 
 def plan_of(scenario: Scenario) -> list[Cell]:
     """All cells of a scenario, as if the third rate of each arm had been chosen."""
-    return tuning_cells(scenario) + report_cells(scenario, {name: arm.lr[2] for name, arm in scenario.arms.items()})
+    return tuning_cells(scenario) + report_cells(scenario, {name: arm.trials[2] for name, arm in scenario.arms.items()})
 
 
 def write_cells(directory: Path, cells: Sequence[Cell], *, rows: int = 10, experiences: int = 2) -> None:

@@ -19,7 +19,7 @@ from tamcl.registry import Table
 ROOT = Path(__file__).parents[1] / "tamcl"
 
 FLOORS = [
-    {"errors", "seeding"},
+    {"errors", "seeding", "trial"},
     {"arguments", "session_code", "validation"},
     {"avalanche", "files", "user_code"},
     {"registry"},

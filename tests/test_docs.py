@@ -17,7 +17,9 @@ import pytest
 import yaml
 
 from tamcl.cli.main import main
+from tamcl.errors import InputError
 from tamcl.registry import Table
+from tamcl.scenario.load import load_scenario
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -181,6 +183,25 @@ def test_the_object_of_a_page_is_trained_with_by_the_name_that_the_page_gives(sa
         assert "weakest:weakest" in set(pd.read_parquet("out/metrics.parquet")["metric"])
     if page.stem == "diagnostic":
         assert "LargestWeight" in str(set(pd.read_parquet("out/diagnostics.parquet")["diagnostic"]))
+
+
+def test_the_page_on_tuning_makes_the_trials_that_it_says(tmp_path: Path) -> None:
+    page = DOCS / "how-to" / "tuning.md"
+    text = page.read_text(encoding="utf-8")
+    (toml,) = re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "my_decay.toml").write_text(toml, encoding="utf-8")
+    scenario = load_scenario(str(tmp_path / "my_decay.toml"))
+    assert {arm: scenario.trials_of(arm) for arm in scenario.arms} == {"sgdm": 9, "adamw": 9}
+    assert scenario.arms["adamw"].options == {"betas": (0.9, 0.99)}
+    found = doctest.DocTestRunner().run(doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0))
+    assert found.attempted >= 6
+    assert found.failed == 0
+    commands = re.findall(r"^\$ tamcl compare (.*)$", text, re.MULTILINE)
+    for command in commands[:2]:
+        assert main(["compare", *shlex.split(command), "--dry-run", "--set", "stream.samples=20"]) == 0
+    with pytest.raises(InputError) as refused:
+        load_scenario("label_flip_digits", ["arms.adam.weight_decay=[0,0.001]"], ["sgdm", "adam"])
+    assert f"tamcl: {refused.value}" in text
 
 
 def test_the_citation_is_of_this_version() -> None:

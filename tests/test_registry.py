@@ -28,7 +28,7 @@ def test_signature_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "explodes.py").write_text('raise SystemExit\nclass A:\n    """Say so.\n\n    More."""\n'
                                           "    def __init__(self, a, b: int = 1, *, c): ...\n")  # fmt: skip
     monkeypatch.syspath_prepend(tmp_path)
-    assert signature("explodes:A") == ("Say so.", {"a": True, "b": False, "c": True}, {"b": "int"})
+    assert signature("explodes:A") == ("Say so.", {"a": True, "b": False, "c": True}, {"b": "int"}, frozenset())
     assert "explodes" not in sys.modules
 
 

@@ -14,7 +14,7 @@ from tamcl.files.atomic import write_atomic
 from tamcl.results import TABLES, conform, empty, load_results, read_table, write_table
 from tests.synthetic_study import write_study
 
-ROW = {"scenario": "flips", "arm": "tam", "lr": 0.1, "seed": 0, "metric": "forgetting", "value": 0.5}
+ROW = {"scenario": "flips", "arm": "tam", "lr": 0.1, "options": "", "seed": 0, "metric": "forgetting", "value": 0.5}
 
 
 def study(folder: Path) -> Path:
@@ -40,7 +40,9 @@ def test_empty_tables_keep_their_types(name: str, tmp_path: Path) -> None:
 def test_columns_and_keys_are_checked() -> None:
     with pytest.raises(ValueError, match=r"table 'metrics' has columns .*'valeu'.*, not .*'value'"):
         conform("metrics", pd.DataFrame([ROW]).rename(columns={"value": "valeu"}))
-    with pytest.raises(ValueError, match="table 'metrics' has two rows of the same scenario, arm, lr, seed, metric"):
+    with pytest.raises(
+        ValueError, match="table 'metrics' has two rows of the same scenario, arm, lr, options, seed, metric"
+    ):
         conform("metrics", pd.DataFrame([ROW, ROW]))
 
 

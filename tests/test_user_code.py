@@ -153,7 +153,7 @@ def test_the_script_that_runs_is_looked_at_and_a_notebook_cannot_be(
         ['strategy={name="mine:Way"}'],
         ['stream.dataset="mine:Data"'],
         ['arms.tam={optimizer="sam", base="mine:Opt", lr=[0.1]}'],
-        ['arms.tam={optimizer="switch", first="sgd", then=["x", {a="mine:Opt"}], lr=[0.1]}'],
+        ['arms.tam={optimizer="switch", first="sgd", then={b=["x", {a="mine:Opt"}]}, lr=[0.1]}'],
         ['diagnostics={names=["mine:Seen"]}'],
     ],
 )

@@ -26,6 +26,7 @@ from tamcl.cli.app import (
 )
 from tamcl.cli.data import PATH, AllowSubset, DataDir
 from tamcl.errors import InputError, printable, unknown_name
+from tamcl.trial import Trial
 
 if TYPE_CHECKING:
     from tamcl.engines import Engine
@@ -54,11 +55,14 @@ Compile = Annotated[
     typer.Option("--compile", help="Make each step of stacked runs one compiled graph: strategy.compiled = true."),
 ]
 _COMPILED = ["strategy.compiled=true"]
-Search = Annotated[str | None, typer.Option(metavar="KIND", help="Learning rates: grid, random or tpe.")]
+Search = Annotated[
+    str | None,
+    typer.Option(metavar="KIND", help="Learning rates, and options with several values: grid, random or tpe."),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Train nothing: say how long it would take, as tamcl plan does.")
 ]
-Trials = Annotated[int | None, typer.Option(help="Learning rates an arm, for random and tpe.")]
+Trials = Annotated[int | None, typer.Option(help="Trials an arm, for random and tpe.")]
 
 
 def compare(
@@ -265,9 +269,12 @@ def run(
     from tamcl.scenario.load import add_arm, load_scenario
 
     chosen, label = add_arm(load_scenario(scenario, [*(settings or []), *(_COMPILED if compiled else [])]), arm)
-    rates = chosen.arms[label].lr
-    if len(rates) != 1:
-        raise InputError(f"--arm {arm}: has {len(rates)} learning rates; name one, such as {label},lr={rates[0]:g}")
+    config = chosen.arms[label]
+    if len(config.lr) != 1:
+        said = f"has {len(config.lr)} learning rates; name one, such as {label},lr={config.lr[0]:g}"
+        raise InputError(f"--arm {arm}: {said}")
+    if several := [name for name, values in config.grids.items() if len(values) > 1]:
+        raise InputError(f"--arm {arm}: has several values of {', '.join(several)}; name one")
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed}: must be at least 0 and below 2^63")
     resources = _resources(data_dir, allow_subset, device, log, out)
@@ -337,7 +344,7 @@ def verify(
         apart = f" {check.agreement} the same" if check.agreement != "bit by bit" else " the same, bit by bit"
         most = f", at most {check.difference:.2g} apart" if 0 < check.difference < float("inf") else ""
         why = f" ({check.why})" if check.why else ""
-        print(f"{check.arm} lr {check.lr:g} seed {check.seed}:{apart}{most}{why}")
+        print(f"{check.arm} {check.trial} seed {check.seed}:{apart}{most}{why}")
     for name, (there, here) in found.versions.items():
         print(f"{name}: {there} there, {here} here")
     for why in found.left_out.values():
@@ -665,6 +672,7 @@ def _agreement(differences: list[float]) -> str:
 def _failures(results: Results) -> int:
     """Name the cells that failed, and return the exit status."""
     failed = results.runs[results.runs["status"] == "failed"]
-    for row in failed.itertuples():
-        print(printable(f"failed: {row.arm} lr {row.lr:g} seed {row.seed}: {row.error}"), file=sys.stderr)
+    for row in failed.to_dict("records"):
+        trial = Trial(row["lr"], row["options"])
+        print(printable(f"failed: {row['arm']} {trial} seed {row['seed']}: {row['error']}"), file=sys.stderr)
     return 3 if len(failed) else 0

@@ -115,6 +115,11 @@ class _Metric(_Record):
     code: dict[str, str]
 
 
+class _Trial(_Record):
+    lr: Rate
+    options: str
+
+
 class _Data(_Named):
     checksum: str = ""
     train: Count = 0
@@ -125,7 +130,7 @@ class _Study(_Record):
     command: str = ""
     scenario: _Scenario
     data: _Data | None = None
-    tried: dict[str, Rates] = {}
+    tried: dict[str, Annotated[list[Rate | _Trial], Field(min_length=1)]] = {}
     metrics: list[_Metric] = []
 
 
@@ -168,6 +173,7 @@ class _Claims(_Record):
     seeds: Annotated[list[Count], Field(min_length=1)]
     level: float = 0.05
     rates: dict[str, Rate]
+    options: dict[str, str] = {}
     claims: Annotated[list[_Claim], Field(min_length=1)]
 
 
@@ -208,7 +214,7 @@ def read_sweep(path: Path) -> dict[str, Any]:
 
 
 def read_claims(path: Path) -> dict[str, Any]:
-    """Read ``claims.json``: ``seeds``, ``level``, ``rates``, ``claims`` and the day that they were ``declared``.
+    """Read ``claims.json``: ``seeds``, ``level``, ``rates``, ``options``, ``claims`` and when they were ``declared``.
 
     Raises
     ------

@@ -150,6 +150,8 @@ def same_lr(study: Study, a: str, b: str) -> str:
         f"At the same learning rate {most['lr_a']:g} {ahead} would be ahead of {behind} by {_amount(metric, lead)};"
         f" with each at its own ({a} {tuned['lr_a']:g}, {b} {tuned['lr_b']:g}) {kept}, on the tuning seeds"
     )
+    if study.tunes_options:
+        words += ", always at the best options of each that were tried there"
     goes = "that gap goes" if left < lead / 10 else "most of that gap goes"
     return f"{words}: {goes} when each arm takes its best learning rate." if left < lead / 2 else f"{words}."
 

@@ -8,6 +8,8 @@ from tamcl import stats
 from tamcl.findings.study import Study, records
 from tamcl.metrics import find
 from tamcl.stats import ALPHA
+from tamcl.stats.tuning import rates_around
+from tamcl.trial import is_number, values_of
 
 
 def cautions(study: Study) -> list[str]:
@@ -57,17 +59,27 @@ def _power(study: Study) -> Iterator[str]:
 
 
 def edges(study: Study) -> list[str]:
-    """Return a warning for every arm whose best learning rate may lie outside its grid."""
+    """Return a warning for every arm whose best learning rate, or number of an option, may lie outside its grid."""
     protocol, warnings = study.protocol, []
     widens = protocol.get("search", "grid") == "grid" and not protocol.get("extend")
     cure = " (see --extend)" if widens else ""
     for row in records(study.tuning[study.tuning["on_edge"]]):
-        rates = study.tuning.loc[study.tuning["arm"] == row["arm"], "lr"]
+        rates = rates_around(study.tuning[study.tuning["arm"] == row["arm"]])
         side = "largest" if row["lr"] == rates.max() else "smallest"
         warnings.append(
             f"{row['arm']}: the best learning rate, {row['lr']:g}, is the {side} that was tried ({rates.min():g} to"
             f" {rates.max():g}). A better one may lie outside, so {row['arm']} may be better than shown{cure}."
         )
+    for row in records(study.tuning[study.tuning["options_on_edge"] != ""]):
+        tried = [values_of(options) for options in study.tuning.loc[study.tuning["arm"] == row["arm"], "options"]]
+        best = values_of(row["options"])
+        for name in row["options_on_edge"].split(", "):
+            numbers = [values[name] for values in tried if is_number(values.get(name))]
+            side = "largest" if best[name] == max(numbers) else "smallest"
+            warnings.append(
+                f"{row['arm']}: the best {name}, {best[name]:g}, is the {side} that was tried ({min(numbers):g} to"
+                f" {max(numbers):g}). A better one may lie outside, so {row['arm']} may be better than shown."
+            )
     return warnings
 
 
@@ -75,7 +87,8 @@ def _unfinished(study: Study) -> Iterator[str]:
     for name in study.arms:
         if name not in study.rates:
             label = find(study.primary).label.lower()
-            yield f"{name} has no result: no learning rate that was tried has a value of {label} on every tuning seed."
+            what = "combination of learning rate and options" if _tunes_options(study, name) else "learning rate"
+            yield f"{name} has no result: no {what} that was tried has a value of {label} on every tuning seed."
     bad = study.runs[study.runs["status"] != "ok"]
     for arm, rows in bad.groupby("arm"):
         total = int((study.runs["arm"] == arm).sum())
@@ -84,6 +97,10 @@ def _unfinished(study: Study) -> Iterator[str]:
             f"{len(rows)} of {total} reported runs of {arm} {how}. Its numbers rest on the other runs and are too good"
             " if it is the hard seeds that are missing."
         )
+
+
+def _tunes_options(study: Study, arm: str) -> bool:
+    return bool((study.tuning.loc[study.tuning["arm"] == arm, "options"] != "").any())
 
 
 def _untrained(study: Study) -> Iterator[str]:
@@ -103,7 +120,8 @@ def _unfair(study: Study) -> Iterator[str]:
     trials = study.tuning.groupby("arm").size().reindex(study.arms, fill_value=1)
     if trials.min() < trials.max():
         numbers = ", ".join(f"{arm} {number}" for arm, number in trials.items())
-        yield f"The arms had different numbers of learning rates to choose from: {numbers}."
+        what = "trials" if study.tunes_options else "learning rates"
+        yield f"The arms had different numbers of {what} to choose from: {numbers}."
     known = study.runs[study.runs["fingerprint"] != ""]
     if len(known) and known.groupby("seed")["fingerprint"].nunique().max() > 1:
         yield "Arms did not all see the same stream at the same seed, so differences are not fully paired."

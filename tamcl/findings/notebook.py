@@ -22,7 +22,7 @@ def results_html(results: Results) -> str:
         found = values.get_group(arm) if arm in values.groups else None
         mean = "-" if found is None else f"{scale * found.mean():.4g}"
         spread = "-" if found is None or len(found) < 2 else f"{scale * found.std():.2g}"
-        lr = f"{study.rates[arm]:g}" if arm in study.rates else "-"
+        lr = str(study.trials[arm]).removeprefix("lr ") if arm in study.trials else "-"
         rows.append((arm, lr, "0" if found is None else str(len(found)), mean, spread))
     heads = ("arm", "learning rate", "seeds", f"{metric.label.lower()}{unit}, mean", "standard deviation")
     said = "".join(f"<li>{escape(sentence)}</li>" for sentence in verdicts(results))

@@ -19,6 +19,7 @@ from tamcl.metrics.own import recall
 from tamcl.optim.transfer import transfer_lr
 from tamcl.results import CELL, Results, read_table
 from tamcl.stats import tuning
+from tamcl.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Study:
 
     @cached_property
     def tuning(self) -> pd.DataFrame:
-        """Score of every learning rate that was tried."""
+        """Score of every trial that was made."""
         return tuning.select(self.results.metrics, self.results.runs, self.primary)
 
     @cached_property
@@ -154,26 +155,32 @@ class Study:
         return table.astype({"tuned": bool})  # which an empty table has not
 
     @cached_property
-    def added(self) -> dict[str, list[float]]:
-        """Learning rates that were tried beyond each arm's grid; empty where no grid was widened."""
+    def added(self) -> dict[str, list[Trial]]:
+        """Trials that were made beyond each arm's grid; empty where no grid was widened."""
         tried, arms = self.results.study.get("tried", {}), self.scenario.get("arms", {})
         if self.protocol.get("search", "grid") != "grid":
             return {}
-        more = {arm: [lr for lr in rates if lr not in arms.get(arm, {}).get("lr", [])] for arm, rates in tried.items()}
-        return {arm: rates for arm, rates in more.items() if rates}
+        grids = {arm: arms.get(arm, {}).get("lr", []) for arm in tried}
+        made = {arm: [*map(Trial.read, noted)] for arm, noted in tried.items()}
+        more = {arm: [trial for trial in trials if trial.lr not in grids[arm]] for arm, trials in made.items()}
+        return {arm: trials for arm, trials in more.items() if trials}
 
     @cached_property
     def rules(self) -> dict[str, float]:
-        """The learning rate at which TAM with a cosine near 0 takes the steps of tuned SGD with momentum, by arm."""
+        """The learning rate at which TAM with a cosine near 0 takes the steps of tuned SGD with momentum, by arm.
+
+        There is none where the momentum of one of the two was tuned, too, and so may differ.
+        """
         arms = self.scenario.get("arms", {})
         momenta = [
             arm for arm, options in arms.items() if options.get("optimizer") == "sgd" and options.get("momentum")
         ]
         chosen = self.tuning.loc[self.tuning["chosen"]].set_index("arm")["lr"]
-        if len(momenta) != 1 or momenta[0] not in chosen.index:
+        tuned = [arm for arm, options in arms.items() if isinstance(options.get("momentum"), list)]
+        if len(momenta) != 1 or momenta[0] not in chosen.index or momenta[0] in tuned:
             return {}
         rule = transfer_lr(float(chosen[momenta[0]]))
-        return {arm: rule for arm, options in arms.items() if options.get("optimizer") == "tam"}
+        return {arm: rule for arm, options in arms.items() if options.get("optimizer") == "tam" and arm not in tuned}
 
     @cached_property
     def confirmation(self) -> Confirmation | None:
@@ -192,10 +199,20 @@ class Study:
         return Confirmation(declared_on, seeds, claims, table, done, current=was == now)
 
     @cached_property
+    def trials(self) -> dict[str, Trial]:
+        """The learning rate, with the options tuned with it, each arm was reported at; without one it is absent."""
+        found = self.runs.groupby("arm")[["lr", "options"]].first()
+        return {str(arm): Trial(float(lr), options) for arm, lr, options in found.itertuples()}
+
+    @property
     def rates(self) -> dict[str, float]:
         """The learning rate each arm was reported at; an arm that none was left for is absent."""
-        found = self.runs.groupby("arm")["lr"].first()
-        return {str(arm): float(lr) for arm, lr in found.items()}
+        return {arm: trial.lr for arm, trial in self.trials.items()}
+
+    @property
+    def tunes_options(self) -> bool:
+        """Whether any arm had values of options to choose from beside learning rates."""
+        return bool((self.tuning["options"] != "").any())
 
     @cached_property
     def data(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tamcl.results import Results
 from tamcl.scenario.settings import value_text
 from tamcl.stats import ALPHA
 from tamcl.sweeps import Sweep, SweptStudy
+from tamcl.trial import Trial, values_of
 
 
 class PairOverValues(NamedTuple):
@@ -144,18 +145,22 @@ def _power(sweep: Sweep) -> Iterator[str]:
 
 def _edges(sweep: Sweep) -> Iterator[str]:
     """Say at which values an arm's best learning rate is an end of its grid, an arm a line."""
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for study, results in sweep.finished:
-        for row in records(Study(results).tuning.query("on_edge")):
-            found.setdefault(row["arm"], []).append(f"{row['lr']:g} at {study.name}")
-    for arm, places in found.items():
+        for row in records(Study(results).tuning.query("on_edge or options_on_edge != ''")):
+            if row["on_edge"]:
+                found.setdefault((row["arm"], "learning rate"), []).append(f"{row['lr']:g} at {study.name}")
+            best = values_of(row["options"])
+            for name in filter(None, row["options_on_edge"].split(", ")):
+                found.setdefault((row["arm"], name), []).append(f"{best[name]:g} at {study.name}")
+    for (arm, what), places in found.items():
+        cure = " (see --extend)" if what == "learning rate" else ""
         yield (
-            f"{arm}: the best learning rate is an end of its grid: {'; '.join(places)}. A better one may lie outside,"
-            f" so {arm} may be better there than shown (see --extend)."
+            f"{arm}: the best {what} is an end of its grid: {'; '.join(places)}. A better one may lie outside,"
+            f" so {arm} may be better there than shown{cure}."
         )
 
 
-def chosen_rates(sweep: Sweep) -> pd.DataFrame:
-    """Return the learning rate that each arm was reported at, a row a study in their order, a column an arm."""
-    rates = [Study(results).rates for _, results in sweep.finished]
-    return pd.DataFrame(rates, columns=sweep.arms)
+def chosen_trials(sweep: Sweep) -> list[dict[str, Trial]]:
+    """Return the trial that each arm was reported at, of every study in their order."""
+    return [Study(results).trials for _, results in sweep.finished]

@@ -15,6 +15,7 @@ from tamcl.files.bounds import memory_bytes
 from tamcl.files.parquet import dump_parquet, load_parquet, to_frame, whole_of
 from tamcl.files.paths import read_bounded
 from tamcl.files.records import read_landscape_record, write_record
+from tamcl.results import CELL, with_options
 
 FOLDER = "landscape"
 """In the study's folder."""
@@ -25,8 +26,7 @@ TABLES: dict[str, dict[str, str]] = {
     "lines": {"scenario": "str", "arm_a": "str", "seed_a": "int64", "arm_b": "str", "seed_b": "int64"}
     | {"alpha": "float64"}
     | _HEIGHT,
-    "ends": {"scenario": "str", "arm": "str", "lr": "float64", "seed": "int64"}
-    | {"final_weights": "str", "hessian_top": "float64", "sam_sharpness": "float64"},
+    "ends": CELL | {"final_weights": "str", "hessian_top": "float64", "sam_sharpness": "float64"},
     "plane": {"scenario": "str", "seed": "int64", "arm": "str", "x": "float64", "y": "float64"} | _HEIGHT,
 }
 """Columns of each table. ``lines`` has a row a place on the line (``alpha`` is 0 at the first end, 1 at the second) and
@@ -85,9 +85,10 @@ def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
         content = io.BytesIO(read_bounded(path, memory_bytes() // 2))
         whole_of(content)
         table = to_frame(load_parquet(content))
-        if list(table.columns) != list(columns):
+        table = with_options(table) if "options" in columns else table
+        if sorted(table.columns) != sorted(columns):
             raise ValueError(f"it has the columns {', '.join(map(str, table.columns))}")
-        return table.astype(columns)
+        return table[list(columns)].astype(columns)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
         raise Damaged(f"'{path}' is damaged: {why}; tamcl landscape makes it again") from error

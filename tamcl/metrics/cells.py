@@ -10,10 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tamcl.errors import InputError
-from tamcl.results import CELL
+from tamcl.results import CELL, with_options
+from tamcl.trial import Trial
 
 Array = NDArray[np.float64]
-Cell = tuple[str, str, float, int]
+Cell = tuple[str, str, float, str, int]
+"""Scenario, arm, learning rate, options that were tuned with it, and seed."""
 Arrays = tuple[Array, ...]
 
 MOST_EXPERIENCES = 10_000
@@ -104,7 +106,7 @@ class Complete:
 
         Cells of other seeds may have another number: an experience may bring other classes there, and so more images.
         """
-        self._steps.setdefault((cell[0], cell[3]), {}).setdefault(number, cell)
+        self._steps.setdefault((cell[0], cell[4]), {}).setdefault(number, cell)
 
     def add_tests(self, cell: Cell, R: Array, start: Array) -> None:
         """Take note of which accuracies a cell has."""
@@ -166,13 +168,13 @@ def tests_inside(continual: pd.DataFrame) -> Iterator[tuple[Cell, Arrays]]:
 
 def cells(table: pd.DataFrame) -> list[tuple[Cell, NDArray[np.intp]]]:
     """Return each cell with the positions of its rows."""
-    return sorted(table.groupby(list(CELL)).indices.items())  # type: ignore[arg-type]
+    return sorted(with_options(table).groupby(list(CELL)).indices.items())  # type: ignore[arg-type]
 
 
 def describe(cell: Cell) -> str:
     """Return how an error calls a cell."""
-    scenario, arm, lr, seed = cell
-    return f"{scenario}, {arm}, lr {lr:g}, seed {seed}"
+    scenario, arm, lr, options, seed = cell
+    return f"{scenario}, {arm}, {Trial(lr, options)}, seed {seed}"
 
 
 def as_table(rows: list[tuple[Any, ...]], columns: dict[str, str]) -> pd.DataFrame:

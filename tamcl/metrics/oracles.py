@@ -110,23 +110,23 @@ def regrets(online: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, experience, regret (fraction of the experience's answers) and cumulative
-        (right answers behind the oracle at the end of the experience, counted from the first).
+        Columns scenario, arm, lr, options, seed, experience, regret (fraction of the experience's answers) and
+        cumulative (right answers behind the oracle at the end of the experience, counted from the first).
 
     Raises
     ------
     InputError
-        If an arm has several learning rates, or two runs of a pair differ in their mini-batches.
+        If an arm has several learning rates or values of options, or two runs of a pair differ in their mini-batches.
     """
     from tamcl.metrics.cells import as_table, describe, online_cells
     from tamcl.results import CELL
 
-    known = {(cell[1], cell[3]): arrays for cell, arrays in online_cells(_one_rate(oracle, "oracle"))}
+    known = {(cell[1], cell[4]): arrays for cell, arrays in online_cells(_one_rate(oracle, "oracle"))}
     rows = []
     for cell, (correct, n, experience) in online_cells(_one_rate(online, "online")):
-        if (cell[1], cell[3]) not in known:
+        if (cell[1], cell[4]) not in known:
             continue
-        best, sizes, parts = known[cell[1], cell[3]]
+        best, sizes, parts = known[cell[1], cell[4]]
         if not (np.array_equal(n, sizes) and np.array_equal(experience, parts)):
             raise InputError(
                 f"{describe(cell)} and its oracle differ in their mini-batches: they cannot be held together"
@@ -149,22 +149,24 @@ def intransigences(eval: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, intransigence; nan where a run was not tested on what it had just learnt.
+        Columns scenario, arm, lr, options, seed, intransigence; nan where a run was not tested on what it had just
+        learnt.
 
     Raises
     ------
     InputError
-        If an arm has several learning rates, or two runs of a pair differ in their number of experiences.
+        If an arm has several learning rates or values of options, or two runs of a pair differ in their number of
+        experiences.
     """
     from tamcl.metrics.cells import as_table, describe, matrices
     from tamcl.results import CELL
 
-    known = {(cell[1], cell[3]): R.diagonal() for cell, (R, _) in matrices(_one_rate(oracle, "oracle"))}
+    known = {(cell[1], cell[4]): R.diagonal() for cell, (R, _) in matrices(_one_rate(oracle, "oracle"))}
     rows = []
     for cell, (R, _) in matrices(_one_rate(eval, "eval")):
-        if (cell[1], cell[3]) not in known:
+        if (cell[1], cell[4]) not in known:
             continue
-        reference = known[cell[1], cell[3]]
+        reference = known[cell[1], cell[4]]
         if len(reference) != len(R):
             raise InputError(f"{describe(cell)} has {len(R)} experiences and its oracle {len(reference)}")
         try:
@@ -175,7 +177,8 @@ def intransigences(eval: pd.DataFrame, oracle: pd.DataFrame) -> pd.DataFrame:
 
 
 def _one_rate(table: pd.DataFrame, what: str) -> pd.DataFrame:
-    several = table.groupby("arm")[["scenario", "lr"]].nunique().max(axis=1).loc[lambda counts: counts > 1]
+    of_one = [column for column in ("scenario", "lr", "options") if column in table]
+    several = table.groupby("arm")[of_one].nunique().max(axis=1).loc[lambda counts: counts > 1]
     if len(several):
         raise InputError(f"{what}: arm '{several.index[0]}' stands there at several learning rates or scenarios")
     return table

@@ -37,7 +37,7 @@ from tamcl.metrics.cells import (
 from tamcl.metrics.metric import Metric
 from tamcl.metrics.plasticity import end_accuracies
 from tamcl.metrics.retention import Missing
-from tamcl.results import CELL, complete_runs, conform, empty
+from tamcl.results import CELL, complete_runs, conform, empty, with_options
 
 Array = NDArray[np.float64]
 
@@ -71,9 +71,9 @@ def measure(
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, metric, value; nan where a metric has no value, as forgetting after a single
-        experience, where no cell of the scenario has the accuracies that it needs, or where it counts mini-batches
-        (``Metric.per_batch``) and rows are blocks of them.
+        Columns scenario, arm, lr, options, seed, metric, value; nan where a metric has no value, as forgetting after a
+        single experience, where no cell of the scenario has the accuracies that it needs, or where it counts
+        mini-batches (``Metric.per_batch``) and rows are blocks of them.
 
     Raises
     ------
@@ -132,11 +132,13 @@ class Measuring:
         InputError
             If rows of a cell are missing between others.
         """
+        online, eval = with_options(online), with_options(eval)
+        runs = None if runs is None else with_options(runs)
         in_blocks = set() if runs is None else _cells_in_blocks(runs)
         if runs is not None:
             finished = runs.loc[runs["status"] == "ok", list(CELL)]
             online, eval = online.merge(finished, on=list(CELL)), eval.merge(finished, on=list(CELL))
-        within = empty("continual") if continual is None else continual
+        within = empty("continual") if continual is None else with_options(continual)
         if runs is not None:
             within = within.merge(finished, on=list(CELL))
         inputs: dict[str, list[tuple[Cell, Arrays]]] = {
@@ -203,8 +205,8 @@ def shifts(online: pd.DataFrame, **windows: Any) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, experience (the one that begins), step (its first), level_before, drop,
-        recovery_steps (mini-batches), censored, area_lost (accuracy-steps).
+        Columns scenario, arm, lr, options, seed, experience (the one that begins), step (its first), level_before,
+        drop, recovery_steps (mini-batches), censored, area_lost (accuracy-steps).
     """
     columns = CELL | {"experience": "int64", "step": "int64"}
     columns |= dict.fromkeys(Shifts._fields, "float64") | {"censored": "bool"}
@@ -232,8 +234,8 @@ def recovery_curves(online: pd.DataFrame, *, before: int = BEFORE, window: int =
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, since_shift (mini-batches; negative before it), accuracy (mean over the
-        shifts of the cell that have this mini-batch) and n_shifts (how many have).
+        Columns scenario, arm, lr, options, seed, since_shift (mini-batches; negative before it), accuracy (mean over
+        the shifts of the cell that have this mini-batch) and n_shifts (how many have).
     """
     rows: list[tuple[Any, ...]] = []
     for cell, arrays in online_cells(online.dropna(subset="correct")):
@@ -252,10 +254,11 @@ def stability_curves(continual: pd.DataFrame, eval: pd.DataFrame) -> pd.DataFram
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, since_shift (updates), change (accuracy less that right before the shift, mean
-        over the earlier experiences and then over the shifts of the cell that were tested there) and n_shifts (how many
-        were).
+        Columns scenario, arm, lr, options, seed, since_shift (updates), change (accuracy less that right before the
+        shift, mean over the earlier experiences and then over the shifts of the cell that were tested there) and
+        n_shifts (how many were).
     """
+    continual, eval = with_options(continual), with_options(eval)
     shift = [*CELL, "experience"]
     before = eval.assign(experience=eval["trained_on"] + 1, before=eval["accuracy"])
     earlier = continual[continual["evaluated_on"] < continual["experience"]]
@@ -278,9 +281,11 @@ def diagnostic_curves(diagnostics: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, diagnostic, tensor, since_shift (mini-batches; 0 is the first one after the
-        shift), value (mean over the shifts of the cell that have a finite one there) and n_shifts (how many have).
+        Columns scenario, arm, lr, options, seed, diagnostic, tensor, since_shift (mini-batches; 0 is the first one
+        after the shift), value (mean over the shifts of the cell that have a finite one there) and n_shifts (how many
+        have).
     """
+    diagnostics = with_options(diagnostics)
     since_shift = diagnostics["step"] - diagnostics.groupby([*CELL, "experience"])["step"].transform("min")
     later = (diagnostics["experience"] > 0) & np.isfinite(diagnostics["value"])
     rows = diagnostics.assign(since_shift=since_shift)[later]
@@ -304,8 +309,8 @@ def by_experience(online: pd.DataFrame, *, window: int = BEFORE) -> pd.DataFrame
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, experience, step (its first), n (examples), accuracy (all of the experience),
-        end_accuracy, and accuracy_10 to accuracy_100: that when 10, 25, 50, 75 and 100 % of it are over
+        Columns scenario, arm, lr, options, seed, experience, step (its first), n (examples), accuracy (all of the
+        experience), end_accuracy, and accuracy_10 to accuracy_100: that when 10, 25, 50, 75 and 100 % of it are over
         (``tamcl.metrics.adaptation.accuracy_at``).
     """
     at = {f"accuracy_{share:.0%}".rstrip("%"): "float64" for share in SHARES}
@@ -336,9 +341,9 @@ def by_epoch(continual: pd.DataFrame, diagnostics: pd.DataFrame | None = None) -
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, experience, epoch (from 1), step (its last), quantity ("accuracy", "loss", or
-        the name of a diagnostic) and value: that of the test on the experience after the epoch, or the mean over the
-        updates of the epoch that were diagnosed and have a finite one.
+        Columns scenario, arm, lr, options, seed, experience, epoch (from 1), step (its last), quantity ("accuracy",
+        "loss", or the name of a diagnostic) and value: that of the test on the experience after the epoch, or the mean
+        over the updates of the epoch that were diagnosed and have a finite one.
 
     Examples
     --------
@@ -349,12 +354,13 @@ def by_epoch(continual: pd.DataFrame, diagnostics: pd.DataFrame | None = None) -
     >>> table.pivot(index="epoch", columns="quantity", values="value").to_dict("index")
     {1: {'accuracy': 0.5, 'gradient_norm': 2.0, 'loss': 1.0}, 2: {'accuracy': 0.8, 'gradient_norm': 4.0, 'loss': 0.5}}
     """
-    within = [*CELL, "experience"]
+    within, continual = [*CELL, "experience"], with_options(continual)
     own = continual[continual["evaluated_on"] == continual["experience"]].sort_values([*within, "step"])
     ends = own[[*within, "step"]].assign(epoch=own.groupby(within).cumcount() + 1)
     tested = own.melt([*within, "step"], ["accuracy", "loss"], "quantity")
     parts = [tested.merge(ends, on=[*within, "step"])]
     if diagnostics is not None and len(diagnostics):
+        diagnostics = with_options(diagnostics)
         whole = diagnostics[(diagnostics["tensor"] == "") & np.isfinite(diagnostics["value"])].sort_values("step")
         placed = pd.merge_asof(
             whole, ends.assign(end=ends["step"]).sort_values("step"), on="step", by=within, direction="forward"

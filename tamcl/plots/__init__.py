@@ -20,6 +20,7 @@ from tamcl.plots.landscape import loss_on_line, loss_plane
 from tamcl.plots.matrix import accuracy_matrix, perplexity_matrix
 from tamcl.plots.metrics import forgetting_against_learning, summary
 from tamcl.plots.online import online_accuracy, online_loss
+from tamcl.plots.options import option_map, shade_limits
 from tamcl.plots.oracles import regret
 from tamcl.plots.over_time import NULLS, correlations_over_time, diagnostics_together
 from tamcl.plots.ranks import critical_differences
@@ -49,12 +50,14 @@ __all__ = [
     "metric_axis",
     "online_accuracy",
     "online_loss",
+    "option_map",
     "over_epochs",
     "over_experiences",
     "paired_differences",
     "perplexity_matrix",
     "recovery",
     "regret",
+    "shade_limits",
     "short_names",
     "stability",
     "summary",

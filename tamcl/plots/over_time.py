@@ -51,7 +51,7 @@ def diagnostics_together(
     arms = list(rows["arm"].unique())
     if len(arms) != 1:
         raise InputError(f"diagnostics_together: arm = {arm}: one is drawn, and the rows are of {arms or 'none'}")
-    if rows[["arm", "lr"]].drop_duplicates().shape[0] > 1:
+    if len(rows[[column for column in ("lr", "options") if column in rows]].drop_duplicates()) > 1:
         raise InputError(f"diagnostics_together: arm '{arms[0]}' stands at several learning rates; pass rows of one")
     for name in (*left, right):
         if name not in set(rows["diagnostic"]):

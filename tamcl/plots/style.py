@@ -62,7 +62,10 @@ def checked_styles(table: pd.DataFrame, arms: Sequence[str] | None, what: str) -
     """Return the styles to draw with, after checking that every arm stands at one learning rate of one scenario."""
     if table.empty:
         raise InputError(f"{what}: the table has no rows to draw")
-    for column, words in (("scenario", "scenarios"), ("lr", "learning rates")):
+    columns = {"scenario": "scenarios", "lr": "learning rates", "options": "values of its options"}
+    for column, words in columns.items():
+        if column not in table:
+            continue
         several = table.groupby("arm")[column].nunique().loc[lambda counts: counts > 1]
         if len(several):
             raise InputError(f"{what}: arm '{several.index[0]}' stands at {several.iloc[0]} {words}; pass rows of one")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from tamcl.errors import InputError
@@ -15,6 +16,7 @@ from tamcl.plots.axes import WIDE, Curve, finish, label_ends, legend_beside, new
 from tamcl.plots.labels import metric_axis
 from tamcl.plots.seeds import counted
 from tamcl.plots.style import arm_styles
+from tamcl.stats.tuning import at_chosen
 
 
 def lr_sensitivity(
@@ -30,6 +32,9 @@ def lr_sensitivity(
 
     A ring marks the chosen learning rate, with an arrow where it is an end of the grid, so that a better one may lie
     beyond; a cross on the lower edge marks one at which a seed diverged or failed.
+
+    Where an arm has options that were tuned, too, its line is at the chosen ones. Where a search has drawn these with
+    the learning rate there is no such line, and all trials are points.
 
     Parameters
     ----------
@@ -53,14 +58,15 @@ def lr_sensitivity(
     drawn = arm_styles(arms if arms is not None else tuning["arm"])
     label, unit, factor = metric_axis(score)
     ax = ax or new_axes(*WIDE)
-    _scale(ax, tuning["lr"])
+    log_scale(ax.xaxis, tuning["lr"])
     tried = dict(iter(tuning.sort_values("lr", kind="stable").groupby("arm")))
     for arm, style in drawn.items():
         if arm not in tried:
             continue
-        rows = tried[arm]
+        rows, is_curve = _curve(tried[arm])
         good = rows[(rows["n_diverged"] == 0) & rows["score"].notna()]
-        ax.plot(good["lr"], factor * good["score"], style.marker, ls=style.line, color=style.color, ms=5, label=arm)
+        line = style.line if is_curve else "none"
+        ax.plot(good["lr"], factor * good["score"], style.marker, ls=line, color=style.color, ms=5, label=arm)
         chosen = rows[rows["chosen"]]
         ax.plot(chosen["lr"], factor * chosen["score"], "o", color=style.color, mfc="none", ms=13)
         _point_beyond(ax, chosen.assign(score=factor * chosen["score"]), rows["lr"], style.color)
@@ -95,18 +101,25 @@ def lr_sensitivity(
     return ax
 
 
-def _scale(ax: Axes, rates: pd.Series) -> None:
-    """Make the axis logarithmic, with labels as rates are written and no more of them than find room."""
-    low, high = rates.min(), rates.max()
+def _curve(tried: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Return the trials of an arm that are drawn, and whether they are a curve over the learning rate."""
+    rows = at_chosen(tried.assign(scenario=""))
+    is_curve = len(rows) > 1 or len(tried) == 1
+    return (rows if is_curve else tried), is_curve
+
+
+def log_scale(axis: XAxis | YAxis, values: pd.Series) -> None:
+    """Make an axis logarithmic, with labels as values are written and no more of them than find room."""
+    low, high = values.min(), values.max()
     decades = np.log10(high / low)
     steps = (1, 2, 5) if decades < 2 else (1, 3) if decades < 3 else (1,)
     powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
     places = np.outer(powers, steps).ravel()
     places = places[(places > 0.99 * low) & (places < 1.01 * high)]
-    ax.set_xscale("log")
-    ax.set_xticks(places[:: -(-len(places) // 5)] if len(places) > 1 else np.unique([low, high]))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_locator(NullLocator())
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_ticks(places[:: -(-len(places) // 5)] if len(places) > 1 else np.unique([low, high]))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def _point_beyond(ax: Axes, chosen: pd.DataFrame, grid: pd.Series, color: str) -> None:

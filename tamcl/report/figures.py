@@ -24,9 +24,9 @@ from PIL import Image
 from tamcl import plots
 from tamcl.files.atomic import write_atomic
 from tamcl.findings.oracles import OracleComparison
-from tamcl.findings.study import Study
+from tamcl.findings.study import Study, records
 from tamcl.landscape import Landscape
-from tamcl.metrics import by_epoch, by_experience, stability_curves
+from tamcl.metrics import by_epoch, by_experience, find, stability_curves
 from tamcl.plots.online import POINTS
 from tamcl.report.curves import live
 from tamcl.report.layout import Layout
@@ -304,9 +304,23 @@ def tuning_drawings(study: Study) -> Iterator[Drawing]:
         "Score against learning rate",
         "What the choice of the learning rate rests on, on the tuning seeds. Broad: within 95 % of the best, so that a"
         " long broad line is an arm that is easy to tune. An arrow at the end of a line means that the grid should be"
-        f" widened.{triangle}",
+        f" widened.{_at_options(study)}{triangle}",
         lambda width: _lr_sensitivity(study, width),
     )
+    over_options = tuning.by_option(study.tuning, study.primary)
+    if len(over_options):
+        yield Drawing(
+            "options",
+            "Score over learning rate and options",
+            "Every option that was tuned together with the learning rate, with the best of the values of the others."
+            " Brighter is better, on one scale for all, and the worst quarter is all dark. A frame on the edge means"
+            " that a better value may lie beyond.",
+            partial(_options, study, over_options),
+            {
+                f"{place}_{option}": partial(_options, study, rows)
+                for place, ((_arm, option), rows) in enumerate(over_options.groupby(["arm", "option"]), 1)
+            },
+        )
     if names := _over_lr(study):
         by_lr = tuning.by_lr(study.results.metrics, study.results.runs, study.primary, names=names)
         yield Drawing(
@@ -322,9 +336,9 @@ def tuning_drawings(study: Study) -> Iterator[Drawing]:
         yield Drawing(
             "expected_best",
             "Expected best over trials",
-            "How good the best of so many learning rates is on average, drawn from those that were tried. Where lines"
-            " cross, the better arm is a matter of how much is tuned.",
-            lambda width: _single(width, 3.5, plots.expected_best, expected, score=study.primary, arms=study.arms),
+            f"How good the best of so many {'trials' if study.tunes_options else 'learning rates'} is on average, drawn"
+            " from those that were tried. Where lines cross, the better arm is a matter of how much is tuned.",
+            lambda width: _expected_best(study, expected, width),
         )
 
 
@@ -603,6 +617,46 @@ def _lr_sensitivity(study: Study, width: float) -> Figure:
     plateaus = tuning.plateau(study.tuning, study.primary)
     draw = partial(plots.lr_sensitivity, score=study.primary, plateaus=plateaus, rules=study.rules or None)
     return _beside_legend(width, 3.5, study.arms, draw, study.tuning)
+
+
+def _expected_best(study: Study, expected: pd.DataFrame, width: float) -> Figure:
+    figure = _single(width, 3.5, plots.expected_best, expected, score=study.primary, arms=study.arms)
+    if study.tunes_options:
+        figure.axes[0].set_xlabel("trials (learning rates with options tried)")
+    return figure
+
+
+def _at_options(study: Study) -> str:
+    """Say what a line is where options were tuned, too."""
+    if not study.tunes_options:
+        return ""
+    if study.protocol.get("search", "grid") == "grid":
+        return " Where options were tuned, too, a line is at the chosen ones."
+    return " Where options were drawn with the learning rate, every trial is a point."
+
+
+def _options(study: Study, table: pd.DataFrame, width: float) -> Figure:
+    drawn = {(row["arm"], row["option"]): None for row in records(table)}
+    pairs = sorted(drawn, key=lambda pair: study.arms.index(pair[0]))
+    limits = plots.shade_limits(table, study.primary)
+    figure, axes = _panels(width, len(pairs), 2 if width >= WIDE else 1, 2.4, sharey=False)
+    titles = plots.short_names(study.arms)
+    for (arm, option), ax in zip(pairs, axes, strict=True):
+        plots.option_map(table, score=study.primary, arm=arm, option=option, limits=limits, colorbar=False, ax=ax)
+        ax.set_title(titles[arm], loc="left", size="medium")
+        ax.tick_params(labelsize="small")
+    label, unit, _ = plots.metric_axis(study.primary)
+    figure.set_figheight(figure.get_figheight() + 0.6)
+    colors = axes[0].images[0] if axes[0].images else axes[0].collections[-1]
+    figure.colorbar(
+        colors,
+        ax=axes,
+        label=f"{label} ({unit})" if unit else label,
+        location="top",
+        aspect=40,
+        extend="min" if find(study.primary).sign > 0 else "max",
+    )
+    return figure
 
 
 def _over_lr(study: Study) -> list[str]:

@@ -40,6 +40,7 @@ from tamcl.results import Results, as_results, load_results
 from tamcl.scenario.schema import learning_rate, listed, tested_on
 from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.stats import ALPHA
+from tamcl.trial import values_of
 
 WELL = (
     "A null model is said to do as well where no gain over it is shown, even before Holm, and the 95 % interval leaves"
@@ -167,6 +168,8 @@ def _page(study: Study) -> dict[str, Any]:
         "landscape_pictures": draw_landscape_pictures(study, land),
         "tuning_text": _tuning_text(study),
         "edges": edges(study),
+        "edges_of": "value" if study.tunes_options else "learning rate",
+        "tried": "trial" if study.tunes_options else "learning rate that was tried",
         "arm_table": arm_table(study),
         "tuning_table": tuning_table(study),
         "facts": _facts(study),
@@ -285,11 +288,25 @@ def _tuning_text(study: Study) -> str:
     cost, all_time = runs.loc[runs["phase"] == "tune", "wall_s"], float(runs["wall_s"].sum())
     share = f", {cost.sum() / all_time:.0%} of the study's time" if all_time else ""
     how = {"random": ", drawn at random between the ends of its grid", "tpe": ", by a tree-structured Parzen estimator"}
+    what = "learning rates"
+    if study.tunes_options:
+        what = f"combinations of a learning rate with values of the options that are tuned with it ({_tuned(study)})"
     return (
-        f"Each arm was tried at {many} learning rates{how.get(study.protocol.get('search', 'grid'), '')} on seeds that"
+        f"Each arm was tried at {many} {what}{how.get(study.protocol.get('search', 'grid'), '')} on seeds that"
         f" serve for nothing else, and is reported at the one with the best mean {find(study.primary).label.lower()}."
         f"{_widened(study)} The {len(cost)} tuning runs took {duration(float(cost.sum()))}{share}."
     )
+
+
+def _tuned(study: Study) -> str:
+    """Say which options of which arms were tuned."""
+    found: dict[str, list[str]] = {}
+    for arm, options in study.tuning[["arm", "options"]].drop_duplicates("arm").itertuples(index=False):
+        if names := ", ".join(values_of(options)):
+            found.setdefault(names, []).append(arm)
+    order = {arm: place for place, arm in enumerate(study.arms)}
+    listed = ((sorted(arms, key=lambda arm: order[arm]), names) for names, arms in found.items())
+    return "; ".join(f"{names} of {', '.join(arms)}" for arms, names in listed)
 
 
 def _widened(study: Study) -> str:
@@ -298,20 +315,22 @@ def _widened(study: Study) -> str:
     if not most:
         return ""
     return (
-        f" Of them {most} {'was' if most == 1 else 'were'} added to every arm's grid, one at a time, while the best of"
-        " some arm was an end of its grid: beyond the end for such an arm, between the best and its better neighbour"
-        " for the others."
+        f" Of them {most} {'was' if most == 1 else 'were'} added to every arm's grid, one at a time, while the best"
+        f"{' rate' * study.tunes_options} of some arm was an end of its grid: beyond the end for such an arm, between"
+        f" the best and its better neighbour for the others{', at the best options' * study.tunes_options}."
     )
 
 
 def _notes(study: Study) -> list[str]:
     """Return the scenario's assumptions and those of every study."""
+    options = f" and the options tuned with them ({_tuned(study)})" if study.tunes_options else ""
     return [
         *map(str, study.scenario.get("notes", [])),
         "At the same seed all arms see the same stream in the same order, from the same initial weights. Arms are"
         " therefore compared seed by seed, and the seed is the unit: mini-batches and experiences of one run are not"
         " independent observations.",
-        "Learning rates were chosen on tuning seeds only. Everything else about an arm is as the scenario gives it.",
+        f"Learning rates{options} were chosen on tuning seeds only. Everything else about an arm is as the scenario"
+        " gives it.",
         "p-values come from a sign-flip permutation test, adjusted by Holm's method over the pairs that were compared"
         " on a metric, but not over metrics. No evidence of a difference is not evidence of no difference: the"
         " interval says what is still possible.",

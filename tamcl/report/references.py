@@ -17,6 +17,7 @@ from tamcl.models import MODELS
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import Table
 from tamcl.results import load_results
+from tamcl.scenario.grids import flat
 from tamcl.strategies import STRATEGIES
 from tamcl.streams import STREAMS
 from tamcl.sweeps import is_sweep, load_sweep
@@ -185,8 +186,9 @@ def _used(study: Study) -> Iterator[tuple[str, str]]:
     arms: dict[str, dict[str, Any]] = scenario.get("arms", {})
     for name, arm in arms.items():
         yield OPTIMIZERS.noun, str(arm.get("optimizer") or name)
-        inside = [value for key, value in arm.items() if key != "optimizer" and isinstance(value, str)]
-        yield from ((OPTIMIZERS.noun, value) for value in inside if value in OPTIMIZERS)
+        inside = flat(value for key, value in arm.items() if key != "optimizer")
+        names = (value for value in inside if isinstance(value, str) and value in OPTIMIZERS)
+        yield from ((OPTIMIZERS.noun, value) for value in names)
     stream = scenario.get("stream", {})
     parts = [(DATASETS, stream.get("dataset")), (STREAMS, stream.get("name"))]
     parts += [

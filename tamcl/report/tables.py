@@ -11,13 +11,14 @@ from tamcl import stats
 from tamcl.findings.answers import answers
 from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study, records
-from tamcl.findings.sweep import chosen_rates
+from tamcl.findings.sweep import chosen_trials
 from tamcl.metrics import METRICS, find
 from tamcl.plots import arm_styles, mean_interval, metric_axis, with_direction
 from tamcl.scenario.groups import listed_groups
 from tamcl.scenario.schema import listed
 from tamcl.stats import ALPHA
 from tamcl.sweeps import Sweep, row_name
+from tamcl.trial import Trial, is_number, values_of
 
 
 class Field(NamedTuple):
@@ -126,7 +127,9 @@ def same_lr_table(study: Study) -> Table:
             )
         rows.append(Row([*fields, Field(str(len(shared)), len(shared))]))
     heads = ["Pair", "Each at its own", "Lowest at a shared one", "Highest at a shared one", "Shared rates"]
-    caption = f"Difference with each arm at its own learning rate, and at shared ones ({_points(unit)}; tuning seeds)"
+    best = "; always with the best options of each" if study.tunes_options else ""
+    caption = "Difference with each arm at its own learning rate, and at shared ones"
+    caption += f" ({_points(unit)}; tuning seeds{best})"
     return Table("same-lr", caption, _heads(heads, text=set()), rows)
 
 
@@ -275,20 +278,20 @@ def _other_metric(row: dict[str, Any], *same: dict[str, Any]) -> Row:
 def sweep_table(sweep: Sweep) -> Table:
     """Return the mean of the primary metric by value and arm, and the learning rate that the arm took there."""
     label, unit, factor = metric_axis(sweep.primary)
-    styles, rates = arm_styles(sweep.arms), chosen_rates(sweep)
+    styles, trials = arm_styles(sweep.arms), chosen_trials(sweep)
     rows = []
-    for (study, results), of_study in zip(sweep.finished, records(rates), strict=True):
+    for (study, results), of_study in zip(sweep.finished, trials, strict=True):
         found = Study(results).metrics
         means = mean_interval(found[found["metric"] == sweep.primary].dropna(subset="value"), ["arm"], "value")
         by_arm = {row["arm"]: row for row in records(means)}
         fields = [Field(study.name)]
         for arm in sweep.arms:
-            row, rate = by_arm.get(arm), of_study[arm]
+            row = by_arm.get(arm)
             if row is None:
                 fields.append(Field("–"))
                 continue
             text = _plus_minus(factor * row["mean"], factor * (row["high"] - row["mean"]))
-            fields.append(Field(text, factor * row["mean"], note=f"lr {rate:g}, {row['count']} seeds"))
+            fields.append(Field(text, factor * row["mean"], note=f"{of_study[arm]}, {row['count']} seeds"))
         rows.append(Row(fields))
     caption = f"{with_direction(sweep.primary, label, unit)}: mean ± half of its 95 % interval, learning rate, seeds"
     heads = [Field("Value"), *(Field(arm, classes="head", color=styles[arm].color) for arm in sweep.arms)]
@@ -315,20 +318,22 @@ def arm_table(study: Study) -> Table:
             tried = study.tuning.loc[study.tuning["arm"] == arm, "lr"]
         groups = listed_groups(options.pop("groups", None) or ())
         interventions = listed(options.pop("interventions", None) or ())
-        settings = ", ".join(f"{key} = {plain_value(value)}" for key, value in options.items() if value is not None)
+        told = {key: value for key, value in options.items() if value is not None}
+        settings = ", ".join(_setting(study, arm, key, value) for key, value in told.items())
         settings = "; ".join(part for part in (settings, groups, interventions) if part)
         runs = study.runs[study.runs["arm"] == arm]
-        rate, finished = study.rates.get(arm), int((runs["status"] == "ok").sum())
+        trial, finished = study.trials.get(arm), int((runs["status"] == "ok").sum())
         fields = [
             Field(arm, color=styles[arm].color),
             Field(f"{optimizer}, {settings}" if settings else optimizer, classes="text wrap"),
             Field(", ".join(f"{lr:g}" for lr in sorted(tried)) or "–", classes="text wrap", note=_added(study, arm)),
-            Field("none left" if rate is None else f"{rate:g}", rate),
+            Field("none left") if trial is None else Field(f"{trial.lr:g}", trial.lr, note=trial.options),
             Field(f"{finished} of {len(runs)}", finished),
             Field(f"{speed[arm]:.2f}", float(speed[arm])) if arm in speed.index else Field("–"),
         ]
-        edge = bool(study.tuning.loc[study.tuning["arm"] == arm, "on_edge"].any())
-        rows.append(Row(fields, "flag" if edge or rate is None else ""))
+        tuning = study.tuning[study.tuning["arm"] == arm]
+        edge = tuning["on_edge"].any() or (tuning["options_on_edge"] != "").any()
+        rows.append(Row(fields, "flag" if edge or trial is None else ""))
     heads = ["Arm", "Optimizer", "Learning rates tried", "Chosen", "Finished", "ms a batch"]
     return Table(
         "arms",
@@ -338,43 +343,61 @@ def arm_table(study: Study) -> Table:
     )
 
 
+def _setting(study: Study, arm: str, name: str, value: Any) -> str:
+    """Return an option of an arm in words: its value, or those that it could have."""
+    tuned = {name for options in study.tuning.loc[study.tuning["arm"] == arm, "options"] for name in values_of(options)}
+    if name not in tuned or len(value) < 2:
+        return f"{name} = {plain_value(value[0] if name in tuned else value)}"
+    if study.protocol.get("search", "grid") != "grid" and all(map(is_number, value)):
+        return f"{name} from {min(value)} to {max(value)}"
+    return f"{name} of {', '.join(map(plain_value, value))}"
+
+
 def _added(study: Study, arm: str) -> str:
-    rates = ", ".join(f"{lr:g}" for lr in study.added.get(arm, []))
-    return f"then {rates}" if rates else ""
+    added = ", ".join(str(trial).removeprefix("lr ") for trial in study.added.get(arm, []))
+    return f"then {added}" if added else ""
 
 
 def tuning_table(study: Study) -> Table:
-    """Return the score of every learning rate that was tried."""
+    """Return the score of every trial that was made."""
     label, unit, factor = metric_axis(study.primary)
     order = {arm: place for place, arm in enumerate(study.arms)}
-    table = study.tuning.sort_values(["arm", "lr"], key=lambda c: c.map(order) if c.name == "arm" else c)
+    by = ["arm", "lr", "options"]
+    table = study.tuning.sort_values(by, key=lambda c: c.map(order) if c.name == "arm" else c, kind="stable")
     rows = []
     for row in records(table):
         score = factor * row["score"]
-        added = "added" if row["lr"] in study.added.get(row["arm"], []) else ""
-        chosen = "chosen, on the edge of the grid" if row["on_edge"] else "chosen" if row["chosen"] else ""
+        added = "added" if Trial(row["lr"], row["options"]) in study.added.get(row["arm"], []) else ""
+        ends = [*["learning rate"] * row["on_edge"], *filter(None, [row["options_on_edge"]])]
+        where = f"{', '.join(ends)} " * (ends != ["learning rate"])
+        chosen = f"chosen, {where}on the edge of the grid" if ends else "chosen" if row["chosen"] else ""
         note = ", ".join(part for part in (added, chosen) if part)
         fields = [
             Field(row["arm"]),
             Field(f"{row['lr']:g}", row["lr"]),
+            *[Field(row["options"], classes="text wrap")] * study.tunes_options,
             Field(_decimal(score, 2), score) if isfinite(score) else Field("–"),
             Field(str(row["n_seeds"]), row["n_seeds"]),
             Field(str(row["n_diverged"]), row["n_diverged"]),
             Field(note, classes="text"),
         ]
-        rows.append(Row(fields, "flag" if row["on_edge"] else "chosen" if row["chosen"] else ""))
-    heads = ["Arm", "Learning rate", f"{label} ({unit})" if unit else label, "Seeds", "Diverged or failed", "Note"]
-    return Table("tuning", "Mean over tuning seeds of every learning rate", _heads(heads, text={"Note"}), rows)
+        rows.append(Row(fields, "flag" if ends else "chosen" if row["chosen"] else ""))
+    heads = ["Arm", "Learning rate", *["Options"] * study.tunes_options, f"{label} ({unit})" if unit else label]
+    heads += ["Seeds", "Diverged or failed", "Note"]
+    what = "trial" if study.tunes_options else "learning rate"
+    return Table("tuning", f"Mean over tuning seeds of every {what}", _heads(heads, text={"Note", "Options"}), rows)
 
 
 def failure_table(study: Study) -> Table:
     """Return the runs that diverged or failed, and why."""
     runs = study.results.runs
+    has_options = bool((runs["options"] != "").any())
     rows = [
         Row(
             [
                 Field(row["arm"]),
                 Field(f"{row['lr']:g}", row["lr"]),
+                *[Field(row["options"], classes="text wrap")] * has_options,
                 Field(str(row["seed"]), row["seed"]),
                 Field({"tune": "tuning", "report": "reported"}.get(row["phase"], row["phase"]), classes="text"),
                 Field(row["status"], classes="text"),
@@ -383,8 +406,9 @@ def failure_table(study: Study) -> Table:
         )
         for row in records(runs[runs["status"] != "ok"])
     ]
-    heads = ["Arm", "Learning rate", "Seed", "For", "Status", "Message"]
-    return Table("failures", "Runs that did not finish", _heads(heads, text={"For", "Status", "Message"}), rows)
+    heads = ["Arm", "Learning rate", *["Options"] * has_options, "Seed", "For", "Status", "Message"]
+    words = {"Options", "For", "Status", "Message"}
+    return Table("failures", "Runs that did not finish", _heads(heads, text=words), rows)
 
 
 def _heads(names: list[str], text: set[str]) -> list[Field]:

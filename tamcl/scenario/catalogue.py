@@ -46,6 +46,7 @@ def _section(scenario: Scenario) -> Iterator[str]:
     for name, arm in scenario.arms.items():
         null = f" (null model of {arm.null_of})" if arm.null_of else ""
         words = _call(arm.optimizer, arm.options)
+        words += "".join(f", {name} of {', '.join(map(str, values))}" for name, values in arm.grids.items())
         if arm.interventions is not None:
             words += f"; {listed(each.model_dump() for each in arm.interventions) or 'no intervention'}"
         if arm.optimizer_state is not None:

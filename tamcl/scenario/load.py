@@ -78,10 +78,26 @@ def load_scenario(name: str | Path, settings: Iterable[str] = (), arms: Iterable
         raise InputError(f"scenario '{path.stem}': name: is the file's name and cannot be set")
     scenario = parse(values | {"name": path.stem})
     scenario = scenario if arms is None else scenario.only(arms)
-    trials = {arm: len(config.lr) for arm, config in scenario.arms.items()}
-    if len(set(trials.values())) > 1:
-        raise InputError(f"scenario '{path.stem}': arms: must have equally many learning rates, not {trials}")
+    _check_trials(scenario)
     return scenario
+
+
+def _check_trials(scenario: Scenario) -> None:
+    """Check that every arm has the same chance."""
+    trials = {arm: scenario.trials_of(arm) for arm in scenario.arms}
+    if len(set(trials.values())) == 1:
+        return
+    where = f"scenario '{scenario.name}': arms: must have equally many"
+    if not any(config.grids for config in scenario.arms.values()):
+        raise InputError(f"{where} learning rates, not {trials}")
+    if scenario.protocol.search != "grid":
+        raise InputError(f"{where} trials, not {trials}: an arm with one learning rate and no list of values has one")
+    made = {arm: {"lr": config.lr} | config.grids for arm, config in scenario.arms.items()}
+    words = [
+        f"{arm} {trials[arm]} ({' x '.join(f'{len(values)} {name}' for name, values in lists.items())})"
+        for arm, lists in made.items()
+    ]
+    raise InputError(f"{where} trials, not {', '.join(words)}")
 
 
 _SETTINGS, _NAMED = "['stream.samples=500']", "the name of a scenario, or the path of a .toml file"
@@ -192,7 +208,8 @@ def put_arm(scenario: Scenario, label: str, base: dict[str, Any], needs: str) ->
     scenario : Scenario
     label : str
     base : dict
-        ``optimizer``, ``lr`` (one or several) and options. A new arm is compared with every other.
+        ``optimizer``, ``lr`` (one or several) and options (of which each may be a list of several). A new arm is
+        compared with every other.
     needs : str
         What to say where there is no learning rate.
     """

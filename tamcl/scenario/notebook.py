@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
-from tamcl.scenario.schema import Scenario
+from tamcl.scenario.schema import Arm, Scenario
 
 
 def scenario_html(scenario: Scenario) -> str:
@@ -17,10 +17,7 @@ def scenario_html(scenario: Scenario) -> str:
         f"strategy {scenario.strategy.name}",
         f"{protocol.seeds} seeds, {protocol.tune_seeds} to tune by {protocol.tune_by.replace('_', ' ')}",
     ]
-    rows = [
-        (label, arm.optimizer, _listed(arm.lr), ", ".join(f"{key}={value}" for key, value in arm.options.items()))
-        for label, arm in scenario.arms.items()
-    ]
+    rows = [(label, arm.optimizer, _listed(arm.lr), ", ".join(_options(arm))) for label, arm in scenario.arms.items()]
     return "".join(
         [
             f"<p><b>{escape(scenario.name)}</b>: {escape(scenario.title)}<br>{escape('; '.join(facts))}</p>",
@@ -34,6 +31,11 @@ def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [f"<tr>{''.join(f'<td>{escape(each)}</td>' for each in row)}</tr>" for row in rows]
     titles = "".join(f"<th>{escape(head)}</th>" for head in heads)
     return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _options(arm: Arm) -> Iterator[str]:
+    yield from (f"{key}={value}" for key, value in arm.options.items())
+    yield from (f"{name} of {', '.join(map(str, values))}" for name, values in arm.grids.items())
 
 
 def _listed(rates: tuple[float, ...]) -> str:

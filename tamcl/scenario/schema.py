@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from math import ceil
+from math import ceil, prod
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -30,6 +30,7 @@ from tamcl.metrics.own import use
 from tamcl.models import CLASSES, HEADS, MODELS, SHAPES
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import Table, signature
+from tamcl.scenario.grids import check_grids, combined, covering, flat, grids
 from tamcl.scenario.groups import Group
 from tamcl.scenario.plain import unfit_as_file
 from tamcl.strategies import STRATEGIES
@@ -38,13 +39,14 @@ from tamcl.strategies.settings import OptimizerState
 from tamcl.streams import Stream
 from tamcl.streams.base import Count
 from tamcl.streams.fields import not_empty, unfit
+from tamcl.trial import Trial
 from tamcl.user_code import module_of
 
 MOST_SEEDS = 1000
 """Reported seeds are 0, 1, ...; tuning seeds are 1000, 1001, ..., so that none is both."""
 
-MOST_RATES = 1000
-"""Learning rates of an arm's grid, as many as a search may try."""
+MOST_TRIALS = 1000
+"""Learning rates of an arm's grid, or combinations of them with values of options, as many as a search may try."""
 
 EXTENSIONS = 3
 """Learning rates that ``--extend`` may add to every arm."""
@@ -129,7 +131,13 @@ Interventions = Annotated[tuple[Intervention, ...], AfterValidator(_once_each)]
 
 
 class Arm(BaseModel):
-    """An optimizer with its arguments and the learning rates to choose from."""
+    """An optimizer with its arguments and the learning rates to choose from.
+
+    An option whose value is a list has several to choose from, too, which are tuned together with the learning rate: a
+    *trial* is one combination of all. A list of one is that one value, as of ``lr``, and is called tuned. Where the
+    optimizer's parameter is itself a sequence by its default or annotation, as ``betas``, a list is one value, and a
+    list of lists has several; so it is with any option called ``betas`` of a class that does not say what it takes.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -146,23 +154,45 @@ class Arm(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Arguments of the optimizer besides lr; lists become tuples, as optimizers expect."""
-        return {key: tuple(v) if isinstance(v, list) else v for key, v in (self.model_extra or {}).items()}
+        """Arguments of the optimizer that no trial changes; lists become tuples, as optimizers expect."""
+        given, tuned = self.model_extra or {}, self.grids
+        return {key: tuple(v) if isinstance(v, list) else v for key, v in given.items() if key not in tuned}
+
+    @property
+    def grids(self) -> dict[str, tuple[Any, ...]]:
+        """Values to choose from of the options that are tuned together with lr."""
+        return grids(self.optimizer, self.model_extra or {})
+
+    @property
+    def size(self) -> int:
+        """How many trials there are."""
+        return prod(map(len, (self.lr, *self.grids.values())))
+
+    @property
+    def trials(self) -> tuple[Trial, ...]:
+        """Every learning rate with every combination of the values of options."""
+        return tuple(combined(self.lr, self.grids))
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         if not self.lr:
             raise unfit("lr", "names no learning rate")
-        if len(self.lr) > MOST_RATES:
-            raise unfit("lr", f"names {len(self.lr)} learning rates, and at most {MOST_RATES} are tried")
+        if len(self.lr) > MOST_TRIALS:
+            raise unfit("lr", f"names {len(self.lr)} learning rates, and at most {MOST_TRIALS} are tried")
         if len(set(self.lr)) < len(self.lr):
             raise unfit("lr", "names a learning rate twice")
         _check_name(OPTIMIZERS, self.optimizer, "optimizer")
+        tuned = self.grids
+        check_grids(tuned)
+        if self.size > MOST_TRIALS:
+            what = f"{self.size} combinations of lr, {', '.join(tuned)}"
+            raise unfit("", f"has {what}, and at most {MOST_TRIALS} are tried")
         path = OPTIMIZERS.path(self.optimizer)
         given = {"params", "lr", *list(signature(path).parameters or ())[:1]}  # parameters come first, whatever called
-        _check_options(path, self.options, given=given)
+        for values in covering(tuned):
+            _check_options(path, self.options | values, given=given)
         for number, group in enumerate(self.groups or ()):
-            _check_options(path, group.options, given=given, filled={*self.options}, at=f"groups.{number}.")
+            _check_options(path, group.options, given=given, filled={*self.options, *tuned}, at=f"groups.{number}.")
         return self
 
 
@@ -292,12 +322,15 @@ class Protocol(_Strict):
     tune_by: str = "online_accuracy"
     extend: Annotated[int, Field(strict=True, ge=0, le=20)] = 0
     """Learning rates that every arm may get beyond its grid, one at a time, while some arm's best one is an end of its
-    grid."""
+    grid; where options are tuned, at the best values of these."""
     search: Literal["grid", "random", "tpe"] = "grid"
     """How learning rates are chosen to be tried: those of the grid, or ``trials`` between its ends, drawn at random or
-    by a tree-structured Parzen estimator, which draws its first third at random, too (at least 2, at most 10)."""
+    by a tree-structured Parzen estimator, which draws its first third at random, too (at least 2, at most 10). With
+    them are drawn the options that have several values: numbers between the ends of their list, on a logarithmic scale
+    where all are above 0 and the ends a factor of 10 apart or more, whole ones where all of the list are whole; of
+    anything else one of the list."""
     trials: Annotated[int, Field(strict=True, ge=2, le=1000)] | None = None
-    """Learning rates an arm, for a search other than "grid"."""
+    """Learning rates an arm, with values of the options that are tuned, for a search other than "grid"."""
     pairs: tuple[tuple[str, str], ...] = ()
     """Pairs of arms. Added are every method with its null models, and arms that are in no pair with the first."""
 
@@ -398,7 +431,7 @@ class Scenario(_Strict):
         if self.strategy.schedule is None:
             return
         for label, arm in self.arms.items():
-            if any(str(value).endswith(("schedule_free", ":ScheduleFree")) for value in dict(arm).values()):
+            if any(str(value).endswith(("schedule_free", ":ScheduleFree")) for value in flat(dict(arm).values())):
                 why = f"needs a constant learning rate, since its average takes the place of a schedule ('{label}')"
                 raise unfit("strategy.schedule", f"schedule_free {why}")
 
@@ -416,8 +449,9 @@ class Scenario(_Strict):
 
     def __repr__(self) -> str:
         stream, protocol = self.stream, self.protocol
-        counts = {protocol.trials or len(arm.lr) for arm in self.arms.values()}
-        rates = f"{'/'.join(map(str, sorted(counts)))} learning rate{'s' * (counts != {1})} each"
+        counts = {self.trials_of(arm) for arm in self.arms}
+        what = "trial" if any(arm.grids for arm in self.arms.values()) else "learning rate"
+        rates = f"{'/'.join(map(str, sorted(counts)))} {what}{'s' * (counts != {1})} each"
         where = f"{stream.name} on {stream.dataset}, {stream.experiences} experiences"
         return f"<Scenario {self.name}: {where}; {', '.join(self.arms)}; {rates}, {protocol.seeds} seeds>"
 
@@ -427,6 +461,11 @@ class Scenario(_Strict):
         from tamcl.scenario.notebook import scenario_html
 
         return scenario_html(self)
+
+    def trials_of(self, arm: str) -> int:
+        """Return how many trials an arm has: all that its lists make, or as many as the search draws from them."""
+        size = self.arms[arm].size
+        return self.protocol.trials if self.protocol.trials and size > 1 else size
 
     def interventions_of(self, arm: str) -> tuple[Intervention, ...]:
         """Return an arm's interventions: its own, or else those of the scenario."""
@@ -468,8 +507,8 @@ class Scenario(_Strict):
             What the arm is called; that of the arm, or the name of the optimizer or class if empty. An arm that has
             this label and optimizer already is replaced.
         **options
-            ``lr``, one learning rate or a sequence of them to choose from, and the optimizer's arguments. Give it as
-            many learning rates as the other arms have.
+            ``lr``, one learning rate or a sequence of them to choose from, and the optimizer's arguments, of which any
+            may be a sequence to choose from as well. Give it as many combinations as the other arms have.
 
         Raises
         ------
@@ -530,7 +569,7 @@ def _check_options(
     Those that are ``given`` are no options, and those that are ``filled`` in need not be there. Errors name the place
     that options are ``at``.
     """
-    _, parameters, types = signature(class_path)
+    _, parameters, types, _ = signature(class_path)
     if parameters is None:
         return
     allowed = {name: required for name, required in parameters.items() if name not in given}
@@ -559,7 +598,7 @@ def _check_kind(key: str, value: object, annotation: str, at: str = "") -> None:
         raise unfit(f"{at}{key}", f"must be {wanted}, got {got}")
 
 
-OF_ARMS = frozenset({"optimizer", "lr", "null_of", "interventions", "optimizer_state", "groups"})
+OF_ARMS = frozenset(Arm.model_fields)
 """What an arm holds beside its optimizer's options."""
 
 

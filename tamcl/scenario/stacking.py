@@ -9,6 +9,7 @@ from tamcl.interventions import INTERVENTIONS
 from tamcl.models import HEADS
 from tamcl.optim import OPTIMIZERS
 from tamcl.optim.stacked import why_no_step
+from tamcl.scenario.grids import covering, flat, grids
 from tamcl.scenario.schema import OF_ARMS, Scenario, of_arm
 
 MODELS = frozenset({"mlp"})
@@ -101,8 +102,10 @@ def why_not_compiled(scenario: Mapping[str, Any], arm: str) -> str:
         return "diagnostics look inside of steps"
     if scenario.get("evaluation", {}).get("every") not in (None, "epoch"):
         return "evaluation.every tests inside of experiences"
-    chosen = {key: value for key, value in options.items() if key not in OF_ARMS}
-    return why_no_step(options["optimizer"], chosen)
+    given = {key: value for key, value in options.items() if key not in OF_ARMS}
+    tuned = grids(options["optimizer"], given)
+    every = (given | values for values in covering(tuned))
+    return next((why for chosen in every if (why := why_no_step(options["optimizer"], chosen))), "")
 
 
 def is_known(arm: Mapping[str, Any]) -> bool:
@@ -111,5 +114,5 @@ def is_known(arm: Mapping[str, Any]) -> bool:
 
 
 def _names(arm: Mapping[str, Any]) -> set[str]:
-    """Return the words that name an arm's optimizers, and perhaps others."""
-    return {value for value in arm.values() if isinstance(value, str)}
+    """Return the words that name an arm's optimizers, those to choose from included, and perhaps others."""
+    return {value for value in flat(arm.values()) if isinstance(value, str)}

@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from tamcl.errors import InputError
-from tamcl.results import CELL
+from tamcl.results import CELL, with_options
 from tamcl.stats.intervals import interval
 from tamcl.stats.resampling import rng
 
@@ -104,8 +104,8 @@ def correlation_over_time(diagnostics: pd.DataFrame, first: str, second: str, *,
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, seed, null, n (updates), correlation, null_mean, null_low and null_high (which hold
-        95 % of the null distribution) and p_value (two-sided, of this null).
+        Columns scenario, arm, lr, options, seed, null, n (updates), correlation, null_mean, null_low and null_high
+        (which hold 95 % of the null distribution) and p_value (two-sided, of this null).
     """
     rows = [
         (*cell, null, n, *_held(correlation, chance))
@@ -130,12 +130,13 @@ def mean_correlation_over_time(
     Returns
     -------
     pandas.DataFrame
-        Columns scenario, arm, lr, null, n_seeds, ci_low and ci_high (``interval`` of the mean), and correlation,
-        null_mean, null_low, null_high and p_value: of the mean, where the null of each seed is drawn by itself.
+        Columns scenario, arm, lr, options, null, n_seeds, ci_low and ci_high (``interval`` of the mean), and
+        correlation, null_mean, null_low, null_high and p_value: of the mean, where the null of each seed is drawn by
+        itself.
     """
     by_arm: dict[tuple[Any, ...], list[tuple[float, dict[str, Array]]]] = {}
     for cell, _, correlation, nulls in _runs(diagnostics, first, second, tensor):
-        by_arm.setdefault(cell[:3], []).append((correlation, nulls))
+        by_arm.setdefault(cell[:4], []).append((correlation, nulls))
     rows = []
     for arm, runs in by_arm.items():
         correlations = np.array([correlation for correlation, _ in runs])
@@ -146,7 +147,7 @@ def mean_correlation_over_time(
             chance = np.mean(drawn, axis=0) if len(drawn) == len(runs) else np.empty(0)
             ends = interval(correlations, confidence=confidence)
             rows.append((*arm, null, len(runs), *ends, *_held(float(correlations.mean()), chance)))
-    return pd.DataFrame(rows, columns=[*list(CELL)[:3], "null", "n_seeds", "ci_low", "ci_high", *_HELD])
+    return pd.DataFrame(rows, columns=[*list(CELL)[:4], "null", "n_seeds", "ci_low", "ci_high", *_HELD])
 
 
 _HELD = ["correlation", "null_mean", "null_low", "null_high", "p_value"]
@@ -166,6 +167,7 @@ def _runs(
     diagnostics: pd.DataFrame, first: str, second: str, tensor: str
 ) -> Iterator[tuple[tuple[Any, ...], int, float, dict[str, Array]]]:
     """Yield each run with its number of updates, its correlation, and the correlations of every null."""
+    diagnostics = with_options(diagnostics)
     known = diagnostics[(diagnostics["tensor"] == tensor) & np.isfinite(diagnostics["value"])]
     for name in (first, second):
         if name not in set(known["diagnostic"]):

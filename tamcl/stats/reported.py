@@ -8,7 +8,7 @@ from itertools import combinations
 import pandas as pd
 
 from tamcl.errors import InputError, unknown_name
-from tamcl.results import CELL
+from tamcl.results import CELL, with_options
 
 Pair = tuple[str, str]
 
@@ -27,21 +27,26 @@ def values_and_pairs(
 
 def _reported(metrics: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Return the values of finished runs of the phase "report", with the fingerprint of their stream."""
-    known = runs[[*CELL, "phase", "status", "fingerprint"]]
-    rows = metrics.merge(known, on=list(CELL), how="left")
+    known = with_options(runs)[[*CELL, "phase", "status", "fingerprint"]]
+    rows = with_options(metrics).merge(known, on=list(CELL), how="left")
     orphans = rows[rows["phase"].isna()]
     if len(orphans):
-        names = ", ".join(f"{name} {value}" for name, value in orphans.iloc[0][list(CELL)].items())
+        first = orphans.iloc[0][list(CELL)]
+        names = ", ".join(f"{name} {value}" for name, value in first.items() if value != "")
         raise InputError(f"metrics has values of a run that runs does not have: {names}")
     return rows[(rows["phase"] == "report") & (rows["status"] == "ok")]
 
 
 def _one_lr_an_arm(metrics: pd.DataFrame) -> None:
-    for (scenario, arm), rates in metrics.groupby(["scenario", "arm"])["lr"]:
-        several = sorted(set(rates))
+    trials = with_options(metrics)[["scenario", "arm", "lr", "options"]].drop_duplicates()
+    for (scenario, arm), rows in trials.groupby(["scenario", "arm"]):
+        several = sorted(rows["lr"].unique())
         if len(several) > 1:
             listed = ", ".join(f"{lr:g}" for lr in several)
             raise InputError(f"arm '{arm}' of {scenario} has several learning rates ({listed}): compare one an arm")
+        if len(rows) > 1:
+            listed = "; ".join(sorted(rows["options"]))
+            raise InputError(f"arm '{arm}' of {scenario} has several values of options ({listed}): compare one an arm")
 
 
 def _checked(pairs: Iterable[Pair], arms: set[str]) -> list[Pair]:

@@ -1,33 +1,41 @@
-"""Which learning rate each arm is reported at: the best mean over tuning seeds, which no result is reported on.
+"""Which trial each arm is reported at: the best mean over tuning seeds, which no result is reported on.
+
+A trial is a learning rate, with values of the options that are tuned together with it, if there are any.
 
 Beside the choice stands what it rests on: how good the best of fewer trials would have been (``expected_best``), how
 wide the range of good learning rates is (``plateau``), where a grid has to grow (``extended``), what arms look like at
-the same learning rate instead of at their own (``same_lr``), and every other metric over the learning rate (``by_lr``).
+the same learning rate instead of at their own (``same_lr``), every other metric over the learning rate (``by_lr``), and
+the score over the learning rate and one option (``by_option``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
-from math import log10
+from math import log10, nan
 
 import pandas as pd
 
 from tamcl.metrics import find
-from tamcl.results import CELL
+from tamcl.results import CELL, with_options
+from tamcl.trial import is_number, text_of, values_of
 
 COLUMNS = {
-    **{"scenario": "str", "arm": "str", "lr": "float64", "score": "float64"},
+    **{"scenario": "str", "arm": "str", "lr": "float64", "options": "str", "score": "float64"},
     **{"n_seeds": "int64", "n_diverged": "int64", "eligible": "bool", "chosen": "bool", "on_edge": "bool"},
+    "options_on_edge": "str",
 }
+
+_ARM = ["scenario", "arm"]
 
 
 def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFrame:
-    """Return the score of every learning rate tried, and which one each arm gets.
+    """Return the score of every trial, and which one each arm gets.
 
-    The best mean of ``tune_by``, in the metric's direction, is chosen; of equal ones the smaller learning rate. A rate
-    that diverged or failed on a single tuning seed, or left one without a value, is not eligible: its mean over the
-    seeds that survived would be too good. An arm without an eligible rate gets none.
+    The best mean of ``tune_by``, in the metric's direction, is chosen; of equal ones the smaller learning rate, and
+    then the options that come first by their text. A trial that diverged or failed on a single tuning seed, or left one
+    without a value, is not eligible: its mean over the seeds that survived would be too good. An arm without an
+    eligible trial gets none.
 
     Parameters
     ----------
@@ -39,10 +47,12 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     Returns
     -------
     pandas.DataFrame
-        A row for each scenario, arm and lr: score (mean over the tuning seeds that have a value, nan if none has),
-        n_seeds (tuning seeds run), n_diverged (those that diverged or failed), eligible (a value on every one of them),
-        chosen, and on_edge: whether it is chosen and the smallest or largest of several rates, so that a better one may
-        lie outside the grid.
+        A row for each scenario, arm, lr and options: score (mean over the tuning seeds that have a value, nan if none
+        has), n_seeds (tuning seeds run), n_diverged (those that diverged or failed), eligible (a value on every one of
+        them), chosen, on_edge: whether it is chosen and the smallest or largest of several rates, so that a better one
+        may lie outside the grid, and options_on_edge: of a chosen one the names of the options whose number is the
+        smallest or largest that was tried, but for a 0, below which there mostly is nothing. In a grid the rates are
+        those that were tried at the same options; where a search has drawn rates and options together, all.
 
     Raises
     ------
@@ -54,7 +64,7 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     >>> cells = pd.DataFrame({"scenario": "flips", "arm": "sgd", "lr": [0.01, 0.1, 1.0], "seed": 1000})
     >>> runs = cells.assign(phase="tune", status=["ok", "ok", "diverged"])
     >>> metrics = cells[:2].assign(metric="online_accuracy", value=[0.5, 0.75])
-    >>> select(metrics, runs, "online_accuracy")
+    >>> select(metrics, runs, "online_accuracy").drop(columns=["options", "options_on_edge"])
       scenario  arm    lr  score  n_seeds  n_diverged  eligible  chosen  on_edge
     0    flips  sgd  0.01   0.50        1           0      True   False    False
     1    flips  sgd  0.10   0.75        1           0      True    True    False
@@ -62,19 +72,69 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     """
     metric = find(tune_by)
     seeds = _tuned(metrics, runs, metric.name)
-    table = seeds.groupby(["scenario", "arm", "lr"], as_index=False).agg(
+    table = seeds.groupby([*_ARM, "lr", "options"], as_index=False).agg(
         score=("value", "mean"), n_seeds=("seed", "size"), n_diverged=("diverged", "sum"), n_values=("value", "count")
     )
     # Rounded, so that equal scores summed in another order are ties, where a stable sort leaves the smaller lr first.
     table["eligible"] = table["n_values"] == table["n_seeds"]
     rank = (metric.sign * table["score"].round(12)).where(table["eligible"])
     best = table.assign(rank=rank).dropna(subset="rank").sort_values(["rank"], ascending=False, kind="stable")
-    chosen = best.groupby(["scenario", "arm"]).head(1).index
-    grid = table.groupby(["scenario", "arm"])["lr"]
+    chosen = best.groupby(_ARM).head(1).index
+    # A grid has each rate at several options, a search draws each once.
+    in_grid = table.duplicated([*_ARM, "lr"], keep=False).groupby(_arms(table)).transform("any")
+    together = table["options"].where(in_grid, "").rename("together")
+    grid = table.groupby([*_ARM, together])["lr"]
     end = (table["lr"] == grid.transform("min")) | (table["lr"] == grid.transform("max"))
     table["chosen"] = table.index.isin(chosen)
     table["on_edge"] = table["chosen"] & end & (grid.transform("size") > 1)
+    table["options_on_edge"] = ""
+    for place in table.index[table["chosen"]]:
+        of_arm = table[_arms(table) == _arms(table)[place]]
+        table.loc[place, "options_on_edge"] = ", ".join(_ends(table.loc[place, "options"], of_arm["options"]))
     return table[list(COLUMNS)].astype(COLUMNS)
+
+
+def _ends(chosen: str, tried: Iterable[str]) -> Iterator[str]:
+    """Yield the options whose number is the least or the greatest of several that were tried, and not a least 0."""
+    every = [values_of(options) for options in tried]
+    for name, value in values_of(chosen).items():
+        numbers = [each[name] for each in every if name in each and is_number(each[name])]
+        if is_number(value) and len(set(numbers)) > 1 and (value == max(numbers) or value == min(numbers) != 0):
+            yield name
+
+
+def at_chosen(tuning: pd.DataFrame) -> pd.DataFrame:
+    """Return the trials of each arm at its chosen options, at which it has a curve over the learning rate.
+
+    Those of an arm without a chosen one are at the options that were tried first by their text. An arm whose options a
+    search has drawn has a single one.
+
+    Parameters
+    ----------
+    tuning : pandas.DataFrame
+        What ``select`` returns.
+
+    Examples
+    --------
+    >>> tuning = pd.DataFrame({"scenario": "flips", "arm": "sgd", "lr": [0.1, 0.2, 0.1, 0.2]})
+    >>> tuning = tuning.assign(options=["momentum=0"] * 2 + ["momentum=0.9"] * 2, chosen=[False, False, True, False])
+    >>> at_chosen(tuning)[["lr", "options"]]
+        lr       options
+    2  0.1  momentum=0.9
+    3  0.2  momentum=0.9
+    """
+    table = with_options(tuning)
+    first = table.sort_values("chosen", ascending=False, kind="stable").groupby(_ARM)["options"].first()
+    return table[table["options"] == table[_ARM].merge(first.reset_index(), on=_ARM, how="left")["options"].to_numpy()]
+
+
+def rates_around(tuning: pd.DataFrame) -> pd.Series:
+    """Return the learning rates of one arm that its chosen one may be an end of.
+
+    They are those that were tried at the chosen options, or all where a search has drawn the two together.
+    """
+    rates = at_chosen(tuning)["lr"]
+    return rates if len(rates) > 1 else tuning["lr"]
 
 
 def expected_best(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
@@ -82,12 +142,12 @@ def expected_best(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
 
     .. math:: E[V^*_n] = \sum_{i=1}^{N} v_{(i)} \left( \Big( \frac{i}{N} \Big)^n - \Big( \frac{i-1}{N} \Big)^n \right)
 
-    with :math:`v_{(1)}, \dots, v_{(N)}` the scores of an arm's N learning rates, the worst first: the mean of the best
-    of n of them, drawn with replacement. It ends below the best score, as n draws miss some rates. Arms are to be
-    compared at the same n.
+    with :math:`v_{(1)}, \dots, v_{(N)}` the scores of an arm's N trials, the worst first: the mean of the best of n of
+    them, drawn with replacement. It ends below the best score, as n draws miss some trials. Arms are to be compared at
+    the same n.
 
-    Assumptions: a trial is a learning rate with all of its tuning seeds. One that is not eligible counts as a trial
-    with the worst score that an eligible one of any arm of the scenario has.
+    Assumptions: a trial is a learning rate, with its options, and all of its tuning seeds. One that is not eligible
+    counts as a trial with the worst score that an eligible one of any arm of the scenario has.
 
     Parameters
     ----------
@@ -135,7 +195,8 @@ def plateau(tuning: pd.DataFrame, tune_by: str, *, share: float = 0.95) -> pd.Da
     """Return the range of learning rates around the chosen one that are nearly as good: how much tuning an arm needs.
 
     Nearly as good is a score of at least ``share`` of the best one, or, where lower is better, of at most the best one
-    divided by ``share``. A rate that is not eligible ends the range.
+    divided by ``share``. A rate that is not eligible ends the range. Where options were tuned too, the rates are those
+    that were tried at the chosen ones.
 
     Parameters
     ----------
@@ -151,7 +212,8 @@ def plateau(tuning: pd.DataFrame, tune_by: str, *, share: float = 0.95) -> pd.Da
     pandas.DataFrame
         A row for each scenario and arm with a chosen rate: lr_low, lr_high (of the rates tried, with no worse one
         between), n_rates, decades (log10 of their ratio), and open: whether the range reaches an end of the grid, so
-        that it may be wider. Where the best score is not above 0, shares have no meaning: nan.
+        that it may be wider. Where the best score is not above 0, shares have no meaning: nan. Nan, too, where a
+        search has drawn options with the rates, as each is tried at one rate.
 
     Examples
     --------
@@ -165,11 +227,12 @@ def plateau(tuning: pd.DataFrame, tune_by: str, *, share: float = 0.95) -> pd.Da
         raise ValueError(f"{share=}: needed is 0 < share <= 1")
     sign = find(tune_by).sign
     rows = []
-    for (scenario, arm), tried in tuning.sort_values("lr").groupby(["scenario", "arm"]):
+    several = {key: rates.nunique() > 1 for key, rates in tuning.groupby(_ARM)["lr"]}
+    for (scenario, arm), tried in at_chosen(tuning).sort_values("lr").groupby(_ARM):
         if not tried["chosen"].any():
             continue
         best, place = float(tried.loc[tried["chosen"], "score"].iloc[0]), int(tried["chosen"].to_numpy().argmax())
-        if best <= 0:
+        if best <= 0 or (len(tried) == 1 and several[scenario, arm]):
             rows.append((scenario, arm, float("nan"), float("nan"), 0, float("nan"), False))
             continue
         limit = best * share if sign > 0 else best / share
@@ -225,6 +288,8 @@ def same_lr(
 ) -> pd.DataFrame:
     """Return how two arms compare at every learning rate that both tried, beside each at its own.
 
+    Where options were tuned too, each arm has the best of its own at that rate, and at its own rate the chosen ones.
+
     Two arms need different learning rates, so that at a shared one the difference between them is mostly that between a
     good rate and a bad one: a gap at a shared rate that is gone at the tuned ones is no merit of the arm.
 
@@ -257,9 +322,10 @@ def same_lr(
     2     a     b  False   0.2   0.2  -0.4
     """
     table = select(metrics, runs, tune_by)
-    chosen = table[table["chosen"]].set_index(["scenario", "arm"])["lr"].to_dict()
+    chosen = table[table["chosen"]].set_index(_ARM)["lr"].to_dict()
     seeds = _tuned(metrics, runs, tune_by).dropna(subset="value")
-    values = {key: of_rate.set_index("seed")["value"] for key, of_rate in seeds.groupby(["scenario", "arm", "lr"])}
+    seeds = seeds.merge(_best_of(table, [*_ARM, "lr"], tune_by)[[*_ARM, "lr", "options"]])
+    values = {key: of_rate.set_index("seed")["value"] for key, of_rate in seeds.groupby([*_ARM, "lr"])}
     rows = []
     for scenario, of_scenario in table.groupby("scenario"):
         grids: dict[str, set[float]] = of_scenario.groupby("arm")["lr"].apply(set).to_dict()  # type: ignore[assignment]
@@ -319,8 +385,59 @@ def by_lr(
     return table.reset_index("metric").reset_index(drop=True) if tables else table[["metric", *COLUMNS]]
 
 
+def by_option(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
+    """Return the score over the learning rate and one option, for every option of which several values were tried.
+
+    Parameters
+    ----------
+    tuning : pandas.DataFrame
+        What ``select`` returns.
+    tune_by : str
+        The metric that ``score`` holds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns scenario, arm, option (its name), value (its value as text), number (nan of a value that is none), and
+        those of ``select`` of the best trial with that learning rate and value: the best values of other options.
+
+    Examples
+    --------
+    >>> tuning = pd.DataFrame({"scenario": "flips", "arm": "sgd", "lr": [0.1, 0.2], "score": [0.5, 0.7]})
+    >>> tuning = tuning.assign(options=["momentum=0", "momentum=0.9"], eligible=True)
+    >>> by_option(tuning, "online_accuracy")[["option", "value", "lr", "score"]]
+         option value   lr  score
+    0  momentum     0  0.1    0.5
+    1  momentum   0.9  0.2    0.7
+    """
+    rows = tuning[tuning["options"] != ""].to_dict("records")
+    names = {"option": "str", "value": "str", "number": "float64"}
+    every = [
+        {"option": name, "value": text_of(value), "number": float(value) if is_number(value) else nan} | row
+        for row in rows
+        for name, value in values_of(row["options"]).items()
+    ]
+    table = pd.DataFrame(every, columns=[*names, *tuning.columns])
+    several = table.groupby([*_ARM, "option"])["value"].transform("nunique") > 1
+    best = _best_of(table[several], [*_ARM, "option", "value", "lr"], tune_by)
+    return best.sort_values([*_ARM, "option", "number", "value", "lr"], ignore_index=True)
+
+
+def _best_of(tuning: pd.DataFrame, keys: Sequence[str], tune_by: str) -> pd.DataFrame:
+    """Return the best row of those that have the same keys: eligible ones first, the first of equal ones."""
+    ranked = tuning.assign(rank=find(tune_by).sign * tuning["score"].round(12))
+    ordered = ranked.sort_values(["eligible", "rank"], ascending=False, kind="stable")
+    return ordered.drop_duplicates(keys).drop(columns="rank")
+
+
+def _arms(table: pd.DataFrame) -> pd.Series:
+    """Return a number for each row that those of one scenario and arm share."""
+    return table.groupby(_ARM).ngroup()
+
+
 def _tuned(metrics: pd.DataFrame, runs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return a metric on every tuning run: scenario, arm, lr, seed, diverged, value (nan where there is none)."""
+    """Return a metric on every tuning run: the columns of ``CELL``, diverged, and value (nan where there is none)."""
+    metrics, runs = with_options(metrics), with_options(runs)
     tuned = runs.loc[runs["phase"] == "tune", [*CELL, "status"]]
     seeds = tuned.merge(metrics.loc[metrics["metric"] == metric, [*CELL, "value"]], on=list(CELL), how="left")
     seeds["diverged"] = seeds["status"] != "ok"

@@ -147,8 +147,8 @@ def check_parts(scenario: Scenario, data: DataSet, device: str = "cpu") -> None:
     segments = plan(scenario, data, seed=0)
     model = build_model(scenario, data, segments, seed=0)
     for arm, config in scenario.arms.items():
-        for lr in config.lr:
-            build_strategy(scenario, arm, lr, model, seed=0)
+        for trial in config.trials:
+            build_strategy(scenario, arm, trial, model, seed=0)
     build_diagnostics(scenario)
     check_model(scenario, data, segments, model)
     for arm in scenario.arms:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -25,11 +25,12 @@ from tamcl.study.display import RunDisplay, shown
 from tamcl.study.folder import check_folder, locked, write_study
 from tamcl.study.gather import measure_cells, metrics_of, write_results
 from tamcl.study.plan import Codes, codes_of, report_cells, tuning_cells
-from tamcl.study.search import Rates, first_rates, next_rates
+from tamcl.study.search import Trials, first_trials, next_trials
 from tamcl.study.train import Progress, train_all
 from tamcl.training.cell import WEIGHTS, Cell, Outcome
 from tamcl.training.resources import Resources, resources_of
 from tamcl.training.run import run_cells
+from tamcl.trial import Trial
 
 
 def compare(
@@ -46,7 +47,7 @@ def compare(
 ) -> Results:
     """Answer a scenario's question: tune on the tuning seeds, run the reported seeds, measure and compare.
 
-    The folder's ``study.json`` gets the learning rates that were tried as ``tried``.
+    The folder's ``study.json`` gets the trials that were made as ``tried``.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def compare(
     directory = directory.absolute()
     with kept(engine) as started, shown(directory, scenario.name, progress, on_progress, on_steps) as told:
         data = check(scenario, at_hand(resources, started), call=getattr(started, "call", None), here=here)
-        first, codes = first_rates(scenario), codes_of(scenario)
+        first, codes = first_trials(scenario), codes_of(scenario)
         study = {"command": command, "scenario": scenario.dump(), "data": data}
         with locked(directory, study):
             train = partial(
@@ -105,7 +106,7 @@ def compare(
             tuned, tried, scores = _tune(scenario, first, codes, train)
             reported = train(report_cells(scenario, choose(scenario, scores), codes=codes), "report")
             write_results(directory, [*tuned, *reported], scenario.protocol.pairs, metrics_of(scenario))
-            write_study(directory, study | {"tried": tried})
+            write_study(directory, study | {"tried": noted(tried)})
     return load_results(directory)
 
 
@@ -154,7 +155,7 @@ def run(
     Raises
     ------
     InputError
-        If there is no such arm, it has several learning rates, or anything cannot be had that it needs.
+        If there is no such arm, it has several trials, or anything cannot be had that it needs.
     """
     scenario, arm = as_scenario(scenario), instance("arm", arm, str, "a text")
     if lr is not None:
@@ -162,16 +163,19 @@ def run(
         scenario = scenario.with_arm(arm, lr=lr)
     seed = whole_number("seed =", seed, 0, 2**63 - 1)  # of a table, it is NumPy's
     alone, resources = scenario.only([arm]), resources_of(resources)
-    rates = scenario.arms[arm].lr
-    if len(rates) != 1:
-        raise InputError(f"arms.{arm}: has {len(rates)} learning rates; name one, as lr={rates[0]:g}")
+    config = scenario.arms[arm]
+    if len(config.lr) != 1:
+        raise InputError(f"arms.{arm}: has {len(config.lr)} learning rates; name one, as lr={config.lr[0]:g}")
+    if several := [name for name, values in config.grids.items() if len(values) > 1]:
+        raise InputError(f"arms.{arm}: has several values of {', '.join(several)}; name one")
+    (trial,) = config.trials
     refuse_in_import("" if apart else WORKER)
     check_compiler(alone, resources)
     if directory is not None:
         directory = user_path(directory)
         check_new(directory)
         directory = directory.absolute()
-    cell = Cell(scenario, arm, rates[0], seed, "report")
+    cell = Cell(scenario, arm, trial.lr, seed, "report", options=trial.options)
     on_steps = RunDisplay(f"{arm} on {scenario.name}, seed {seed}").steps if progress else _no_steps
     if apart:
         outcome = local.run_apart(cell, checks(alone, resources, [seed]), resources, on_steps)
@@ -203,27 +207,33 @@ def _run_here(cell: Cell, alone: Scenario, resources: Resources, on_steps: OnSte
 
 
 def scores_of(scenario: Scenario, tuned: Sequence[Path]) -> pd.DataFrame:
-    """Return the score of every learning rate that was tried, by the folders of the cells that choose them."""
+    """Return the score of every trial that was made, by the folders of the cells that choose them."""
     runs, metrics = measure_cells(tuned, [find(scenario.protocol.tune_by)])
     return tuning.select(metrics, runs, scenario.protocol.tune_by)
 
 
-def choose(scenario: Scenario, scores: pd.DataFrame) -> dict[str, float]:
-    """Return each arm's learning rate by its scores; an arm all of whose learning rates diverged is left out."""
-    rates = {arm: config.lr[0] for arm, config in scenario.arms.items() if len(config.lr) == 1}
+def choose(scenario: Scenario, scores: pd.DataFrame) -> dict[str, Trial]:
+    """Return each arm's trial by its scores; an arm all of whose trials diverged is left out."""
+    trials = {arm: config.trials[0] for arm, config in scenario.arms.items() if config.size == 1}
     chosen = scores[scores["chosen"]]
-    rates |= dict(zip(chosen["arm"], chosen["lr"].astype(float), strict=True))
-    return {arm: rates[arm] for arm in scenario.arms if arm in rates}
+    rows = zip(chosen["arm"], chosen["lr"], chosen["options"], strict=True)
+    trials |= {arm: Trial(float(lr), options) for arm, lr, options in rows}
+    return {arm: trials[arm] for arm in scenario.arms if arm in trials}
+
+
+def noted(tried: Trials) -> dict[str, list[Any]]:
+    """Return how ``study.json`` notes what was tried."""
+    return {arm: [trial.plain for trial in trials] for arm, trials in tried.items()}
 
 
 def _tune(
-    scenario: Scenario, tried: Rates, codes: Codes, train: Callable[[Sequence[Cell], str], list[Path]]
-) -> tuple[list[Path], Rates, pd.DataFrame]:
-    """Train what chooses learning rates, round by round; return the cells' folders, what was tried, and its scores."""
+    scenario: Scenario, tried: Trials, codes: Codes, train: Callable[[Sequence[Cell], str], list[Path]]
+) -> tuple[list[Path], Trials, pd.DataFrame]:
+    """Train what chooses among trials, round by round; return the cells' folders, what was tried, and its scores."""
     while True:
         tuned = train(tuning_cells(scenario, tried, codes=codes), "tune")
         scores = scores_of(scenario, tuned)
-        more = next_rates(scenario, tried, scores) if tried else {}
+        more = next_trials(scenario, tried, scores) if tried else {}
         if not more:
             return tuned, tried, scores
-        tried = {arm: [*rates, *more[arm]] for arm, rates in tried.items()}
+        tried = {arm: [*trials, *more[arm]] for arm, trials in tried.items()}

@@ -20,14 +20,15 @@ from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import MOST_SEEDS
 from tamcl.stats import ALPHA, fewest_seeds
-from tamcl.study.repeat import TrainOptions, at_rates, repeat, say_imports
+from tamcl.study.repeat import TrainOptions, at_trials, repeat, say_imports
+from tamcl.trial import Trial
 
 FIRST_SEED = 2 * MOST_SEEDS
 """Fresh seeds are 2000, 2001, ...: neither reported nor tuning seeds can be."""
 
 
 def confirm(directory: str | Path, *, seeds: int | None = None, **options: Unpack[TrainOptions]) -> Results:
-    """Declare the claims of a study, repeat them at the chosen learning rates on fresh seeds, and compare again.
+    """Declare the claims of a study, repeat them with the chosen trials on fresh seeds, and compare again.
 
     A claim is what the study said of a pair on the metric that it tuned for: which arm is better, or that no difference
     was shown. ``confirm/claims.json`` holds them before anything is run; what is run later cannot change them.
@@ -57,13 +58,15 @@ def confirm(directory: str | Path, *, seeds: int | None = None, **options: Unpac
     folder = study.results.directory / "confirm"
     declared = declare(study, _number(folder / "claims.json", study, seeds))
     pairs = [(row["arm_a"], row["arm_b"]) for row in declared["claims"]]
-    scenario = at_rates(parse(study.scenario), declared["rates"], len(declared["seeds"]), pairs)
+    tuned = declared.get("options", {})
+    trials = {arm: Trial(rate, tuned.get(arm, "")) for arm, rate in declared["rates"].items()}
+    scenario = at_trials(parse(study.scenario), trials, len(declared["seeds"]), pairs)
     keep = partial(_keep, folder / "claims.json", declared)
     return repeat(study, scenario, declared["seeds"], folder, before=keep, **options)
 
 
 def declare(study: Study, seeds: int) -> dict[str, Any]:
-    """Return the claims of a study with the learning rates and the fresh seeds that they are to be repeated with."""
+    """Return the claims of a study with the trials and the fresh seeds that they are to be repeated with."""
     strengths = {(answer.arm_a, answer.arm_b): answer.strength for answer in answers(study)}
     names = ["metric", "arm_a", "arm_b", "n_pairs", "diff", "ci_low", "ci_high", "p_value", "p_adjusted"]
     claims = [
@@ -75,10 +78,13 @@ def declare(study: Study, seeds: int) -> dict[str, Any]:
             f"'{study.results.directory}': compares nothing in {study.primary}, so nothing can be confirmed"
         )
     arms = {arm for row in claims for arm in (row["arm_a"], row["arm_b"])}
+    trials = {arm: trial for arm, trial in study.trials.items() if arm in arms}
+    options = {arm: trial.options for arm, trial in trials.items() if trial.options}
     return {
         "seeds": list(range(FIRST_SEED, FIRST_SEED + seeds)),
         "level": ALPHA,
-        "rates": {arm: rate for arm, rate in study.rates.items() if arm in arms},
+        "rates": {arm: trial.lr for arm, trial in trials.items()},
+        **({"options": options} if options else {}),
         "claims": claims,
     }
 

@@ -301,7 +301,7 @@ def _doing(state: State) -> str:
 
 def _row(arm: Arm) -> Iterator[str]:
     yield f"{arm.tuned}/{arm.to_tune}" if arm.to_tune else "-"
-    yield "-" if isnan(arm.lr) else f"{arm.lr:g}"
+    yield "-" if arm.trial is None else str(arm.trial).removeprefix("lr ")
     yield "-" if isnan(arm.score) else f"{arm.score:.4g}"
     yield f"{arm.reported}/{arm.to_report}"
     yield "-" if isnan(arm.accuracy) else f"{100 * arm.accuracy:.1f} %"

@@ -6,7 +6,7 @@ import heapq
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import nan
 from pathlib import Path
@@ -24,10 +24,11 @@ from tamcl.scenario.stacking import why_alone, why_not_compiled
 from tamcl.study.checks import check, check_compiler, check_here, check_workers
 from tamcl.study.folder import check_folder, find_cell, has_weights
 from tamcl.study.plan import Codes, codes_of, pack, report_cells, report_seeds, tuning_cells, tuning_seeds
-from tamcl.study.search import first_rates
+from tamcl.study.search import first_trials
 from tamcl.training.cell import Cell, Task
 from tamcl.training.measure import Amount, EvaluationTime, Taken, count, measure, measure_evaluation, tried
 from tamcl.training.resources import Resources, resources_of
+from tamcl.trial import Trial
 
 SECONDS = 8.0
 """That the measurement of all arms may take, about."""
@@ -49,7 +50,7 @@ class ArmPlan(NamedTuple):
     """What an arm will take."""
 
     tune: tuple[int, int]
-    """Cells that choose its learning rate, at least and at most, and those finished included."""
+    """Cells that choose among its trials, at least and at most, and those finished included."""
     report: int
     tasks: tuple[int, ...]
     """The cells of each task that is left, at most."""
@@ -100,7 +101,7 @@ class Plan:
 
     @property
     def tune(self) -> tuple[int, int]:
-        """Cells that choose the learning rates, at least and at most."""
+        """Cells that choose among trials, at least and at most."""
         least, most = (sum(arm.tune[end] for arm in self.arms.values()) for end in (0, 1))
         return least, most
 
@@ -234,11 +235,11 @@ class Measured(NamedTuple):
 def _rounds(scenario: Scenario, codes: Codes, finished: Mapping[tuple[str, str], int], jobs: int) -> list[Round]:
     """Return the rounds of a study, cut into tasks for so many jobs, or each cell alone if there are none.
 
-    Learning rates that are not known before have that of a known one in its place.
+    Trials that are not known before have a known one in their place.
     """
-    protocol, first = scenario.protocol, first_rates(scenario)
-    more = tuning_cells(scenario, {arm: rates[:1] for arm, rates in first.items()}, codes=codes)
-    chosen = {arm: min(config.lr) for arm, config in scenario.arms.items()}
+    protocol, first = scenario.protocol, first_trials(scenario)
+    more = tuning_cells(scenario, {arm: trials[:1] for arm, trials in first.items()}, codes=codes)
+    chosen = {arm: min(config.trials) for arm, config in scenario.arms.items()}
     parts = [(tuning_cells(scenario, first, codes=codes), True)]
     parts += [(more, True)] * ((protocol.trials or 1) - 1) + [(more, False)] * protocol.extend
     parts += [(report_cells(scenario, chosen, codes=codes), True)]
@@ -260,8 +261,8 @@ def _left(cells: Sequence[Cell], done: Counter[tuple[str, str]]) -> Iterator[Cel
 
 
 def _finished(scenario: Scenario, directory: Path, codes: Codes) -> dict[tuple[str, str], int]:
-    """Count the cells of each arm and phase that are finished, at whatever learning rate the study may come to."""
-    found: dict[tuple[str, str], set[tuple[float, int]]] = {}
+    """Count the cells of each arm and phase that are finished, with whatever trial the study may come to."""
+    found: dict[tuple[str, str], set[tuple[Trial | None, int]]] = {}
     seeds = {"tune": tuning_seeds(scenario), "report": report_seeds(scenario)}
     only_grid = scenario.protocol.search == "grid" and not scenario.protocol.extend
     for folder in directory.iterdir() if directory.is_dir() else ():
@@ -269,16 +270,19 @@ def _finished(scenario: Scenario, directory: Path, codes: Codes) -> dict[tuple[s
             cell = find_cell(folder)
         except (OSError, InputError):  # being written, damaged, or something else: not finished
             continue
-        key, lr = (cell.arm, cell.phase), cell.lr
+        key, trial = (cell.arm, cell.phase), Trial(cell.lr, cell.options)
         if key not in codes or cell.status == "failed" or cell.seed not in seeds[cell.phase]:
             continue
-        asked = Cell(scenario, cell.arm, lr, cell.seed, cell.phase, codes[key])
+        config = scenario.arms[cell.arm]
+        if trial.arguments.keys() != config.grids.keys():
+            continue
+        asked = Cell(scenario, cell.arm, trial.lr, cell.seed, cell.phase, codes[key], trial.options)
         if asked.id != folder.name or (asked.keeps_weights and not has_weights(folder)):
             continue
         is_tuned = cell.phase == "tune"
-        if is_tuned and only_grid and lr not in scenario.arms[key[0]].lr:
+        if is_tuned and only_grid and trial not in config.trials:
             continue
-        found.setdefault(key, set()).add((lr if is_tuned else 0.0, cell.seed))
+        found.setdefault(key, set()).add((trial if is_tuned else None, cell.seed))
     return {key: len(cells) for key, cells in found.items()}
 
 
@@ -310,8 +314,8 @@ def _measured(scenario: Scenario, rounds: Rounds, resources: Resources, engine: 
 
 def _slowest(task: Task) -> Task:
     """Return a task's cells at the least learning rate of their arm, at which they hardly diverge."""
-    arm = task[0].scenario.arms[task[0].arm]
-    return tuple(Cell(cell.scenario, cell.arm, min(arm.lr), cell.seed, cell.phase, cell.code) for cell in task)
+    lr = min(task[0].scenario.arms[task[0].arm].lr)
+    return tuple(replace(cell, lr=lr, known=cell.code) for cell in task)
 
 
 def _answers(calls: Sequence[Callable[[], object]], apart: Collection[int], timeout: float | None) -> list[object]:

@@ -205,6 +205,7 @@ class Found(NamedTuple):
     scenario: str
     arm: str
     lr: float
+    options: str
     seed: int
     phase: str
     status: str

@@ -19,6 +19,7 @@ from tamcl.metrics.tables import Measuring
 from tamcl.results import OPTIONAL, ROWS, TABLES, ArrowTables, Tables, TableWriter, check_table, empty, joined, rows_in
 from tamcl.scenario import Scenario
 from tamcl.study.folder import find_cell, read_arrow_cell
+from tamcl.trial import Trial
 
 
 def metrics_of(scenario: Scenario) -> list[Metric]:
@@ -70,8 +71,8 @@ def _check_trained(runs: pd.DataFrame) -> None:
     if len(runs) and (runs["status"] == "failed").all():
         first = runs.iloc[0]
         raise AllFailed(
-            f"all {len(runs)} runs failed, the first of them ({first['arm']} lr {first['lr']:g} seed {first['seed']})"
-            f" by {first['error']}"
+            f"all {len(runs)} runs failed, the first of them ({first['arm']} "
+            f"{Trial(first['lr'], first['options'])} seed {first['seed']}) by {first['error']}"
         )
 
 

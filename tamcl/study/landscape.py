@@ -22,6 +22,7 @@ from tamcl.study.folder import has_weights
 from tamcl.study.repeat import require_same_code, say_imports
 from tamcl.training.cell import WEIGHTS, Cell, folder_of
 from tamcl.training.resources import Resources, resources_of
+from tamcl.trial import Trial
 
 if TYPE_CHECKING:
     from tamcl.landscape.plane import Plane
@@ -99,8 +100,9 @@ def landscape(
     scenario = scenario if arms is None else scenario.only(arms)
     _check_corners(scenario, plane)
     kept = _kept(study, scenario)
-    rates = {arm: rate for arm, rate in study.rates.items() if arm in scenario.arms}
-    require_same_code(study, [Cell(scenario, arm, rate, 0, "report") for arm, rate in rates.items()])
+    trials = {arm: trial for arm, trial in study.trials.items() if arm in scenario.arms}
+    cells = [Cell(scenario, arm, lr, 0, "report", options=options) for arm, (lr, options) in trials.items()]
+    require_same_code(study, cells)
     from tamcl.landscape.scene import Scene  # which imports torch
 
     rows: Rows = {name: [] for name in TABLES}
@@ -110,7 +112,7 @@ def landscape(
         last = experiences == "last"
         scene = Scene(scenario, seed, of_seed, samples=samples, last=last, resources=resources)
         for arm, end in scene.ends.items():
-            run = scenario.name, arm, rates[arm], seed, of_seed[arm].run["final_weights"]
+            run = scenario.name, arm, *trials[arm], seed, of_seed[arm].run["final_weights"]
             rows["ends"].append((*run, *scene.surface.curvature(end)))
         if pairs == "arms":
             both = [(a, b) for a, b in scenario.protocol.pairs if a in scene.ends and b in scene.ends]
@@ -164,7 +166,7 @@ def _kept(study: Study, scenario: Scenario) -> dict[int, dict[str, Kept]]:
     found: dict[int, dict[str, Kept]] = {}
     without = 0
     for row in sorted(records(runs), key=lambda row: (row["seed"], [*scenario.arms].index(row["arm"]))):
-        key = row["arm"], row["lr"], row["seed"]
+        key = row["arm"], Trial(row["lr"], row["options"]), row["seed"]
         folder = directory / "cells" / folder_of(*key, json.loads(row["config"]), study.scenario["arms"])
         without += not has_weights(folder)
         kept = Kept(row, folder / WEIGHTS, losses.get((row["arm"], row["seed"]), float("nan")))

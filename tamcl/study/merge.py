@@ -18,15 +18,17 @@ from tamcl.errors import InputError
 from tamcl.files.paths import user_path
 from tamcl.findings.study import records
 from tamcl.results import Results, Tables, load_results
+from tamcl.scenario.grids import grids
 from tamcl.scenario.load import parse
-from tamcl.scenario.schema import Scenario
+from tamcl.scenario.schema import OF_ARMS, Scenario
 from tamcl.study.agreement import apart, is_same, means
-from tamcl.study.compare import choose, scores_of
+from tamcl.study.compare import choose, noted, scores_of
 from tamcl.study.folder import check_folder, difference, find_cell, locked, read_cell, write_study
 from tamcl.study.gather import metrics_of, write_results
 from tamcl.study.plan import report_seeds, tuning_seeds
-from tamcl.study.search import Rates, next_rates
+from tamcl.study.search import Trials, next_trials
 from tamcl.training.cell import folder_of
+from tamcl.trial import Trial, values_of
 
 T = TypeVar("T")
 
@@ -63,7 +65,8 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
     """Join finished folders of one study that were trained on several machines: other seeds, arms or learning rates.
 
     Nothing is trained, and no class that a study names is imported. A cell that several folders have is taken from the
-    first of them in which it did not fail. Learning rates are chosen anew among all that were tried.
+    first of them in which it did not fail. Learning rates, and the options tuned with them, are chosen anew among all
+    that were tried; where folders have other values of an option, the joined study needs all combinations.
 
     Parameters
     ----------
@@ -77,8 +80,9 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
     Raises
     ------
     InputError
-        If a folder holds no finished study; if they differ in more than arms, learning rates, seeds and wording, naming
-        the first difference; if the joined study lacks cells, naming the first; or if ``out`` holds anything else.
+        If a folder holds no finished study; if they differ in more than arms, learning rates, values of options that
+        are tuned, seeds and wording, naming the first difference; if the joined study lacks cells, naming the first; or
+        if ``out`` holds anything else.
     """
     given = several("directories", directories, "['first', 'second']")
     parts = [_read(user_path(directory)) for directory in given]
@@ -89,15 +93,15 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
     tried = _tried(scenario, parts)
     _check_fit(parts)
     tuning, reported = (_places(parts, phase, scenario.arms) for phase in ("tune", "report"))
-    tune_keys = [(arm, lr, seed) for seed in tuning_seeds(scenario) for arm in tried for lr in tried[arm]]
+    tune_keys = [(arm, trial, seed) for seed in tuning_seeds(scenario) for arm in tried for trial in tried[arm]]
     _check_complete(tune_keys, tuning, "tuning")
     tuned = [tuning[key][0] for key in tune_keys]
     for place in tuned:
         _read_there(place, find_cell)
     scores = scores_of(scenario, [place.path for place in tuned])
     _check_widened(scenario, tried, scores)
-    rates = choose(scenario, scores)
-    report_keys = [(arm, lr, seed) for seed in report_seeds(scenario) for arm, lr in rates.items()]
+    trials = choose(scenario, scores)
+    report_keys = [(arm, trial, seed) for seed in report_seeds(scenario) for arm, trial in trials.items()]
     _check_complete(report_keys, reported, "reported")
     chosen = [reported[key][0] for key in report_keys]
     for place in chosen:
@@ -113,13 +117,13 @@ def merge(directories: Sequence[str | Path], out: str | Path, *, command: str = 
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(place.path, copy)
         write_results(out, copies.values(), scenario.protocol.pairs, metrics_of(scenario))
-        write_study(out, record | {"tried": tried})
+        write_study(out, record | {"tried": noted(tried)})
     differences = _compared(tuning | reported, scenario.stream.target)
     return Merged(load_results(out), differences)
 
 
-Key = tuple[str, float, int]
-"""Arm, learning rate and seed."""
+Key = tuple[str, Trial, int]
+"""Arm, trial and seed."""
 
 
 class Place(NamedTuple):
@@ -145,17 +149,19 @@ def _read(directory: Path) -> Part:
 
 
 def _joined(parts: Sequence[Part]) -> Scenario:
-    """Return the scenario of all parts: their arms, learning rates and seeds together."""
+    """Return the scenario of all parts: their arms, learning rates, values of options and seeds together."""
     first = parts[0].scenario
     arms: dict[str, Any] = {}
     for part in parts:
         _check_same(part, parts[0], _common(part.scenario), _common(first))
         for label, arm in part.scenario["arms"].items():
             held = arms.setdefault(label, dict(arm))
-            _check_same(part, parts[0], _options(arm), _options(held), f"arms.{label}")
-            if held["lr"] != arm["lr"] and first["protocol"]["search"] != "grid":
-                _check_same(part, parts[0], arm["lr"], held["lr"], f"arms.{label}.lr")
-            held["lr"] = held["lr"] + [lr for lr in arm["lr"] if lr not in held["lr"]]
+            lists = ["lr", *_grids(arm).keys() & _grids(held).keys()]
+            _check_same(part, parts[0], _options(arm, lists), _options(held, lists), f"arms.{label}")
+            for name in lists:
+                if held[name] != arm[name] and first["protocol"]["search"] != "grid":
+                    _check_same(part, parts[0], arm[name], held[name], f"arms.{label}.{name}")
+                held[name] = held[name] + [value for value in arm[name] if value not in held[name]]
             held["null_of"] = held.get("null_of") or arm.get("null_of")
     protocols = [part.scenario["protocol"] for part in parts]
     begin = min(each.get("first_seed", 0) for each in protocols)
@@ -177,8 +183,12 @@ def _common(scenario: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in scenario.items() if key not in left_out} | {"protocol": protocol}
 
 
-def _options(arm: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in arm.items() if key not in ("lr", "null_of") and value is not None}
+def _grids(arm: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    return grids(arm["optimizer"], {key: value for key, value in arm.items() if key not in OF_ARMS})
+
+
+def _options(arm: Mapping[str, Any], lists: Sequence[str]) -> dict[str, Any]:
+    return {key: value for key, value in arm.items() if key not in (*lists, "null_of") and value is not None}
 
 
 def _check_same(part: Part, first: Part, ours: Any, theirs: Any, path: str = "") -> None:
@@ -186,16 +196,16 @@ def _check_same(part: Part, first: Part, ours: Any, theirs: Any, path: str = "")
         raise InputError(f"'{part.directory}': is not of the study in '{first.directory}': {found}")
 
 
-def _tried(scenario: Scenario, parts: Sequence[Part]) -> Rates:
-    """Return the learning rates of each arm that is tuned: of its grid, and whatever else was tried."""
+def _tried(scenario: Scenario, parts: Sequence[Part]) -> Trials:
+    """Return the trials of each arm that is tuned: of its grid, and whatever else was tried."""
     is_grid = scenario.protocol.search == "grid"
-    tried = {arm: list(config.lr) if is_grid else [] for arm, config in scenario.arms.items() if len(config.lr) > 1}
+    tried = {arm: list(config.trials) if is_grid else [] for arm, config in scenario.arms.items() if config.size > 1}
     for part in parts:
         held = part.study.get("tried", {})
-        noted = [(label, lr) for label in tried for lr in held.get(label, [])]  # in the order of trying
-        ran = part.runs.loc[part.runs["phase"] == "tune", ["arm", "lr"]].itertuples(index=False, name=None)
-        for arm, lr in [*noted, *ran]:
-            tried[arm] += [] if lr in tried[arm] else [lr]
+        made = [(label, Trial.read(each)) for label in tried for each in held.get(label, [])]  # in the order of trying
+        ran = part.runs.loc[part.runs["phase"] == "tune", ["arm", "lr", "options"]].itertuples(index=False, name=None)
+        for arm, trial in [*made, *((arm, Trial(lr, options)) for arm, lr, options in ran)]:
+            tried[arm] += [] if trial in tried[arm] else [trial]
     return tried
 
 
@@ -204,7 +214,7 @@ def _places(parts: Sequence[Part], phase: str, arms: Iterable[str]) -> Places:
     places: Places = {}
     for part in parts:
         for row in records(part.runs[part.runs["phase"] == phase]):
-            key = row["arm"], row["lr"], row["seed"]
+            key = row["arm"], Trial(row["lr"], row["options"]), row["seed"]
             name, there = (folder_of(*key, json.loads(row["config"]), each) for each in (arms, part.scenario["arms"]))
             if name != there:
                 raise InputError(
@@ -223,7 +233,8 @@ def _check_fit(parts: Sequence[Part]) -> None:
         for row in records(part.runs):
             config = json.loads(row["config"])
             stacked = config.pop("stacked", False)
-            optimizer = {key: value for key, value in config.pop("optimizer").items() if key != "lr"}
+            tuned = {"lr", *values_of(row["options"])}
+            optimizer = {key: value for key, value in config.pop("optimizer").items() if key not in tuned}
             way = {key: value for key, value in config.items() if key not in APART}
             own = {"optimizer": optimizer, "code": json.loads(row["code"]), "stacked": stacked}
             _check_same(part, parts[0], way, ways.setdefault(("", ""), way))
@@ -236,14 +247,14 @@ def _check_fit(parts: Sequence[Part]) -> None:
 def _check_complete(keys: Iterable[Key], places: Places, phase: str) -> None:
     missing = [key for key in keys if key not in places]
     if missing:
-        arm, lr, seed = missing[0]
+        arm, trial, seed = missing[0]
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise InputError(f"merge: no folder has the {phase} run of {arm} at lr {lr:g} and seed {seed}{more}")
+        raise InputError(f"merge: no folder has the {phase} run of {arm} at {trial} and seed {seed}{more}")
 
 
-def _check_widened(scenario: Scenario, tried: Rates, scores: pd.DataFrame) -> None:
+def _check_widened(scenario: Scenario, tried: Trials, scores: pd.DataFrame) -> None:
     """Check that all arms have had the same: one machine widens their grids together, and ends when all are wide."""
-    added = {arm: len(rates) - len(scenario.arms[arm].lr) for arm, rates in tried.items()}
+    added = {arm: len(trials) - scenario.arms[arm].size for arm, trials in tried.items()}
     if scenario.protocol.search != "grid" or not any([scenario.protocol.extend, *added.values()]):
         return
     if len(set(added.values())) > 1:
@@ -252,9 +263,9 @@ def _check_widened(scenario: Scenario, tried: Rates, scores: pd.DataFrame) -> No
             f"merge: the grids were widened by different numbers of learning rates: {numbers}; with --extend train all "
             "arms in each folder"
         )
-    if more := next_rates(scenario, tried, scores):
-        arm, [lr] = next(iter(more.items()))
-        raise InputError(f"merge: one machine would have widened the grids further, that of {arm} by lr {lr:g}")
+    if more := next_trials(scenario, tried, scores):
+        arm, [trial] = next(iter(more.items()))
+        raise InputError(f"merge: one machine would have widened the grids further, that of {arm} by {trial}")
 
 
 def _read_there(place: Place, read: Callable[[Path], T]) -> T:

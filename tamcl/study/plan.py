@@ -1,4 +1,4 @@
-"""Which cells a study has: the seeds that choose learning rates, and those that are reported on."""
+"""Which cells a study has: the seeds that choose among trials, and those that are reported on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from tamcl.scenario.schema import MOST_SEEDS, Scenario
-from tamcl.study.search import first_rates
+from tamcl.scenario.grids import combined, grids
+from tamcl.scenario.schema import MOST_SEEDS, OF_ARMS, Scenario
+from tamcl.study.search import first_trials
 from tamcl.training.cell import Cell, Task, code_of
+from tamcl.trial import Trial
 from tamcl.user_code import Code
 
 Codes = Mapping[tuple[str, str], Code]
@@ -18,26 +20,33 @@ Codes = Mapping[tuple[str, str], Code]
 class Size(NamedTuple):
     """How large a study is, and what it is tuned by."""
 
-    rates: dict[str, list[float]]
-    """Learning rates of each arm: those that were tried, where the study has noted them, else those of the grid."""
+    tried: dict[str, list[Trial]]
+    """Trials of each arm: those that were made, where the study has noted them, else as much as its scenario tells."""
     trials: int | None
-    """Learning rates an arm, for a search other than a grid."""
+    """Trials of an arm, for a search other than a grid."""
     seeds: int
     tune_seeds: int
     tune_by: str
 
     def to_try(self, arm: str) -> int:
-        """Return how many learning rates an arm tries; one that has a single one is not tuned."""
-        return self.trials or len(self.rates[arm])
+        """Return how many trials an arm has; one that has a single one is not tuned."""
+        known = len(self.tried[arm])
+        return self.trials if self.trials and known > 1 else known
 
 
 def size_of(study: Mapping[str, Any]) -> Size:
     """Return how large a study is by its ``study.json``, which may lack things; no class that it names is imported."""
     scenario = study["scenario"]
     protocol = {"seeds": 0, "tune_seeds": 0, "tune_by": "online_accuracy"} | scenario.get("protocol", {})
-    tried = study.get("tried", {})
-    rates = {name: tried.get(name) or arm["lr"] for name, arm in scenario.get("arms", {}).items()}
-    return Size(rates, protocol.get("trials"), *(protocol[key] for key in ("seeds", "tune_seeds", "tune_by")))
+    tried = {name: [*map(Trial.read, noted)] for name, noted in study.get("tried", {}).items()}
+    trials = {name: tried.get(name) or _trials(arm) for name, arm in scenario.get("arms", {}).items()}
+    return Size(trials, protocol.get("trials"), *(protocol[key] for key in ("seeds", "tune_seeds", "tune_by")))
+
+
+def _trials(arm: Mapping[str, Any]) -> list[Trial]:
+    """Return all trials that the lists of an arm make, as ``study.json`` has it."""
+    tuned = grids(arm.get("optimizer", ""), {key: value for key, value in arm.items() if key not in OF_ARMS})
+    return combined(arm["lr"], tuned)
 
 
 def report_seeds(scenario: Scenario) -> range:
@@ -73,10 +82,10 @@ def pack(cells: Sequence[Cell], jobs: int) -> list[Task]:
     jobs : int
         How many tasks are trained at once; none of them is to be without one.
     """
-    arms: dict[str, list[Cell]] = {}
+    arms: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        if cell.is_stacked:
-            arms.setdefault(cell.arm, []).append(cell)
+        if cell.is_stacked:  # a graph is of one optimizer with its options
+            arms.setdefault((cell.arm, cell.options if cell.is_compiled else ""), []).append(cell)
     most = min(MOST_CELLS, -(-sum(map(len, arms.values())) // jobs))
     tasks = [tuple(part) for together in arms.values() for part in _evenly(together, most)]
     tasks += [(cell,) for cell in cells if not cell.is_stacked]
@@ -100,18 +109,18 @@ def codes_of(scenario: Scenario) -> Codes:
 
 
 def tuning_cells(
-    scenario: Scenario, tried: Mapping[str, Sequence[float]] | None = None, *, codes: Codes | None = None
+    scenario: Scenario, tried: Mapping[str, Sequence[Trial]] | None = None, *, codes: Codes | None = None
 ) -> list[Cell]:
-    """Return the cells that choose the learning rates among those tried, at first the grid's."""
-    rates = first_rates(scenario) if tried is None else tried
+    """Return the cells that choose among the trials made, at first those of the grid."""
+    trials = first_trials(scenario) if tried is None else tried
     known = codes_of(scenario) if codes is None else codes
-    cells = ((arm, lr, seed) for seed in tuning_seeds(scenario) for arm in rates for lr in rates[arm])
-    return [Cell(scenario, *cell, "tune", known[cell[0], "tune"]) for cell in cells]
+    cells = ((arm, trial, seed) for seed in tuning_seeds(scenario) for arm in trials for trial in trials[arm])
+    return [_cell(scenario, *each, "tune", known) for each in cells]
 
 
 def report_cells(
     scenario: Scenario,
-    rates: Mapping[str, float],
+    trials: Mapping[str, Trial],
     seeds: Sequence[int] | None = None,
     *,
     codes: Codes | None = None,
@@ -119,5 +128,9 @@ def report_cells(
     """Return the cells that a comparison is made from; on the reported seeds if no others are given."""
     chosen = report_seeds(scenario) if seeds is None else seeds
     known = codes_of(scenario) if codes is None else codes
-    cells = ((arm, lr, seed) for seed in chosen for arm, lr in rates.items())
-    return [Cell(scenario, *cell, "report", known[cell[0], "report"]) for cell in cells]
+    cells = ((arm, trial, seed) for seed in chosen for arm, trial in trials.items())
+    return [_cell(scenario, *each, "report", known) for each in cells]
+
+
+def _cell(scenario: Scenario, arm: str, trial: Trial, seed: int, phase: str, codes: Codes) -> Cell:
+    return Cell(scenario, arm, trial.lr, seed, phase, codes[arm, phase], trial.options)

@@ -13,18 +13,19 @@ from tamcl.results import Results, load_results
 from tamcl.scenario.load import parse
 from tamcl.scenario.schema import Scenario
 from tamcl.study.plan import report_seeds
-from tamcl.study.repeat import TrainOptions, at_rates, repeat, say_imports
+from tamcl.study.repeat import TrainOptions, at_trials, repeat, say_imports
 
 
 def train_oracle(directory: str | Path, kind: str, **options: Unpack[TrainOptions]) -> Results:
-    """Train every reported arm of a study as an oracle, at its chosen learning rate and on the reported seeds.
+    """Train every reported arm of a study as an oracle, with its chosen trial and on the reported seeds.
 
     Seed by seed an oracle sees as many examples in as many mini-batches as the arm, the restart oracle the very same
     ones; the report holds the two against each other. A study that has more seeds or other learning rates by now gets
     the oracle's cells that are missing.
 
-    Assumption: the oracle takes the learning rate of the arm, which was tuned with the shifts. So the two differ in
-    what the shifts do at that rate, and in nothing else; an oracle with a learning rate of its own may be better.
+    Assumption: the oracle takes the learning rate of the arm, and the options tuned with it, by the shifts. So the two
+    differ in what the shifts do at that rate, and in nothing else; an oracle with a learning rate of its own may be
+    better.
 
     Modules that the study names as ``package.module:Class`` are imported, which is said before: train again only what
     you would run.
@@ -65,10 +66,10 @@ def _oracle(study: Study, kind: str) -> Scenario:
         raise InputError(f"{where}: is an oracle itself (stream.oracle = '{stream.oracle}'): name the study it is for")
     if stream.experiences == 1:
         raise InputError(f"{where}: has a single experience, and so no shift that an oracle could know of")
-    if not study.rates:
+    if not study.trials:
         raise InputError(f"{where}: reports no arm, so there is nothing to hold against an oracle")
-    rates = {arm: study.rates[arm] for arm in scenario.arms if arm in study.rates}
-    values = at_rates(scenario, rates, study.n_seeds, first_seed=scenario.protocol.first_seed).dump()
+    trials = {arm: study.trials[arm] for arm in scenario.arms if arm in study.trials}
+    values = at_trials(scenario, trials, study.n_seeds, first_seed=scenario.protocol.first_seed).dump()
     values["stream"]["oracle"] = kind
     values["evaluation"]["every"] = values["diagnostics"] = None
     return parse(values)

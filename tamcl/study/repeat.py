@@ -22,6 +22,7 @@ from tamcl.study.plan import report_cells
 from tamcl.study.train import Progress, train_all
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources, resources_of
+from tamcl.trial import Trial
 from tamcl.user_code import named_modules
 
 
@@ -47,23 +48,23 @@ def say_imports(study: Study, parts: Iterable[str] = NAMING) -> None:
         print(f"tamcl: imports {module} ({printable(file) or 'not found'}): {where}", file=sys.stderr)
 
 
-def at_rates(
+def at_trials(
     scenario: Scenario,
-    rates: Mapping[str, float],
+    trials: Mapping[str, Trial],
     seeds: int,
     pairs: Iterable[tuple[str, str]] | None = None,
     *,
     first_seed: int = 0,
 ) -> Scenario:
-    """Return the scenario with some of its arms, each at one learning rate, so that nothing is left to be tuned.
+    """Return the scenario with some of its arms, each with one trial, so that nothing is left to be tuned.
 
-    Final weights are not kept.
+    An option that was tuned stays a list, of its one value, so that tables go on saying it. Final weights are not kept.
 
     Parameters
     ----------
     scenario : Scenario
-    rates : mapping of str to float
-        The arms that are kept, and the learning rate of each.
+    trials : mapping of str to Trial
+        The arms that are kept, and the trial of each.
     seeds : int
         Number of reported seeds.
     pairs : iterable of (str, str), optional
@@ -71,9 +72,9 @@ def at_rates(
     first_seed : int
         The first reported seed.
     """
-    values = scenario.only(rates).dump()
-    for arm, rate in rates.items():
-        values["arms"][arm]["lr"] = [rate]
+    values = scenario.only(trials).dump()
+    for arm, trial in trials.items():
+        values["arms"][arm] |= {"lr": [trial.lr]} | {name: [value] for name, value in trial.arguments.items()}
     values["protocol"] |= {"first_seed": first_seed, "seeds": seeds, "search": "grid", "trials": None, "extend": 0}
     values["keep_weights"] = False
     if pairs is not None:
@@ -97,7 +98,7 @@ def repeat(
     ----------
     study : Study
     scenario : Scenario
-        Each arm has one learning rate.
+        Each arm has one trial.
     seeds : sequence of int
     folder : Path
         Where the tables go. Cells that are finished there are not trained again.
@@ -135,7 +136,7 @@ def repeat(
             raise InputError(
                 f"'{study.results.directory}': was trained on other data: {held['checksum'][:8]} there, not those here"
             )
-        cells = report_cells(scenario, {arm: config.lr[0] for arm, config in scenario.arms.items()}, seeds)
+        cells = report_cells(scenario, {arm: config.trials[0] for arm, config in scenario.arms.items()}, seeds)
         require_same_code(study, cells)
         _check_defaults(study, cells)
         record = {"command": options.get("command", ""), "scenario": scenario.dump(), "data": data}

@@ -12,6 +12,7 @@ import pandas as pd
 
 from tamcl.stats.tuning import select
 from tamcl.study.plan import MOST_CELLS, Size, size_of
+from tamcl.trial import Trial
 
 RECENT, PAUSE = 20, 60.0
 """Speed is that of so many cells finished last, none of them before a pause of so many seconds."""
@@ -25,6 +26,7 @@ class Done(NamedTuple):
 
     arm: str
     lr: float
+    options: str
     seed: int
     phase: str
     status: str
@@ -41,6 +43,11 @@ class Done(NamedTuple):
     """Time of the clock."""
     stacked: bool
 
+    @property
+    def trial(self) -> Trial:
+        """What its arm was tried with."""
+        return Trial(self.lr, self.options)
+
 
 class Arm(NamedTuple):
     """How far an arm is."""
@@ -48,14 +55,14 @@ class Arm(NamedTuple):
     tuned: int
     to_tune: int
     reported: int
-    """At ``lr`` alone: those of a rate that was chosen before do not count."""
+    """At ``trial`` alone: those of one that was chosen before do not count."""
     to_report: int
-    lr: float
-    """That of the newest reported cell, or, after later tuning, the best so far; nan before the first score."""
+    trial: Trial | None
+    """That of the newest reported cell, or, after later tuning, the best so far; None before the first score."""
     score: float
     """The best mean score on the tuning seeds so far."""
     accuracy: float
-    """Mean online accuracy of the reported cells that are done; before the first, of the tuning cells at ``lr``."""
+    """Mean online accuracy of the reported cells that are done; before the first, of its tuning cells."""
     bad: dict[str, int]
     """How many cells did not end well, by status."""
 
@@ -108,7 +115,7 @@ def state(
     study : dict
         What ``study.json`` holds.
     cells : list of Done
-        One for each arm, learning rate, seed and phase.
+        One for each arm, trial, seed and phase.
     running : bool or None
     finished : bool
     since : float
@@ -117,7 +124,7 @@ def state(
     """
     scenario, size = study["scenario"], size_of(study)
     best = _best(cells, size.tune_by)
-    arms = {name: _arm(name, size, [cell for cell in cells if cell.arm == name], best.get(name)) for name in size.rates}
+    arms = {name: _arm(name, size, [cell for cell in cells if cell.arm == name], best.get(name)) for name in size.tried}
     batches = scenario.get("evaluation", {}).get("batches", 1)
     speed, at_once = _speed(cells, since)
     left = sum(
@@ -136,42 +143,43 @@ def state(
         seconds_left=0.0 if finished else left / at_once,
         last=max((cell.finished for cell in cells), default=nan),
         failures=tuple(
-            f"{cell.arm} lr {cell.lr:g} seed {cell.seed}: {cell.error}" for cell in cells if cell.status == "failed"
+            f"{cell.arm} {cell.trial} seed {cell.seed}: {cell.error}" for cell in cells if cell.status == "failed"
         ),
     )
 
 
-def _arm(name: str, size: Size, cells: list[Done], best: tuple[float, float] | None) -> Arm:
+def _arm(name: str, size: Size, cells: list[Done], best: tuple[Trial, float] | None) -> Arm:
     tuned = [cell for cell in cells if cell.phase == "tune" and cell.status != "failed"]
-    tried = max(size.to_try(name), len({cell.lr for cell in tuned}))
-    at_best, score = best or (nan, nan)
-    lr = size.rates[name][0] if tried == 1 else _reported_at(cells, at_best)
-    reported = [cell for cell in cells if cell.phase == "report" and cell.status != "failed" and cell.lr == lr]
-    shown = reported or [cell for cell in tuned if cell.lr == lr]
+    tried = max(size.to_try(name), len({cell.trial for cell in tuned}))
+    at_best, score = best or (None, nan)
+    trial = size.tried[name][0] if tried == 1 else _reported_at(cells, at_best)
+    reported = [cell for cell in cells if cell.phase == "report" and cell.status != "failed" and cell.trial == trial]
+    shown = reported or [cell for cell in tuned if cell.trial == trial]
     return Arm(
         tuned=len(tuned),
         to_tune=tried * size.tune_seeds if tried > 1 else 0,
         reported=len(reported),
         to_report=max(size.seeds, len(reported)),
-        lr=lr,
+        trial=trial,
         score=score,
         accuracy=_mean(cell.accuracy for cell in shown if cell.status == "ok"),
         bad=dict(Counter(cell.status for cell in cells if cell.status != "ok")),
     )
 
 
-def _reported_at(cells: list[Done], best: float) -> float:
-    """Return the rate that an arm is reported at: of the newest reported cell, or, if it was tuned since, the best."""
+def _reported_at(cells: list[Done], best: Trial | None) -> Trial | None:
+    """Return the trial that an arm is reported at: of the newest reported cell, or, if it was tuned since, the best."""
     newest = max((cell for cell in cells if cell.phase == "report"), key=lambda cell: cell.finished, default=None)
     tuned = max((cell.finished for cell in cells if cell.phase == "tune"), default=float("-inf"))
-    return newest.lr if newest and (newest.finished >= tuned or best != best) else best
+    return newest.trial if newest and (newest.finished >= tuned or best is None) else best
 
 
-def _best(cells: list[Done], tune_by: str) -> dict[str, tuple[float, float]]:
-    """Return the learning rate that each arm would be reported at by what is known so far, and its mean score."""
+def _best(cells: list[Done], tune_by: str) -> dict[str, tuple[Trial, float]]:
+    """Return the trial that each arm would be reported at by what is known so far, and its mean score."""
     runs = pd.DataFrame(cells, columns=list(Done._fields)).assign(scenario="")
     scores = select(runs.rename(columns={"score": "value"}).assign(metric=tune_by), runs, tune_by)
-    return {row["arm"]: (row["lr"], row["score"]) for row in scores[scores["chosen"]].to_dict("records")}
+    chosen = scores[scores["chosen"]].to_dict("records")
+    return {row["arm"]: (Trial(row["lr"], row["options"]), row["score"]) for row in chosen}
 
 
 class _Task(NamedTuple):

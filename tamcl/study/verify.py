@@ -25,6 +25,7 @@ from tamcl.study.folder import difference, read_cell
 from tamcl.study.plan import pack
 from tamcl.training.cell import Cell
 from tamcl.training.resources import Resources, resources_of
+from tamcl.trial import Trial
 from tamcl.user_code import differing, named_modules
 
 CLOSE = 0.01
@@ -39,7 +40,7 @@ class Check(NamedTuple):
     """A run that was trained anew."""
 
     arm: str
-    lr: float
+    trial: Trial
     seed: int
     phase: str
     agreement: Agreement
@@ -101,7 +102,7 @@ def verify(
     sample = _sample(runs, cells)
     scenario = scenario.only(dict.fromkeys(row["arm"] for row in sample))
     _check_data(results, _checked(scenario, resources, engine, sorted({row["seed"] for row in sample})))
-    again = [Cell(scenario, row["arm"], row["lr"], row["seed"], row["phase"]) for row in sample]
+    again = [Cell(scenario, row["arm"], row["lr"], row["seed"], row["phase"], options=row["options"]) for row in sample]
     with tempfile.TemporaryDirectory(prefix="tamcl-") as folder, kept(engine) as started:
         trained = Path(folder) / "cells"  # an executor has its logs beside them
         for _ended in started.train(pack(again, jobs_of(started)), trained, resources):
@@ -162,7 +163,7 @@ def _check(there: Tables, here: Tables, cell: Cell) -> Check:
     """Compare a run with the same one trained anew."""
     found = there["runs"], here["runs"]
     (status, error), (old_status, _) = ((runs["status"].item(), runs["error"].item()) for runs in reversed(found))
-    key = cell.arm, cell.lr, cell.seed, cell.phase
+    key = cell.arm, cell.trial, cell.seed, cell.phase
     if status != old_status:
         return Check(*key, "not", inf, f"it is {old_status} there and {status} here{error and ': ' + error}")
     digests = [name for name in DIGESTS if len({runs[name].item() for runs in found} - {""}) > 1]

@@ -81,8 +81,8 @@ class Watcher:
             runs = read_table(self.directory, "runs")
         except (OSError, InputError):
             return False
-        gathered = {_trained(*row) for row in runs[["arm", "lr", "seed", "phase", "status", "wall_s"]].to_numpy()}
-        return all(cell.finished <= written or _trained(*cell[:5], cell.seconds) in gathered for cell in cells)
+        gathered = {_trained(*row) for row in runs[[*_RUN, "status", "wall_s"]].to_numpy()}
+        return all(cell.finished <= written or _trained(*cell[:6], cell.seconds) in gathered for cell in cells)
 
     def _read_cells(self, tune_by: str) -> None:
         folders = self.directory / "cells"
@@ -115,14 +115,18 @@ def _since(directory: Path) -> float:
         return -inf
 
 
-def _trained(arm: str, lr: float, seed: int, phase: str, status: str, seconds: float) -> tuple[Any, ...]:
-    """Return what tells a training run from another of the same cell."""
-    return arm, lr, seed, phase, status, f"{seconds}"  # nan equals itself in words
+_RUN = Done._fields[:5]
+"""What tells a cell from others of its study."""
+
+
+def _trained(*run: Any) -> tuple[Any, ...]:
+    """Return what tells a training run, by its cell, status and seconds, from another of the same cell."""
+    return *run[:-1], f"{run[-1]}"  # nan equals itself in words
 
 
 def _newest(cells: Iterable[Done]) -> list[Done]:
     """Return the newest of the cells that differ in nothing but the optimizer's file or tamcl's version."""
-    return list({cell[:4]: cell for cell in sorted(cells, key=lambda cell: cell.finished)}.values())
+    return list({cell[: len(_RUN)]: cell for cell in sorted(cells, key=lambda cell: cell.finished)}.values())
 
 
 _READ = ("runs", "online", "eval")
@@ -205,5 +209,5 @@ def _values(metrics: pd.DataFrame) -> Values:
 def _cell(row: Mapping[Any, Any], values: Values, tune_by: str, *, steps: int, finished: float) -> Done:
     key = tuple(row[column] for column in CELL)
     accuracy, score = (float(values.get((*key, name), nan)) for name in ("online_accuracy", tune_by))
-    known = {column: row[column] for column in ("arm", "lr", "seed", "phase", "status", "error", "stacked")}
+    known = {column: row[column] for column in (*_RUN, "status", "error", "stacked")}
     return Done(**known, seconds=row["wall_s"], finished=finished, accuracy=accuracy, score=score, steps=steps)

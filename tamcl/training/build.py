@@ -19,6 +19,7 @@ from tamcl.errors import InputError, reason, said, shown
 from tamcl.interventions import INTERVENTIONS
 from tamcl.optim import OPTIMIZERS
 from tamcl.registry import Table, lookup
+from tamcl.scenario.grids import covering
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import is_stacked
 from tamcl.seeding import derive_seed, seed_global_generators
@@ -28,6 +29,7 @@ from tamcl.training.cell import Cell
 from tamcl.training.groups import Known, known_parameters, make_grouped, needs_names, split, with_names
 from tamcl.training.offline import offline
 from tamcl.training.resources import Resources
+from tamcl.trial import Trial
 
 
 def load_data(name: str, resources: Resources) -> DataSet:
@@ -148,13 +150,13 @@ def build(cell: Cell, data: DataSet, segments: list[Segment], plugins: list[Any]
     scenario = cell.scenario
     seed_global_generators(derive_seed(cell.seed, "optimizer"))
     model = build_model(scenario, data, segments, cell.seed)
-    return build_strategy(scenario, cell.arm, cell.lr, model, cell.seed, plugins, evaluator, device)
+    return build_strategy(scenario, cell.arm, cell.trial, model, cell.seed, plugins, evaluator, device)
 
 
 def build_strategy(
     scenario: Scenario,
     arm: str,
-    lr: float,
+    trial: Trial,
     model: Any,
     seed: int,
     plugins: Sequence[Any] = (),
@@ -187,7 +189,7 @@ def build_strategy(
         plugins=[*plugins, *build_plugins(scenario)],
         evaluator=evaluator,
     )
-    make = partial(build_optimizer, scenario, arm, lr, known=known_parameters(model))
+    make = partial(build_optimizer, scenario, arm, trial, known=known_parameters(model))
     try:
         return lookup(STRATEGIES, config.name)(model=model, make_optimizer=make, settings=settings, **config.options)
     except InputError:
@@ -260,8 +262,9 @@ TRIED = 2
 def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segment], device: str = "cpu") -> None:
     """Let an arm make one step on a few images of the first experience, as a run does, and forget it.
 
-    Where mini-batches that are not full are left out, it is a full one. That the step moves no weight is said, and no
-    error: some optimizers move them at every few steps alone.
+    It makes one with every value of its options, each at the least learning rate, at which it hardly diverges. Where
+    mini-batches that are not full are left out, it is a full one. That the step moves no weight is said, and no error:
+    some optimizers move them at every few steps alone.
 
     Raises
     ------
@@ -273,22 +276,26 @@ def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segme
     first, stream = segments[0], scenario.stream
     count = stream.batch_size if stream.drop_last else min(TRIED, stream.batch_size)
     few = replace(first, train_index=first.train_index[:count], train_labels=first.train_labels[:count])
-    seed_global_generators(derive_seed(0, "optimizer"))
-    model = build_model(scenario, data, segments, seed=0)
-    strategy = build_strategy(scenario, arm, min(scenario.arms[arm].lr), model, seed=0, device=device)
-    strategy.train_epochs = 1
-    benchmark = build_benchmark(data, [few, *segments[1:]], stream.normalization)
-    before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
-    try:
-        strategy.train(benchmark.train_stream[0], eval_streams=[])
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # somebody's code may raise anything, and leave Python
-        raise InputError(f"arms.{arm}: its first step fails: {said(error)}") from error
-    if all(weights.equal(before[name]) for name, weights in model.named_parameters() if name in before):
-        clip = f"strategy.clip = {scenario.strategy.clip:g}, " if scenario.strategy.clip else ""
-        cure = f"is it meant so? See {clip}the learning rate and the options of {scenario.arms[arm].optimizer}"
-        print(f"tamcl: arms.{arm}: its first step moves no weight; {cure}", file=sys.stderr)
+    config = scenario.arms[arm]
+    for values in covering(config.grids):
+        trial = Trial.of(min(config.lr), values)
+        seed_global_generators(derive_seed(0, "optimizer"))
+        model = build_model(scenario, data, segments, seed=0)
+        strategy = build_strategy(scenario, arm, trial, model, seed=0, device=device)
+        strategy.train_epochs = 1
+        benchmark = build_benchmark(data, [few, *segments[1:]], stream.normalization)
+        before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
+        step = f"its first step with {trial.options}" if trial.options else "its first step"
+        try:
+            strategy.train(benchmark.train_stream[0], eval_streams=[])
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # somebody's code may raise anything, and leave Python
+            raise InputError(f"arms.{arm}: {step} fails: {said(error)}") from error
+        if all(weights.equal(before[name]) for name, weights in model.named_parameters() if name in before):
+            clip = f"strategy.clip = {scenario.strategy.clip:g}, " if scenario.strategy.clip else ""
+            cure = f"is it meant so? See {clip}the learning rate and the options of {config.optimizer}"
+            print(f"tamcl: arms.{arm}: {step} moves no weight; {cure}", file=sys.stderr)
 
 
 def _refusal(name: str, options: Mapping[str, Any]) -> str:
@@ -303,14 +310,14 @@ IMPLEMENTATIONS = frozenset({"fused", "foreach", "capturable", "differentiable"}
 """Options by which a scenario chooses how torch's optimizers compute."""
 
 
-def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any, known: Sequence[Known] = ()) -> Any:
-    """Build an arm's optimizer.
+def build_optimizer(scenario: Scenario, arm: str, trial: Trial, parameters: Any, known: Sequence[Known] = ()) -> Any:
+    """Build an arm's optimizer with the learning rate and the options of a trial.
 
     Parameters
     ----------
     scenario : Scenario
     arm : str
-    lr : float
+    trial : Trial
     parameters : iterable of Tensor
     known : sequence of Known
         What the model says about them, for optimizers that want names and for groups.
@@ -321,7 +328,7 @@ def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any, kn
         If the class is no torch optimizer or refuses its arguments, or a group has no parameters.
     """
     config, where = scenario.arms[arm], f"arms.{arm}"
-    options = {"lr": lr} | config.options
+    options = {"lr": trial.lr} | config.options | trial.arguments
     if is_stacked(scenario, arm) and config.optimizer in FUSED and not IMPLEMENTATIONS & options.keys():
         # torch's SGD cannot begin the momentum of some parameters later than that of others
         options["fused"] = config.optimizer != "sgd" or scenario.model.head != "multi"
@@ -329,14 +336,14 @@ def build_optimizer(scenario: Scenario, arm: str, lr: float, parameters: Any, kn
     def make(parameters: Any, more: dict[str, Any], where: str) -> Any:
         return make_optimizer(config.optimizer, parameters, options | more, where)
 
-    is_named = needs_names(config)
+    is_named = needs_names(config, trial)
     if is_named or config.groups:
         pairs = with_names(parameters, known, where)
         parameters = pairs if is_named else [param for _, param in pairs]
     if not config.groups:
         return make(parameters, {}, where)
     parts = [[parameters[place] for place in part] for part in split(config.groups, known, where)]
-    return make_grouped(make, config, lr, parts, where)
+    return make_grouped(make, config, trial.lr, parts, where)
 
 
 def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: str) -> Any:

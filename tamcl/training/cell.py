@@ -18,18 +18,19 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from tamcl import __version__
-from tamcl.errors import said
+from tamcl.errors import InputError, said, shown
 from tamcl.optim import OPTIMIZERS
 from tamcl.optim.defaults import changed_defaults
 from tamcl.results import OF_CELLS, empty, write_tables
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import is_compiled, is_stacked
+from tamcl.trial import Trial
 from tamcl.user_code import RECORDED, Code, holder_of, user_code
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run: scenario x arm x learning rate x seed."""
+    """One training run: scenario x arm x learning rate (and values of the options tuned with it) x seed."""
 
     scenario: Scenario
     arm: str
@@ -41,15 +42,37 @@ class Cell:
     """Digests of somebody's own code behind the run, as ``code_of`` returns them, which is called if none are given. A
     study takes them once, and they go with its cells to the processes that train them."""
     known: InitVar[Code | None] = None
+    options: str = ""
+    """Values of the options that are tuned, as of ``tamcl.trial.Trial``."""
 
     def __post_init__(self, known: Code | None) -> None:
+        config = self.scenario.arms[self.arm]
+        if self.trial.arguments.keys() != config.grids.keys():
+            tuned = ", ".join(config.grids) or "none"
+            raise InputError(f"arms.{self.arm}: tuned options are {tuned}, and a run has {shown(self.options)}")
         code = code_of(self.scenario, self.arm, self.phase) if known is None else known
         object.__setattr__(self, "code", code)
 
     @property
     def key(self) -> dict[str, Any]:
         """The coordinates that stand in every row."""
-        return {"scenario": self.scenario.name, "arm": self.arm, "lr": self.lr, "seed": self.seed}
+        return {
+            "scenario": self.scenario.name,
+            "arm": self.arm,
+            "lr": self.lr,
+            "options": self.options,
+            "seed": self.seed,
+        }
+
+    @property
+    def trial(self) -> Trial:
+        """What the arm is tried with."""
+        return Trial(self.lr, self.options)
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Options of the optimizer besides lr, those that are tuned included."""
+        return {**self.scenario.arms[self.arm].options, **self.trial.arguments}
 
     @property
     def config(self) -> dict[str, Any]:
@@ -61,7 +84,7 @@ class Cell:
         scenario = self.scenario.dump()
         parts = {part: scenario[part] for part in ("stream", "model", "strategy", "evaluation")}
         arm = self.scenario.arms[self.arm]
-        options = {**arm.options, **self.changed_defaults}
+        options = {**self.chosen, **self.changed_defaults}
         optimizer, code = {"name": arm.optimizer, "lr": self.lr, **options}, dict(self.code)
         if arm.groups:
             optimizer["groups"] = [group.dump() for group in arm.groups]
@@ -87,8 +110,7 @@ class Cell:
     @property
     def changed_defaults(self) -> dict[str, Any]:
         """Options of the optimizer that were not given, and whose defaults were others once."""
-        arm = self.scenario.arms[self.arm]
-        return changed_defaults(arm.optimizer, arm.options)
+        return changed_defaults(self.scenario.arms[self.arm].optimizer, self.chosen)
 
     @property
     def is_stacked(self) -> bool:
@@ -120,15 +142,15 @@ class Cell:
     @property
     def id(self) -> str:
         """Folder name: readable, and another one if anything that decides the result is different."""
-        return folder_of(self.arm, self.lr, self.seed, self.config, self.scenario.arms)
+        return folder_of(self.arm, self.trial, self.seed, self.config, self.scenario.arms)
 
     @property
     def prefix(self) -> str:
         """What the folder's name has before the digest."""
-        return prefix_of(self.arm, self.lr, self.seed)
+        return prefix_of(self.arm, self.trial, self.seed)
 
 
-def folder_of(arm: str, lr: float, seed: int, config: Mapping[str, Any], arms: Iterable[str]) -> str:
+def folder_of(arm: str, trial: Trial, seed: int, config: Mapping[str, Any], arms: Iterable[str]) -> str:
     """Return the name of a cell's folder by what its row of ``runs`` says, and by all arms of its scenario.
 
     File systems may ignore case, so the label counts where the scenario has another that differs in case alone.
@@ -136,12 +158,12 @@ def folder_of(arm: str, lr: float, seed: int, config: Mapping[str, Any], arms: I
     same = sum(other.lower() == arm.lower() for other in arms)
     decides = {**config, "arm": arm} if same > 1 else config
     digest = blake2b(json.dumps(decides, sort_keys=True).encode(), digest_size=4).hexdigest()
-    return f"{prefix_of(arm, lr, seed)}{digest}"
+    return f"{prefix_of(arm, trial, seed)}{digest}"
 
 
-def prefix_of(arm: str, lr: float, seed: int) -> str:
+def prefix_of(arm: str, trial: Trial, seed: int) -> str:
     """Return what is before the digest in the name of a cell's folder."""
-    return f"{arm}-lr{lr:g}-seed{seed}-"
+    return f"{arm}-{trial.folder}-seed{seed}-"
 
 
 Task = tuple[Cell, ...]

@@ -11,6 +11,7 @@ from tamcl.registry import lookup
 from tamcl.scenario.groups import Group, rule_of
 from tamcl.scenario.schema import Arm
 from tamcl.seeding import generator_states, set_generators
+from tamcl.trial import Trial
 from tamcl.user_code import module_of
 
 if TYPE_CHECKING:
@@ -58,11 +59,11 @@ def with_names(parameters: Iterable[Tensor], known: Sequence[Known], where: str)
     return [(each.name, param) for each, param in zip(known, given, strict=True)]
 
 
-def needs_names(arm: Arm) -> bool:
-    """Whether an arm's optimizer, or one that it goes over, wants the names of parameters too."""
+def needs_names(arm: Arm, trial: Trial) -> bool:
+    """Whether an arm's optimizer, or one that it goes over in a trial, wants the names of parameters too."""
     from tamcl.optim.named import wants_names
 
-    names = [arm.optimizer, *(value for value in arm.options.values() if isinstance(value, str))]
+    names = [arm.optimizer, *(value for value in (arm.options | trial.arguments).values() if isinstance(value, str))]
     own = [name for name in names if module_of(name) is not None]  # none of tamcl's or torch's needs them
     try:
         return any(wants_names(lookup(OPTIMIZERS, name)) for name in own)

@@ -199,7 +199,7 @@ def _without_tests_inside(cell: Cell) -> Cell:
     scenario = cell.scenario
     evaluation = scenario.evaluation.model_copy(update={"every": None, "on": "current"})
     changed = scenario.model_copy(update={"evaluation": evaluation})
-    return Cell(changed, cell.arm, cell.lr, cell.seed, cell.phase, cell.code)
+    return replace(cell, scenario=changed, known=cell.code)
 
 
 def _cut(ground: Ground, scenario: Scenario, train: int, test: int) -> Ground:

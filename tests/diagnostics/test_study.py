@@ -28,6 +28,7 @@ from tamcl.study.gather import in_parts
 from tamcl.study.plan import report_cells
 from tamcl.training.cell import Cell, write_cell
 from tamcl.training.run import run_cell
+from tamcl.trial import Trial
 
 SHORT = ["protocol.seeds=2", *(f"arms.{arm}.lr=[0.1]" for arm in ("sgdm", "tam", "tam_frozen"))]
 ON = [
@@ -112,7 +113,7 @@ def test_a_study_from_before_there_were_diagnostics_is_opened_and_goes_on(
     assert results.diagnostics.empty
     assert list(results.diagnostics.columns) == list(TABLES["diagnostics"].columns)
     check_folder(out, old.dump())
-    cells = report_cells(old, {"tam": 0.1})
+    cells = report_cells(old, {"tam": Trial(0.1)})
     (tables,) = in_parts([out / "cells" / cell.id for cell in cells])
     assert tables["diagnostics"].empty
     assert len(tables["online"]) == 2 * 16

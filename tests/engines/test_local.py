@@ -224,7 +224,7 @@ def mixed(tiny: Path, own: Path) -> Scenario:
 
 
 def cells_of(scenario: Scenario, arms: list[str]) -> list[Cell]:
-    return report_cells(scenario, {arm: scenario.arms[arm].lr[0] for arm in arms})
+    return report_cells(scenario, {arm: scenario.arms[arm].trials[0] for arm in arms})
 
 
 def assert_same_cells(cells: list[Cell], one: Path, other: Path) -> None:

@@ -41,7 +41,7 @@ STUDY = {"command": "tamcl compare flips", "scenario": SCENARIO, "data": {"check
 
 def small(name: str) -> pd.DataFrame:
     """A table of 40 rows that differ in their numbers."""
-    texts = {"config": '{"seed": 1}', "phase": "report", "status": "ok"}
+    texts = {"config": '{"seed": 1}', "phase": "report", "status": "ok", "options": "word=1"}
     texts |= dict.fromkeys(["optimizer", "code", "data", "versions"], "{}")
     columns: dict[str, Any] = {}
     for place, (column, dtype) in enumerate(TABLES[name].columns.items()):

@@ -146,7 +146,9 @@ def test_sentences_of_a_real_comparison():
     common = rng.normal(0.6, 0.1, 10)
     values = {"tam": common + 0.02 + rng.normal(0, 0.003, 10), "sgdm": common}
     rows = [
-        ("flips", arm, 0.1, seed, "online_accuracy", value) for arm in values for seed, value in enumerate(values[arm])
+        ("flips", arm, 0.1, "", seed, "online_accuracy", value)
+        for arm in values
+        for seed, value in enumerate(values[arm])
     ]
     metrics = pd.DataFrame(rows, columns=list(TABLES["metrics"].columns))
     comparison = compare(metrics, pairs=[("tam", "sgdm")]).iloc[0]

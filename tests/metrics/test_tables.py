@@ -29,7 +29,7 @@ from tamcl.metrics.cells import lowest_inside
 from tamcl.metrics.tables import Measuring
 from tamcl.results import TABLES, conform, read_table, write_table
 
-CELL = ["scenario", "arm", "lr", "seed"]
+CELL = ["scenario", "arm", "lr", "options", "seed"]
 OF_TEXT = {metric.name for metric in METRICS.values() if metric.on == "text_loss"}
 OF_CONTINUAL = {metric.name for metric in METRICS.values() if metric.on in {"matrix_and_lowest", "inside"}}
 OF_ALL = set(METRICS) - OF_TEXT - OF_CONTINUAL
@@ -360,7 +360,7 @@ def test_what_counts_mini_batches_has_no_value_where_rows_are_blocks_of_them():
     old = cells.assign(status="ok", config=[json.dumps({"evaluation": {"batches": number}}) for number in batches])
     pd.testing.assert_frame_equal(measure(online, evaluated, old), measure(online, evaluated, runs))
     whole = measure(online, evaluated).set_index(["metric", *CELL])["value"]
-    gone = {(metric, arm) for metric, _, arm, _, _ in found.index[found.isna() & whole.notna()]}
+    gone = {(metric, arm) for metric, _, arm, *_ in found.index[found.isna() & whole.notna()]}
     counting = {"drop", "recovery_steps", "recovered", "area_lost", "recovery_auc", "learning_curve_area"}
     assert gone == {(metric, "tam") for metric in counting}
     pd.testing.assert_series_equal(found[found.notna()], whole[found.notna()])

@@ -13,6 +13,7 @@ from tamcl.scenario.schema import Scenario
 from tamcl.training.build import build_optimizer
 from tamcl.training.cell import Cell
 from tamcl.training.run import run_cell
+from tamcl.trial import Trial
 
 ARMS = {
     "sam_adam": 'optimizer = "sam"\nlr = [0.01]\nbase = "adam"\nrho = 0.1',
@@ -64,7 +65,7 @@ def test_an_arm_trains_and_is_the_same_again(arm: str, scenario: Scenario) -> No
 
 def test_an_arm_may_be_given_on_the_command_line(scenario: Scenario) -> None:
     changed, label = add_arm(scenario, "sam,base=tam,rho=0.2,gamma=0.5,lr=[0.1]")
-    optimizer = build_optimizer(changed, label, 0.1, [torch.nn.Parameter(torch.ones(2))])
+    optimizer = build_optimizer(changed, label, Trial(0.1), [torch.nn.Parameter(torch.ones(2))])
     assert repr(optimizer).startswith("SAM over TAM (")
     assert optimizer.param_groups[0]["sam_rho"] == 0.2
 
@@ -81,7 +82,7 @@ def test_an_arm_may_be_given_on_the_command_line(scenario: Scenario) -> None:
 def test_a_mistake_in_a_base_is_named_when_the_arm_is_built(arm: str, message: str, scenario: Scenario) -> None:
     changed, label = add_arm(scenario, f"{arm},lr=0.1")
     with pytest.raises(InputError) as caught:
-        build_optimizer(changed, label, 0.1, [torch.nn.Parameter(torch.ones(2))])
+        build_optimizer(changed, label, Trial(0.1), [torch.nn.Parameter(torch.ones(2))])
     assert str(caught.value).startswith("arms.x: ")
     assert message in str(caught.value)
 
@@ -90,6 +91,6 @@ def test_draws_of_an_optimizer_differ_between_the_seeds_of_a_run(scenario: Scena
     seeds = []
     for seed in (0, 1, 0):
         torch.manual_seed(seed)
-        optimizer = build_optimizer(scenario, "sgd_cm", 0.01, [torch.nn.Parameter(torch.ones(2))])
+        optimizer = build_optimizer(scenario, "sgd_cm", Trial(0.01), [torch.nn.Parameter(torch.ones(2))])
         seeds.append(optimizer.param_groups[0]["seed"])
     assert seeds[0] == seeds[2] != seeds[1]

@@ -24,6 +24,7 @@ from tamcl.training.build import build_optimizer
 from tamcl.training.cell import Cell
 from tamcl.training.groups import known_parameters, split
 from tamcl.training.run import run_cell
+from tamcl.trial import Trial
 
 SHORT = ["stream.experiences=3", "stream.samples=60", "model.hidden=[8]", "evaluation.samples=20"]
 RULES = '[{match="bias",weight_decay=0},{match="^head",lr_scale=0.1}]'
@@ -176,7 +177,7 @@ def test_one_step_by_hand_in_numpy() -> None:
         scenario_of(ALONE),
         'x=sgd,weight_decay=0.1,lr=0.5,groups=[{match="norm",weight_decay=0},{dims=2,match="^2",lr_scale=0.2}]',
     )
-    optimizer = build_optimizer(scenario, arm, 0.5, model.parameters(), known_parameters(model))
+    optimizer = build_optimizer(scenario, arm, Trial(0.5), model.parameters(), known_parameters(model))
     before = {name: param.detach().numpy().copy() for name, param in model.named_parameters()}
     grads = {name: np.full(value.shape, 1.0 + place) for place, (name, value) in enumerate(before.items())}
     for name, param in model.named_parameters():
@@ -241,7 +242,7 @@ def test_an_option_that_no_group_can_have_is_refused(arm: str, message: str) -> 
     scenario, label = add_arm(scenario_of(), f"x={arm},lr=0.01")
     model = nn.Linear(2, 2)
     with pytest.raises(InputError, match="^arms.x") as caught:
-        build_optimizer(scenario, label, 0.01, model.parameters(), known_parameters(model))
+        build_optimizer(scenario, label, Trial(0.01), model.parameters(), known_parameters(model))
     assert message in str(caught.value)
 
 
@@ -298,6 +299,6 @@ def test_making_sure_of_the_options_draws_nothing_and_leaves_no_hook() -> None:
     torch.manual_seed(3)
     drawn = [torch.rand(1).item(), torch.rand(1).item()]
     torch.manual_seed(3)
-    made = build_optimizer(scenario, arm, 0.01, model.parameters(), known_parameters(model))
+    made = build_optimizer(scenario, arm, Trial(0.01), model.parameters(), known_parameters(model))
     assert [made.drawn, torch.rand(1).item()] == drawn
     assert [len(param._backward_hooks or ()) for param in model.parameters()] == [1, 1]

@@ -10,12 +10,14 @@ from scipy import stats as scipy_stats
 
 from tamcl.results import TABLES
 
-CELL = ["scenario", "arm", "lr", "seed"]
+CELL = ["scenario", "arm", "lr", "options", "seed"]
 
 
 def metrics_of(values: dict[str, list[float]], metric="online_accuracy", scenario="flips", lr=0.1) -> pd.DataFrame:
     """A `metrics` table with one list of values, seeds 0, 1, ..., an arm."""
-    rows = [(scenario, arm, lr, seed, metric, value) for arm, many in values.items() for seed, value in enumerate(many)]
+    rows = [
+        (scenario, arm, lr, "", seed, metric, value) for arm, many in values.items() for seed, value in enumerate(many)
+    ]
     return pd.DataFrame(rows, columns=list(TABLES["metrics"].columns))
 
 

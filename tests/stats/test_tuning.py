@@ -10,17 +10,23 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from tamcl.errors import InputError
-from tamcl.stats.tuning import COLUMNS, by_lr, expected_best, extended, plateau, same_lr, select
+from tamcl.stats.tuning import COLUMNS, by_lr, by_option, expected_best, extended, plateau, same_lr, select
+from tamcl.trial import Trial
 
-CELL = ["scenario", "arm", "lr", "seed"]
+CELL = ["scenario", "arm", "lr", "options", "seed"]
 
 
 def tables(
-    scores: dict[tuple[str, float], list[float | str]], metric="online_accuracy", scenario="flips", phase="tune"
+    scores: dict[tuple[str, float] | tuple[str, float, str], list[float | str]],
+    metric="online_accuracy",
+    scenario="flips",
+    phase="tune",
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`metrics` and `runs` from {(arm, lr): value on each tuning seed, or the status of a run without one}."""
+    """`metrics` and `runs` from {(arm, lr[, options]): value on each tuning seed, or the status of a run without}."""
     cells = [
-        (scenario, arm, lr, 1000 + i, value) for (arm, lr), values in scores.items() for i, value in enumerate(values)
+        (scenario, arm, lr, "".join(options), 1000 + i, value)
+        for (arm, lr, *options), values in scores.items()
+        for i, value in enumerate(values)
     ]
     table = pd.DataFrame(cells, columns=[*CELL, "value"])
     broken = table["value"].map(lambda value: isinstance(value, str)).astype(bool)
@@ -260,3 +266,116 @@ def test_by_lr_marks_the_same_rate_in_every_metric():
         select(metrics, runs, "online_accuracy"),
     )
     assert by_lr(both.iloc[:0], runs.iloc[:0], "online_accuracy").empty
+
+
+GRID = {
+    ("sgd", 0.1, "momentum=0.5"): [0.5, 0.5],
+    ("sgd", 0.2, "momentum=0.5"): [0.6, 0.6],
+    ("sgd", 0.4, "momentum=0.5"): [0.7, 0.7],
+    ("sgd", 0.1, "momentum=0.9"): [0.6, 0.8],
+    ("sgd", 0.2, "momentum=0.9"): [0.9, 0.7],
+    ("sgd", 0.4, "momentum=0.9"): [0.95, "diverged"],
+}
+
+
+def test_a_trial_is_chosen_among_rates_and_options_together():
+    table = select(*tables(GRID), "online_accuracy")
+    assert table[["lr", "options"]].to_numpy().tolist() == sorted([lr, options] for _, lr, options in GRID)
+    assert table.set_index(["lr", "options"])["score"].drop((0.4, "momentum=0.9")).to_dict() == pytest.approx(
+        {(lr, options): np.mean(values) for (_, lr, options), values in GRID.items() if "diverged" not in values}
+    )
+    (best,) = table[table["chosen"]].to_dict("records")
+    assert (best["lr"], best["options"], best["on_edge"], best["options_on_edge"]) == (
+        0.2,
+        "momentum=0.9",
+        False,
+        "momentum",
+    )
+
+
+def test_equal_trials_are_chosen_by_the_smaller_rate_and_then_by_the_text():
+    equal = {("sgd", lr, f"momentum={value}"): [0.5] for lr in (0.2, 0.1) for value in (0.9, 0.5)}
+    table = select(*tables(equal), "online_accuracy")
+    assert table.loc[table["chosen"], ["lr", "options"]].to_numpy().tolist() == [[0.1, "momentum=0.5"]]
+
+
+@pytest.mark.parametrize(
+    ("values", "best", "ends"),
+    [
+        ((0, 0.1, 0.2), 0, ""),  # below it is nothing
+        ((0, 0.1, 0.2), 0.1, ""),
+        ((0, 0.1, 0.2), 0.2, "weight_decay"),
+        ((0.1, 0.2), 0.1, "weight_decay"),
+        ((-1, 0), -1, "weight_decay"),
+        ((0.1,), 0.1, ""),
+        ((False, True), True, ""),
+        (("adam", "sgd"), "sgd", ""),
+    ],
+)
+def test_the_end_of_several_numbers_is_told(values, best, ends):
+    trials = {
+        ("sgd", 0.1, Trial.of(0.1, {"base": "x", "weight_decay": value}).options): [float(value == best)]
+        for value in values
+    }
+    table = select(*tables(trials), "online_accuracy")
+    assert table.loc[table["chosen"], "options_on_edge"].item() == ends
+
+
+def test_an_end_of_the_rates_is_one_at_the_chosen_options_in_a_grid_and_of_all_in_a_search():
+    wider = GRID | {("sgd", 0.8, "momentum=0.5"): [0.1, 0.1], ("sgd", 0.4, "momentum=0.9"): [0.95, 0.95]}
+    assert select(*tables(wider), "online_accuracy").query("chosen")[["lr", "on_edge"]].to_numpy().tolist() == [
+        [0.4, True]
+    ]
+    drawn = {("sgd", lr, f"momentum={lr}"): [score] for lr, score in [(0.1, 0.5), (0.2, 0.7), (0.3, 0.6)]}
+    table = select(*tables(drawn), "online_accuracy")
+    assert table.query("chosen")[["lr", "on_edge", "options_on_edge"]].to_numpy().tolist() == [[0.2, False, ""]]
+
+
+def test_the_plateau_is_at_the_chosen_options():
+    tuning = select(*tables(GRID), "online_accuracy")
+    (row,) = plateau(tuning, "online_accuracy", share=0.85).to_dict("records")
+    assert (row["lr_low"], row["lr_high"], row["n_rates"], row["open"]) == (0.1, 0.2, 2, True)
+    drawn = {("sgd", lr, f"momentum={lr}"): [0.5] for lr in (0.1, 0.2)}
+    assert np.isnan(plateau(select(*tables(drawn), "online_accuracy"), "online_accuracy")["decades"].item())
+
+
+def test_the_expected_best_counts_trials():
+    tuning = select(*tables(GRID), "online_accuracy")
+    table = expected_best(tuning, "online_accuracy")
+    scores = [*(np.mean(values) for values in GRID.values() if "diverged" not in values), 0.5]
+    assert len(table) == 6
+    assert table["expected"].iloc[0] == pytest.approx(np.mean(scores))
+
+
+def test_same_lr_takes_the_best_options_of_each_at_the_rate():
+    other = {("tam", 0.1): [0.65, 0.65], ("tam", 0.4): [0.5, 0.5]}
+    table = same_lr(*tables(GRID | other), "online_accuracy", pairs=[("sgd", "tam")])
+    assert table[["lr_a", "lr_b"]].to_numpy().tolist() == [[0.2, 0.1], [0.1, 0.1], [0.4, 0.4]]
+    assert table["mean_a"].to_numpy() == pytest.approx([0.8, 0.7, 0.7])  # at 0.4 momentum 0.9 diverged on a seed
+    assert table["diff"].to_numpy() == pytest.approx([0.15, 0.05, 0.2])
+
+
+def test_the_score_over_a_rate_and_one_option_is_the_best_over_the_others():
+    trials = {
+        ("sgd", lr, f"momentum={momentum}, nesterov={nesterov}"): [lr + momentum + bonus]
+        for lr in (0.1, 0.2)
+        for momentum in (0, 0.5)
+        for nesterov, bonus in (("false", 0.0), ("true", 0.01 if momentum else -0.02))
+    }
+    trials |= {("adam", 0.1): [0.5]}
+    tuning = select(*tables(trials), "online_accuracy")
+    table = by_option(tuning, "online_accuracy")
+    assert set(table["arm"]) == {"sgd"}
+    momentum = table[table["option"] == "momentum"]
+    assert momentum[["value", "lr", "score"]].to_numpy().tolist() == [
+        ["0", 0.1, pytest.approx(0.1)],
+        ["0", 0.2, pytest.approx(0.2)],
+        ["0.5", 0.1, pytest.approx(0.61)],
+        ["0.5", 0.2, pytest.approx(0.71)],
+    ]
+    assert momentum["number"].tolist() == [0, 0, 0.5, 0.5]
+    assert momentum["chosen"].tolist() == [False, False, False, True]
+    nesterov = table[table["option"] == "nesterov"]
+    assert nesterov["score"].tolist() == pytest.approx([0.6, 0.7, 0.61, 0.71])
+    assert nesterov["number"].isna().all()
+    assert by_option(tuning[tuning["arm"] == "adam"], "online_accuracy").empty

@@ -14,6 +14,7 @@ from tamcl.strategies import Naive, TrainingSettings
 from tamcl.strategies.naive import Common
 from tamcl.training.build import build_model, build_strategy, load_data, plan
 from tamcl.training.resources import Resources
+from tamcl.trial import Trial
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_somebodys_strategy_has_its_option_and_all_that_the_scenario_says(tiny: 
     data = load_data("digits", Resources())
     model = build_model(scenario, data, plan(scenario, data, 0), 0)
     plugins = [object()]
-    training = build_strategy(scenario, "sgdm", 0.1, model, seed=4, plugins=plugins)
+    training = build_strategy(scenario, "sgdm", Trial(0.1), model, seed=4, plugins=plugins)
     assert type(training).__name__ == "SmallLogits"
     assert training.strength == 0.5
     assert training.settings == TrainingSettings(

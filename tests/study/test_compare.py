@@ -34,6 +34,7 @@ from tamcl.training.build import load_data
 from tamcl.training.cell import Cell, versions
 from tamcl.training.resources import Resources
 from tamcl.training.run import run_cell
+from tamcl.trial import Trial
 
 SAME = ("online", "eval", "metrics", "comparisons")
 """Tables without times or versions."""
@@ -398,7 +399,7 @@ def test_one_cell_is_what_the_study_recorded(study: Results, scenario: Scenario,
 
 def test_expansion_gives_every_arm_the_same_trials_and_disjoint_seeds(scenario: Scenario) -> None:
     tune = tuning_cells(scenario)
-    report = report_cells(scenario, dict.fromkeys(scenario.arms, 0.1))
+    report = report_cells(scenario, dict.fromkeys(scenario.arms, Trial(0.1)))
     assert {cell.seed for cell in tune}.isdisjoint({cell.seed for cell in report})
     trials = pd.Series([cell.arm for cell in tune]).value_counts()
     assert trials.nunique() == 1

@@ -21,7 +21,8 @@ from tamcl.scenario.schema import Scenario
 from tamcl.study.compare import compare
 from tamcl.study.confirm import confirm
 from tamcl.study.regret import train_oracle
-from tamcl.study.repeat import at_rates
+from tamcl.study.repeat import at_trials
+from tamcl.trial import Trial
 from tests.helpers import StartedFirst, in_this_process, interrupted, refusal
 from tests.synthetic_study import write_study
 
@@ -170,7 +171,7 @@ def test_as_many_fresh_seeds_as_were_reported_where_fewer_would_do(
 
 @pytest.mark.parametrize("search", [["protocol.extend=2"], ["protocol.search=random", "protocol.trials=4"]])
 def test_what_is_repeated_at_a_rate_is_searched_no_more(tiny: Path, search: list[str]) -> None:
-    fixed = at_rates(load_scenario(str(tiny), search), {"tam": 0.3, "sgdm": 0.1}, seeds=5)
+    fixed = at_trials(load_scenario(str(tiny), search), {"tam": Trial(0.3), "sgdm": Trial(0.1)}, seeds=5)
     assert {arm: config.lr for arm, config in fixed.arms.items()} == {"tam": (0.3,), "sgdm": (0.1,)}
     protocol = fixed.protocol
     assert (protocol.seeds, protocol.search, protocol.trials, protocol.extend) == (5, "grid", None, 0)

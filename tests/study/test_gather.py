@@ -23,6 +23,7 @@ from tamcl.study.gather import in_parts, measure_cells, write_results
 from tamcl.study.plan import report_cells
 from tamcl.study.watch import Watcher
 from tamcl.training.cell import Cell, failed, write_cell
+from tamcl.trial import Trial
 from tests.synthetic_study import plan_of, write_cells
 
 PAIRS = [("tam", "sgdm")]
@@ -32,7 +33,7 @@ def make(directory: Path, seeds: int, rows: int = 10) -> list[Path]:
     """Write a study of two arms on so many reported seeds, trained and not gathered, and return its cells' folders."""
     grids = ["arms.sgdm.lr=[0.1]", "arms.tam.lr=[0.2]"]
     scenario = load_scenario("label_flip_digits", [f"protocol.seeds={seeds}", *grids], ["tam", "sgdm"])
-    cells = report_cells(scenario, {"tam": 0.2, "sgdm": 0.1})
+    cells = report_cells(scenario, {"tam": Trial(0.2), "sgdm": Trial(0.1)})
     write_cells(directory / "cells", cells, rows=rows)
     write_study(directory, {"command": "", "scenario": scenario.dump(), "data": {"checksum": ""}})
     return [directory / "cells" / cell.id for cell in cells]

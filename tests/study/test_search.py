@@ -18,7 +18,8 @@ from tamcl.scenario.load import load_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.stats.tuning import select
 from tamcl.study.compare import compare
-from tamcl.study.search import _history, first_rates, next_rates, widened
+from tamcl.study.search import Trials, first_trials, next_trials, widened
+from tamcl.trial import Trial
 from tests.helpers import in_this_process
 
 
@@ -38,6 +39,10 @@ def scores(
     return select(cells.assign(metric=metric), runs, metric)
 
 
+def trials(rates: dict[str, list[float]]) -> Trials:
+    return {arm: [*map(Trial, own)] for arm, own in rates.items()}
+
+
 @pytest.mark.parametrize(
     ("values", "diverged", "expected"),
     [
@@ -52,7 +57,9 @@ def scores(
 )
 def test_widened(values: dict[float, float], diverged: tuple[float, ...], expected: float) -> None:
     table = scores({"tam": values}, tuple(("tam", lr) for lr in diverged))
-    assert widened(table, "online_accuracy") == pytest.approx(expected, rel=1e-5)
+    lr, options = widened(table, "online_accuracy")
+    assert lr == pytest.approx(expected, rel=1e-5)
+    assert options == ""
 
 
 def test_widened_not_beside_a_rate_without_a_value_on_one_seed() -> None:
@@ -60,28 +67,25 @@ def test_widened_not_beside_a_rate_without_a_value_on_one_seed() -> None:
     cells = cells.assign(scenario="tiny", arm="tam")
     metrics = cells.assign(metric="online_accuracy", value=[0.5, 0.5, 0.7, 0.7, 0.6, np.nan])
     table = select(metrics, cells.assign(phase="tune", status="ok"), "online_accuracy")
-    assert widened(table, "online_accuracy") == pytest.approx(np.sqrt(0.1 * 0.2), rel=1e-5)
-    history = _history(table, "tam", [0.4, 0.1, 0.2])
-    assert [lr for lr, score in history if np.isnan(score)] == [0.4]
+    assert widened(table, "online_accuracy").lr == pytest.approx(np.sqrt(0.1 * 0.2), rel=1e-5)
 
 
 def test_one_edge_gives_every_arm_one_more_rate_until_the_limit(scenario: Scenario) -> None:
-    tried = first_rates(scenario)
-    assert tried == {"sgdm": [0.1, 0.05], "tam": [0.2, 0.1]}
+    tried = first_trials(scenario)
+    assert tried == trials({"sgdm": [0.1, 0.05], "tam": [0.2, 0.1]})
     inside = {0.2: 0.5, 0.1: 0.7, 0.05: 0.6}
-    assert next_rates(scenario, tried, scores({"sgdm": {0.1: 0.7, 0.05: 0.6}, "tam": inside})) == {
-        "sgdm": [0.2],
-        "tam": [0.0707107],
-    }
-    assert next_rates(scenario, tried, scores({"sgdm": inside, "tam": inside})) == {}
-    full = {"sgdm": [0.1, 0.05, 0.2, 0.4], "tam": [0.2, 0.1, 0.05, 0.07]}
-    assert next_rates(scenario, full, scores({"sgdm": {0.4: 0.7, 0.2: 0.6}, "tam": inside})) == {}
+    assert next_trials(scenario, tried, scores({"sgdm": {0.1: 0.7, 0.05: 0.6}, "tam": inside})) == trials(
+        {"sgdm": [0.2], "tam": [0.0707107]}
+    )
+    assert next_trials(scenario, tried, scores({"sgdm": inside, "tam": inside})) == {}
+    full = trials({"sgdm": [0.1, 0.05, 0.2, 0.4], "tam": [0.2, 0.1, 0.05, 0.07]})
+    assert next_trials(scenario, full, scores({"sgdm": {0.4: 0.7, 0.2: 0.6}, "tam": inside})) == {}
 
 
 def test_grids_are_widened_for_an_arm_that_diverged_at_every_rate(scenario: Scenario) -> None:
     inside = {0.2: 0.5, 0.1: 0.7, 0.05: 0.6}
     table = scores({"sgdm": {0.1: 0.5, 0.05: 0.5}, "tam": inside}, (("sgdm", 0.1), ("sgdm", 0.05)))
-    assert next_rates(scenario, first_rates(scenario), table)["sgdm"] == [0.025]
+    assert next_trials(scenario, first_trials(scenario), table)["sgdm"] == [Trial(0.025)]
 
 
 def test_a_study_extended_in_place_or_continued_is_the_one_extended_at_once(
@@ -132,7 +136,7 @@ def test_what_does_not_fit_is_refused(tiny: Path, settings: list[str], message: 
 def test_without_optuna_a_search_says_what_to_install(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(InputError, match=r"needs Optuna, which is not installed: pip install 'tamcl\[search\]'"):
-        first_rates(load_scenario(str(tiny), ["protocol.search=tpe", "protocol.trials=4"]))
+        first_trials(load_scenario(str(tiny), ["protocol.search=tpe", "protocol.trials=4"]))
 
 
 @pytest.mark.parametrize("kind", ["random", "tpe"])
@@ -141,12 +145,12 @@ def test_a_search_depends_on_what_was_found_alone(tiny: Path, kind: str) -> None
     scenario = load_scenario(str(tiny), [f"protocol.search={kind}", "protocol.trials=14"])
 
     def search() -> dict[str, list[float]]:
-        tried = first_rates(scenario)
+        tried = first_trials(scenario)
         for _ in range(20):
-            found = {arm: {lr: -abs(np.log(lr / 0.13)) for lr in rates} for arm, rates in tried.items()}
-            more = next_rates(scenario, tried, scores(found, (("tam", tried["tam"][0]),)))
-            tried = {arm: [*rates, *more.get(arm, [])] for arm, rates in tried.items()}
-        return tried
+            found = {arm: {lr: -abs(np.log(lr / 0.13)) for lr, _ in made} for arm, made in tried.items()}
+            more = next_trials(scenario, tried, scores(found, (("tam", tried["tam"][0].lr),)))
+            tried = {arm: [*made, *more.get(arm, [])] for arm, made in tried.items()}
+        return {arm: [lr for lr, _ in made] for arm, made in tried.items()}
 
     tried = search()
     assert tried == search()
@@ -164,11 +168,11 @@ def test_a_short_tpe_search_follows_the_scores_in_the_direction_of_the_metric(
     scenario = load_scenario(str(tiny), settings, ["tam"])
 
     def search(slope: int) -> list[float]:
-        tried = first_rates(scenario)
+        tried = first_trials(scenario)
         for _ in range(7):
-            found = {"tam": {lr: slope * float(np.log10(lr)) for lr in tried["tam"]}}
-            tried = {"tam": [*tried["tam"], *next_rates(scenario, tried, scores(found, metric=metric))["tam"]]}
-        return tried["tam"]
+            found = {"tam": {lr: slope * float(np.log10(lr)) for lr, _ in tried["tam"]}}
+            tried = {"tam": [*tried["tam"], *next_trials(scenario, tried, scores(found, metric=metric))["tam"]]}
+        return [lr for lr, _ in tried["tam"]]
 
     large, small = search(better), search(-better)
     assert large[:2] == small[:2]

@@ -80,7 +80,7 @@ def test_tables_have_the_swept_key_as_a_column_and_the_values_in_order(swept: Sw
     assert [study.name for study in swept.studies] == ["stream.fraction = 0.2", "stream.fraction = 1"]
     metrics = pd.read_parquet(swept.directory / "metrics.parquet")
     assert_frame_equal(metrics, swept.metrics)
-    assert list(metrics.columns) == [FRACTION, "scenario", "arm", "lr", "seed", "metric", "value"]
+    assert list(metrics.columns) == [FRACTION, "scenario", "arm", "lr", "options", "seed", "metric", "value"]
     assert not metrics.duplicated([FRACTION, "arm", "seed", "metric"]).any()
     for value, rows in metrics.groupby(FRACTION):
         held = load_results(swept.directory / "studies" / f"stream.fraction={value:g}").metrics

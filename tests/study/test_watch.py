@@ -78,7 +78,7 @@ def test_counts_best_rate_and_accuracy_by_hand(whole: Path, tmp_path: Path) -> N
     tuned = online[online["seed"] >= 1000].groupby(["arm", "lr", "seed"])[["correct", "n"]].sum()
     means = (tuned["correct"] / tuned["n"]).groupby(["arm", "lr"]).mean()
     for arm in ARMS:
-        assert state.arms[arm].lr == means[arm].idxmax()
+        assert state.arms[arm].trial.lr == means[arm].idxmax()
         assert state.arms[arm].score == pytest.approx(means[arm].max())
         assert state.arms[arm].accuracy == pytest.approx(means[arm].max())
         assert state.arms[arm][:4] == (12, 12, 0, 5)
@@ -177,7 +177,8 @@ def test_a_stack_is_one_computation_of_which_each_cell_has_a_share(whole: Path, 
 
 def done(seed: int, finished: float, seconds: float) -> Done:
     """A finished tuning cell of 100 rows."""
-    row = {"arm": "sgdm", "lr": 0.1, "seed": seed, "phase": "tune", "status": "ok", "error": "", "stacked": False}
+    cell = {"arm": "sgdm", "lr": 0.1, "options": "", "seed": seed, "phase": "tune"}
+    row = cell | {"status": "ok", "error": "", "stacked": False}
     return Done(**row, accuracy=0.5, score=0.5, steps=100, seconds=seconds, finished=finished)
 
 
@@ -260,7 +261,7 @@ def test_cells_that_differ_in_their_code_alone_are_both_read_and_the_newest_coun
 
 def test_failed_diverged_and_damaged_cells(whole: Path, tmp_path: Path) -> None:
     cut(whole, tmp_path)
-    best = Watcher(tmp_path).read().arms["tam"].lr
+    best = Watcher(tmp_path).read().arms["tam"].trial.lr
     cells = {path.name: path for path in (tmp_path / "cells").iterdir()}
     replace(cells[f"tam-{best}-1000"], status="diverged", error="the loss was nan")
     replace(cells[f"tam-{best}-1001"], status="failed", error="WorkerDied: the process was killed by SIGKILL")
@@ -271,7 +272,7 @@ def test_failed_diverged_and_damaged_cells(whole: Path, tmp_path: Path) -> None:
     assert state.arms["tam"].bad == {"diverged": 1, "failed": 1}
     assert state.arms["tam"].tuned == 11  # one that failed is tried again
     assert state.arms["sgdm"].tuned == 11
-    assert state.arms["tam"].lr != best
+    assert state.arms["tam"].trial.lr != best
     assert state.failures == (f"tam lr {best:g} seed 1001: WorkerDied: the process was killed by SIGKILL",)
     shown = io.StringIO()
     Console(file=shown, width=120).print(picture(state))
@@ -292,7 +293,7 @@ def test_a_watcher_sees_cells_come_change_and_go(whole: Path, tmp_path: Path) ->
 def test_reported_cells_of_a_rate_chosen_before_do_not_count(whole: Path, tmp_path: Path) -> None:
     cut(whole, tmp_path)
     cut(whole, tmp_path, phase="report")
-    best = Watcher(tmp_path).read().arms["tam"].lr
+    best = Watcher(tmp_path).read().arms["tam"].trial.lr
     reported = [path for path in (tmp_path / "cells").iterdir() if path.name.split("-")[0] == "tam"]
     reported = sorted(path for path in reported if int(path.name.split("-")[-1]) < 1000)
     assert len(reported) == 5
@@ -302,7 +303,7 @@ def test_reported_cells_of_a_rate_chosen_before_do_not_count(whole: Path, tmp_pa
             write_table(path, name, table.assign(correct=0) if name == "online" else table)
         os.utime(path, (NOW - 100, NOW - 100))
     state = Watcher(tmp_path).read()
-    assert (state.arms["tam"].lr, state.arms["tam"].reported, state.arms["tam"].to_report) == (best, 0, 5)
+    assert (state.arms["tam"].trial.lr, state.arms["tam"].reported, state.arms["tam"].to_report) == (best, 0, 5)
     assert state.arms["tam"].accuracy > 0
     assert state.seconds_left > 0
     new = tmp_path / "cells" / "new"
@@ -313,7 +314,7 @@ def test_reported_cells_of_a_rate_chosen_before_do_not_count(whole: Path, tmp_pa
     write_table(new, "eval", read_table(whole, "eval").query("arm == 'tam' and seed == 0"))
     os.utime(new, (NOW + 999, NOW + 999))
     state = Watcher(tmp_path).read()
-    assert (state.arms["tam"].lr, state.arms["tam"].reported) == (best, 1)
+    assert (state.arms["tam"].trial.lr, state.arms["tam"].reported) == (best, 1)
     assert state.arms["tam"].accuracy == pytest.approx(online["correct"].sum() / online["n"].sum())
     assert state.arms["sgdm"].reported == 5
 
@@ -325,7 +326,7 @@ def test_repeated_cells_of_another_rate_do_not_count(whole: Path, tmp_path: Path
         study["scenario"]["arms"][arm]["lr"] = [0.05 if arm == "tam" else 0.1]
     (tmp_path / "study.json").write_text(json.dumps(study))
     arms = Watcher(tmp_path).read().arms
-    assert (arms["tam"].lr, arms["tam"].reported, arms["sgdm"].reported) == (0.05, 0, 5)
+    assert (arms["tam"].trial.lr, arms["tam"].reported, arms["sgdm"].reported) == (0.05, 0, 5)
 
 
 def test_a_finished_study_is_read_from_its_tables_where_the_cells_are_gone(whole: Path) -> None:
@@ -345,7 +346,7 @@ def test_arms_of_one_rate_searches_and_rates_added_are_counted(whole: Path, tmp_
     (tmp_path / "study.json").write_text(json.dumps(study))
     state = Watcher(tmp_path).read()
     assert (state.arms["sgdm"].to_tune, state.arms["tam"].to_tune) == (0, 15)
-    assert state.arms["sgdm"].lr == 0.1
+    assert state.arms["sgdm"].trial.lr == 0.1
     assert all(math.isnan(value) for value in (state.steps_per_second, state.seconds_left, state.last))
     study["scenario"]["protocol"]["trials"] = 7
     (tmp_path / "study.json").write_text(json.dumps(study | {"tried": {}}))
