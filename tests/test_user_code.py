@@ -188,12 +188,13 @@ def test_ids_of_what_names_no_user_code_or_one_optimizers_file_are_those_of_befo
     def expected(cell: Cell, **more: Any) -> str:
         values = cell.scenario.dump()
         config = {part: values[part] for part in ("stream", "model", "strategy", "evaluation")}
-        own = {"optimizer", "lr", "null_of", "interventions", "optimizer_state"}
+        own = {"optimizer", "lr", "null_of", "interventions", "optimizer_state", "groups"}
         options = {key: v for key, v in values["arms"][cell.arm].items() if key not in own}
         optimizer = {"name": values["arms"][cell.arm]["optimizer"], "lr": cell.lr, **options, **more}
         for key in ("stacked", "compiled", "schedule", "clip", "plugins"):
             config["strategy"].pop(key)
         config["model"].pop("normalize_inputs")
+        config["stream"].pop("drop_last")
         config |= {"optimizer": optimizer, "seed": cell.seed, "tamcl": cell.config["tamcl"]}
         config |= {} if more else {"stacked": True}
         digest = blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=4).hexdigest()

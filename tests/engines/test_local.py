@@ -354,9 +354,9 @@ def test_what_makes_steps_may_take_any_time_until_it_makes_none(
     monkeypatch: pytest.MonkeyPatch, apart: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr(processes, "_LEAVE_S", 0.5)
-    answers = dict(run_calls([partial(step_on, 4.0), step_and_hang], 2, apart=apart, timeout=1.5))
+    answers = dict(run_calls([partial(step_on, 5.0), step_and_hang], 2, apart=apart, timeout=4.0))
     assert answers[0] == "done"
-    assert str(answers[1]) == "the run made no step for 1.5 s and was ended"
+    assert str(answers[1]) == "the run made no step for 4 s and was ended"
 
 
 def test_steps_and_tests_are_signs_of_life(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,7 +230,7 @@ def test_own_code_is_measured_in_a_process_of_its_own(
     scenario = scenario_of(tiny, arms=["sgdm"])
     for arm in ("own=own_rule:Own,lr=0.1", "ends=own_rule:Ends,lr=0.1"):
         scenario, _ = add_arm(scenario, arm)
-    plan = estimate(scenario)
+    plan = estimate(scenario, engine=Local(1))
     assert "own_rule" not in sys.modules
     assert plan.arms["own"].ms_per_step > 0
     assert plan.arms["own"].why_alone.startswith("the optimizer own_rule:Own is not one of tamcl's")
