@@ -194,7 +194,6 @@ def test_ids_of_what_names_no_user_code_or_one_optimizers_file_are_those_of_befo
         for key in ("stacked", "compiled", "schedule", "clip", "plugins"):
             config["strategy"].pop(key)
         config["model"].pop("normalize_inputs")
-        config["stream"].pop("drop_last")
         config |= {"optimizer": optimizer, "seed": cell.seed, "tamcl": cell.config["tamcl"]}
         config |= {} if more else {"stacked": True}
         digest = blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=4).hexdigest()
