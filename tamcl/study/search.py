@@ -72,7 +72,8 @@ def widened(scores: pd.DataFrame, tune_by: str) -> Trial:
 
     Examples
     --------
-    >>> scores = pd.DataFrame({"lr": [0.01, 0.04, 0.16], "score": [0.5, 0.7, 0.6], "eligible": True, "options": ""})
+    >>> scores = pd.DataFrame({"lr": [0.01, 0.04, 0.16], "options": "", "score": [0.5, 0.7, 0.6], "eligible": True})
+    >>> scores = scores.assign(scenario="flips", arm="tam")
     >>> widened(scores.assign(chosen=[False, True, False]), "online_accuracy").lr
     0.08
     >>> widened(scores.assign(chosen=[False, False, True]), "online_accuracy").lr
