@@ -142,7 +142,7 @@ def check_data(scenario: Scenario, resources: Resources, *, seeds: Sequence[int]
 def check_parts(scenario: Scenario, data: DataSet, device: str = "cpu") -> None:
     """Raise an ``InputError`` if model, strategy, an arm's optimizer or a diagnostic cannot be had. Imports torch.
 
-    Every arm makes one step on two images of the first experience, so that what cannot train is said before any run.
+    Every arm makes two steps on two images of the first experience, so that what cannot train is said before any run.
     """
     segments = plan(scenario, data, seed=0)
     model = build_model(scenario, data, segments, seed=0)

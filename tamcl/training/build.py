@@ -260,11 +260,11 @@ TRIED = 2
 
 
 def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segment], device: str = "cpu") -> None:
-    """Let an arm make one step on a few images of the first experience, as a run does, and forget it.
+    """Let an arm make two steps on a few images of the first experience, as a run does, and forget it.
 
-    It makes one with every value of its options, each at the least learning rate, at which it hardly diverges. Where
-    mini-batches that are not full are left out, it is a full one. That the step moves no weight is said, and no error:
-    some optimizers move them at every few steps alone.
+    It makes them with every value of its options, each at the least learning rate, at which it hardly diverges. Where
+    mini-batches that are not full are left out, they are full. That they move no weight is said, and no error: some
+    optimizers move them at every few steps alone. Adam+CM's first step moves none, and its second does.
 
     Raises
     ------
@@ -282,20 +282,20 @@ def check_step(scenario: Scenario, arm: str, data: DataSet, segments: list[Segme
         seed_global_generators(derive_seed(0, "optimizer"))
         model = build_model(scenario, data, segments, seed=0)
         strategy = build_strategy(scenario, arm, trial, model, seed=0, device=device)
-        strategy.train_epochs = 1
+        strategy.train_epochs = 2
         benchmark = build_benchmark(data, [few, *segments[1:]], stream.normalization)
         before = {name: weights.detach().clone() for name, weights in model.named_parameters()}
-        step = f"its first step with {trial.options}" if trial.options else "its first step"
+        steps = f"its first steps with {trial.options}" if trial.options else "its first steps"
         try:
             strategy.train(benchmark.train_stream[0], eval_streams=[])
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # somebody's code may raise anything, and leave Python
-            raise InputError(f"arms.{arm}: {step} fails: {said(error)}") from error
+            raise InputError(f"arms.{arm}: {steps} fail: {said(error)}") from error
         if all(weights.equal(before[name]) for name, weights in model.named_parameters() if name in before):
             clip = f"strategy.clip = {scenario.strategy.clip:g}, " if scenario.strategy.clip else ""
             cure = f"is it meant so? See {clip}the learning rate and the options of {config.optimizer}"
-            print(f"tamcl: arms.{arm}: {step} moves no weight; {cure}", file=sys.stderr)
+            print(f"tamcl: arms.{arm}: {steps} move no weight; {cure}", file=sys.stderr)
 
 
 def _refusal(name: str, options: Mapping[str, Any]) -> str:

@@ -61,9 +61,9 @@ def test_a_clip_that_stops_all_training_is_said_before_and_after(
 ) -> None:
     settings = ["strategy.clip=1e-30", "protocol.seeds=2", "protocol.tune_seeds=1"]
     results = compare(load_scenario(tiny, settings, ["sgdm", "tam"]), tmp_path, progress=False)
-    before = [line for line in capfd.readouterr().err.splitlines() if "moves no weight" in line]
+    before = [line for line in capfd.readouterr().err.splitlines() if "move no weight" in line]
     assert [line.partition(";")[0] for line in before] == [
-        f"tamcl: arms.{arm}: its first step moves no weight" for arm in ("sgdm", "tam")
+        f"tamcl: arms.{arm}: its first steps move no weight" for arm in ("sgdm", "tam")
     ]
     assert "See strategy.clip = 1e-30, the learning rate and the options of sgd" in before[0]
     after = [words.partition(" ended")[0] for words in cautions(Study(results)) if "nothing was trained" in words]

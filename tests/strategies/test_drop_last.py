@@ -87,7 +87,7 @@ class Failing(torch.optim.SGD):
 def test_an_arm_is_tried_with_a_mini_batch_that_is_not_left_out() -> None:
     scenario = scenario_of(DROP, f'arms.x={{ optimizer = "{__name__}:Failing", lr = [1.0] }}', arms=("x",))
     data = load_data("digits", Resources())
-    with pytest.raises(InputError, match="arms.x: its first step fails: ValueError: no step"):
+    with pytest.raises(InputError, match="arms.x: its first steps fail: ValueError: no step"):
         check_step(scenario, "x", data, plan(scenario, data, 0))
 
 

@@ -82,7 +82,7 @@ def test_runs_with_plugins_are_other_runs_and_trained_alone() -> None:
         (["replay"], (), "strategy.plugins"),
         (["torch.nn:Linear"], (), "is no tamcl.avalanche.SupervisedPlugin"),
         (["Needs"], (), "strategy.plugins: .*:Needs cannot be made"),
-        (["Fails"], (), "its first step fails"),
+        (["Fails"], (), "its first steps fail"),
         (["Frozen"], ("stream.oracle=restart",), "'restart' makes model and optimizer anew"),
     ],
 )

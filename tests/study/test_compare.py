@@ -463,9 +463,9 @@ def test_an_arm_that_cannot_make_a_step_ends_the_study_before_it_starts(
     monkeypatch.chdir(tmp_path)
     net = parse(scenario.dump() | {"model": {"name": "broken_at_first:Frozen"}})
     for wrong, message in [
-        (scenario.with_arm("broken_at_first:Wrong", lr=[0.1]), "arms.Wrong: its first step fails: KeyError: 'exp_avg'"),
-        (scenario.with_arm("broken_at_first:Wrong", lr=[0.1], ends="leave"), "first step fails: SystemExit: 3"),
-        (net, "arms.sgdm: its first step fails: "),
+        (scenario.with_arm("broken_at_first:Wrong", lr=[0.1]), "arms.Wrong: its first steps fail: KeyError: 'exp_avg'"),
+        (scenario.with_arm("broken_at_first:Wrong", lr=[0.1], ends="leave"), "first steps fail: SystemExit: 3"),
+        (net, "arms.sgdm: its first steps fail: "),
     ]:
         with pytest.raises(InputError, match=message):
             compare(wrong, tmp_path / "out", progress=False)
