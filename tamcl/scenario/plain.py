@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from tamcl.errors import InputError, shortened, shown
@@ -29,8 +30,8 @@ def check_plain(value: Any, path: str = "", depth: int = 0) -> None:
     Raises
     ------
     InputError
-        Naming the place in it that is something else, such as a date, or no number, or a whole number of more than 64
-        bits, too long or too deep, or holds characters that are no text.
+        Naming the place in it that is something else, such as a date, or no finite number, or a whole number of more
+        than 64 bits, too long or too deep, or holds characters that are no text.
 
     Examples
     --------
@@ -49,7 +50,7 @@ def check_plain(value: Any, path: str = "", depth: int = 0) -> None:
         case int():
             why = "" if -(2**63) <= value < 2**63 else "must be a whole number of at most 64 bits"
         case float():
-            why = "" if value == value else "must be a finite number"
+            why = "" if isfinite(value) else "must be a finite number"  # JSON has no other
         case Mapping() | list() | tuple():
             _check_parts(value, path, depth)
             return

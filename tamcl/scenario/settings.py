@@ -14,7 +14,7 @@ TOO_MUCH = "is too long a number, or lists and tables are too deep"
 
 
 def parse_value(text: str) -> Any:
-    """Read a value as TOML does, or a list or table as JSON does; anything else is text.
+    """Read a value as TOML does, or a list, a table or null as JSON does; anything else is text.
 
     Raises
     ------
@@ -36,8 +36,8 @@ def parse_value(text: str) -> Any:
 
 
 def _as_json(text: str) -> Any:
-    """Read a list or a table as JSON writes it; anything else is text."""
-    if not text.startswith(("[", "{")):
+    """Read a list, a table or null as JSON writes it; anything else is text."""
+    if not text.startswith(("[", "{")) and text != "null":
         return text
     try:
         return json.loads(text)

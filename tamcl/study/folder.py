@@ -82,9 +82,13 @@ def other_study(held: dict[str, Any], scenario: dict[str, Any]) -> str:
 
 
 def difference(held: Any, ours: Any, path: str = "") -> str:
-    """Return ``path is X there and Y here`` for the first place where two nested tables differ, or nothing."""
+    """Return ``path is X there and Y here`` for the first place where two nested tables differ, or nothing.
+
+    1 is another value than 1.0: it is another run, and a search draws whole numbers where all of a list are.
+    """
     if not (isinstance(held, dict) and isinstance(ours, dict)):
-        return "" if held == ours else f"{path} is {json.dumps(held)} there and {json.dumps(ours)} here"
+        there, here = (json.dumps(each, sort_keys=True) for each in (held, ours))
+        return "" if there == here else f"{path} is {there} there and {here} here"
     if list(held) != list(ours) and set(held) == set(ours):
         return f"{path} has another order"
     for key in [*held, *(key for key in ours if key not in held)]:

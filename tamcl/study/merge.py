@@ -161,6 +161,7 @@ def _joined(parts: Sequence[Part]) -> Scenario:
             for name in lists:
                 if held[name] != arm[name] and first["protocol"]["search"] != "grid":
                     _check_same(part, parts[0], arm[name], held[name], f"arms.{label}.{name}")
+                _check_written(part, parts[0], f"arms.{label}.{name}", arm[name], held[name])
                 held[name] = held[name] + [value for value in arm[name] if value not in held[name]]
             held["null_of"] = held.get("null_of") or arm.get("null_of")
     protocols = [part.scenario["protocol"] for part in parts]
@@ -189,6 +190,14 @@ def _grids(arm: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
 
 def _options(arm: Mapping[str, Any], lists: Sequence[str]) -> dict[str, Any]:
     return {key: value for key, value in arm.items() if key not in (*lists, "null_of") and value is not None}
+
+
+def _check_written(part: Part, first: Part, path: str, ours: Iterable[Any], theirs: Iterable[Any]) -> None:
+    """Refuse a value that is written in two ways, as 0 and 0.0: their runs are apart."""
+    for value in ours:
+        for other in theirs:
+            if value == other:
+                _check_same(part, first, value, other, path)
 
 
 def _check_same(part: Part, first: Part, ours: Any, theirs: Any, path: str = "") -> None:

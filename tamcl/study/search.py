@@ -6,7 +6,7 @@ that was stopped goes on as it would have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod, sqrt
 from typing import Any
 
@@ -127,13 +127,17 @@ def _drawn(scenario: Scenario, arm: str, known: Scores) -> Trial:
     direction = "maximize" if find(protocol.tune_by).sign > 0 else "minimize"
     study = optuna.create_study(direction=direction, sampler=sampler)
     space = _space(optuna, config)
-    while True:  # what was drawn before is asked for again, so that the sampler is where it was
-        trial = study.ask(space)
+    for _ in range(200 + 20 * (protocol.trials or 0)):
+        trial = study.ask(space)  # what was drawn before is asked for again, so that the sampler is where it was
         drawn = _trial(config, trial.params)
         if drawn not in known:
             return drawn
         score = known[drawn]
         study.tell(trial, None if score != score else score, state=_state(optuna, score))
+    raise InputError(
+        f"arms.{arm}: after {len(known)} trials the search draws nothing new: between the ends of its learning rates "
+        "and options lie hardly any numbers of six digits; set the ends further apart"
+    )
 
 
 def _space(optuna: Any, config: Arm) -> dict[str, Any]:
@@ -157,12 +161,13 @@ def _trial(config: Arm, drawn: Mapping[str, Any]) -> Trial:
     chosen = {}
     for name, values in config.grids.items():
         found = drawn.get(name, 0)
-        chosen[name] = _rounded(found) if len(values) > 1 and _is_range(values) else values[found]
-    return Trial.of(_rounded(drawn["lr"]), chosen)
+        chosen[name] = _rounded(found, values) if len(values) > 1 and _is_range(values) else values[found]
+    return Trial.of(_rounded(drawn["lr"], config.lr), chosen)
 
 
-def _rounded(value: float) -> float:
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+def _rounded(value: float, ends: Sequence[float]) -> float:
+    """Return a number to six digits, and not beyond the ends of what it was drawn from."""
+    return value if isinstance(value, int) else min(max(float(f"{value:.6g}"), min(ends)), max(ends))
 
 
 def _is_range(values: tuple[Any, ...]) -> bool:

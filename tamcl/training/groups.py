@@ -122,7 +122,8 @@ def make_grouped(make: Make, arm: Arm, lr: float, parts: Sequence[Sequence[Any]]
     Raises
     ------
     InputError
-        If a group has an option that the optimizer does not take, not with this value, or not by groups.
+        If a group has an option that the optimizer does not take, not with this value, or not by groups, or if groups
+        would make it another method and this is not said.
     """
     groups: list[dict[str, Any]] = [{"params": list(part)} for part in parts]
     for values, group in zip(groups, arm.groups or (), strict=False):
@@ -134,7 +135,20 @@ def make_grouped(make: Make, arm: Arm, lr: float, parts: Sequence[Sequence[Any]]
             _check_options(make, made, group.options, part[0], f"{where}.groups.{number}")
     finally:
         set_generators(states)  # as if nothing but the arm's optimizer had been made
+    _check_mechanism(made, arm, where)
     return made
+
+
+def _check_mechanism(made: Any, arm: Arm, where: str) -> None:
+    """Refuse groups for what takes a number from each by default: that would be another method, and not the option."""
+    from tamcl.optim.wrapper import underneath
+
+    by_group = any(each.defaults.get("granularity") == "group" for each in underneath([made]))
+    if by_group and len(made.param_groups) > 1 and "granularity" not in {*arm.options, *arm.grids}:
+        raise InputError(
+            f"{where}.groups: {arm.optimizer} has one damping a group of parameters by default, so that groups would "
+            "change it; say granularity = 'global', one of all parameters as without groups, or 'group'"
+        )
 
 
 def _check_options(make: Make, made: Any, options: dict[str, Any], example: Any, where: str) -> None:

@@ -143,7 +143,7 @@ ALONE, STACKED = "strategy.stacked=false", "strategy.stacked=true"
         ("tam,weight_decay=0.01,granularity=group", TAMByHand, [STACKED, "strategy.schedule=cosine"]),
         ("tam,weight_decay=0.01,granularity=group", TAMByHand, [STACKED, "strategy.optimizer_state=reset"]),
         ("lookahead,base=adamw,k=3,weight_decay=0.5", LookaheadByHand, [STACKED]),
-        ("switch,at=5,weight_decay=0.01", SwitchByHand, [STACKED, "strategy.schedule=step"]),
+        ("switch,at=5,weight_decay=0.01,granularity=group", SwitchByHand, [STACKED, "strategy.schedule=step"]),
     ],
 )
 def test_is_the_optimizer_that_is_built_by_hand(arm: str, theirs: type, settings: list[str]) -> None:
@@ -157,7 +157,7 @@ def test_is_the_optimizer_that_is_built_by_hand(arm: str, theirs: type, settings
 
 def test_a_wrapper_that_needs_a_closure_reads_its_own_option_of_a_group() -> None:
     rules = RULES.replace("weight_decay=0", "weight_decay=0,sam_rho=0.2")
-    found = trained(f"x=sam,base=tam,weight_decay=0.01,groups={rules}")
+    found = trained(f"x=sam,base=tam,weight_decay=0.01,granularity=group,groups={rules}")
     assert found.online.equals(trained(f"x={HERE}:SAMByHand").online)
 
 
@@ -244,6 +244,19 @@ def test_an_option_that_no_group_can_have_is_refused(arm: str, message: str) -> 
     with pytest.raises(InputError, match="^arms.x") as caught:
         build_optimizer(scenario, label, Trial(0.01), model.parameters(), known_parameters(model))
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("arm", ["tam", "adatam", "adatamw", "sam,base=tam", "switch,at=5"])
+def test_groups_that_would_make_another_method_are_refused_unless_it_is_named(arm: str) -> None:
+    same = f'x={arm},weight_decay=0.01,groups=[{{match="bias",weight_decay=0.01}}]'
+    scenario, label = add_arm(scenario_of(), f"{same},lr=0.01")
+    model = nn.Linear(2, 2)
+    with pytest.raises(InputError, match="one damping a group of parameters by default.*say granularity = 'global'"):
+        build_optimizer(scenario, label, Trial(0.01), model.parameters(), known_parameters(model))
+    told = same.replace("groups=", "granularity=global,groups=")
+    without = f"x={arm},weight_decay=0.01,granularity=global"
+    losses = [trained(each, ALONE).online["loss"] for each in (told, without)]
+    np.testing.assert_allclose(*losses, rtol=1e-4)  # rounding alone: sums go by groups
 
 
 def test_a_plan_says_what_is_in_which_group_and_why_nothing_is_compiled() -> None:

@@ -90,6 +90,7 @@ def test_a_scenario_file_reads_as_written(tmp_path: Path) -> None:
         ("lr = [0.2, 2e-2]", "lr = [0.2, 0]", "arms.tam.lr.1 = 0: must be greater than 0"),
         ("lr = [0.2, 2e-2]", "lr = [0.2, -1e-3]", "arms.tam.lr.1 = -0.001: must be greater than 0"),
         ("lr = [0.2, 2e-2]", "lr = [0.2, nan]", "arms.tam.lr.1 = nan: must be"),
+        ("lr = [0.2, 2e-2]", "lr = [0.2, 2e-2]\neps = inf", "arms.tam.eps = inf: must be a finite number"),
         ("lr = [0.2, 2e-2]", "lr = [0.2, 0.2]", "arms.tam.lr: names a learning rate twice"),
         ("lr = [0.2, 2e-2]", "lr = []", "arms.tam.lr: names no learning rate"),
         ("lr = [0.2, 2e-2]", "lr = [0.2]", "arms: must have equally many learning rates, not {'sgdm': 2, 'tam': 1}"),
@@ -255,6 +256,7 @@ def test_options_are_split_outside_brackets_and_quotes_alone() -> None:
         "table": {"a": 1, "b": [2]},
         "last": "don't",
     }
+    assert parse_value("null") is None
     assert parse_value("1\nother = 2") == "1\nother = 2", "one value, or text"
 
 

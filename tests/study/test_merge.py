@@ -170,6 +170,14 @@ def test_an_interrupted_merge_goes_on_when_it_is_asked_for_again(
         merge(parts, tmp_path / "joined")
 
 
+def test_a_value_that_is_written_in_two_ways_is_refused(tiny: Path, tmp_path: Path) -> None:
+    for name, values in (("one", "[0]"), ("other", "[0.0, 0.9]")):
+        settings = [f"arms.sgdm.momentum={values}", "arms.sgdm.lr=[0.1]", "protocol.seeds=1", "protocol.tune_seeds=1"]
+        compare(load_scenario(str(tiny), settings, ["sgdm"]), tmp_path / name, progress=False)
+    with pytest.raises(InputError, match="arms.sgdm.momentum is 0 there and 0.0 here"):
+        merge([tmp_path / "one", tmp_path / "other"], tmp_path / "joined")
+
+
 @pytest.mark.parametrize(
     ("parts", "why"),
     [

@@ -14,7 +14,7 @@ from pandas.testing import assert_frame_equal
 
 from tamcl.errors import InputError
 from tamcl.results import load_results
-from tamcl.scenario.load import load_scenario
+from tamcl.scenario.load import load_scenario, parse
 from tamcl.scenario.schema import Scenario
 from tamcl.stats.tuning import select
 from tamcl.study.compare import compare
@@ -131,6 +131,20 @@ def test_a_study_extended_in_place_or_continued_is_the_one_extended_at_once(
 def test_what_does_not_fit_is_refused(tiny: Path, settings: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_scenario(str(tiny), settings)
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+def test_a_search_between_ends_that_are_one_number_to_six_digits_ends(scenario: Scenario, kind: str) -> None:
+    values = scenario.dump()
+    values["protocol"] |= {"search": kind, "trials": 4, "extend": 0, "pairs": []}
+    narrow = {"optimizer": "sgd", "lr": [0.1], "momentum": [0.9999996, 0.9999997]}
+    known = pd.DataFrame({"scenario": "tiny", "arm": "x", "lr": [0.1], "options": ["momentum=0.9999996"]})
+    scores = known.assign(score=0.5, eligible=True, chosen=True, on_edge=False)
+    changed = parse(values | {"arms": {"x": narrow}})
+    tried = first_trials(changed)
+    assert tried["x"] == [Trial(0.1, "momentum=0.9999997")], "1, to six digits, is beyond the ends"
+    with pytest.raises(InputError, match="arms.x: after 1 trials the search draws nothing new"):
+        next_trials(changed, tried, scores.assign(options="momentum=0.9999997"))
 
 
 def test_without_optuna_a_search_says_what_to_install(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
