@@ -40,7 +40,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except (ValueError, RecursionError):  # a number of too many digits, or too deep
         return f"a {type(value).__name__} too large to show"
-    return shortened(text)
+    return shortened(" ".join(line.strip() for line in text.splitlines()))  # as of an optimizer, or an array
 
 
 def printable(text: str) -> str:

@@ -26,6 +26,7 @@ from tamcl.cli.app import (
 )
 from tamcl.cli.data import PATH, AllowSubset, DataDir
 from tamcl.errors import InputError, printable, unknown_name
+from tamcl.scenario.settings import value_text
 from tamcl.trial import Trial
 
 if TYPE_CHECKING:
@@ -274,7 +275,9 @@ def run(
         said = f"has {len(config.lr)} learning rates; name one, such as {label},lr={config.lr[0]:g}"
         raise InputError(f"--arm {arm}: {said}")
     if several := [name for name, values in config.grids.items() if len(values) > 1]:
-        raise InputError(f"--arm {arm}: has several values of {', '.join(several)}; name one")
+        one = ",".join(f"{name}={value_text(config.grids[name][0])}" for name in several)
+        said = f"has several values of {', '.join(several)}; name one, such as {label},lr={config.lr[0]:g},{one}"
+        raise InputError(f"--arm {arm}: {said}")
     if not 0 <= seed < 2**63:
         raise InputError(f"--seed {seed}: must be at least 0 and below 2^63")
     resources = _resources(data_dir, allow_subset, device, log, out)

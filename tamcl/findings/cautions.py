@@ -157,6 +157,7 @@ def _same(study: Study) -> Iterator[str]:
         for other in values.index[:number]:
             if values.loc[arm].equals(values.loc[other]):
                 yield (
-                    f"{other} and {arm} have the same value of every metric on every seed: at their learning rates they"
-                    " act as one optimizer, and what is shown of both is one result, not two."
+                    f"{other} and {arm} have the same value of every metric on every seed: at their learning rates"
+                    f"{' and options' * study.tunes_options} they act as one optimizer, and what is shown of both is"
+                    " one result, not two."
                 )

@@ -161,6 +161,11 @@ def _edges(sweep: Sweep) -> Iterator[str]:
         )
 
 
+def tunes_options(sweep: Sweep) -> bool:
+    """Whether any arm had values of options to choose from beside learning rates, at any value."""
+    return any((results.runs["options"] != "").any() for _, results in sweep.finished)
+
+
 def chosen_trials(sweep: Sweep) -> list[dict[str, Trial]]:
     """Return the trial that each arm was reported at, of every study in their order."""
     return [Study(results).trials for _, results in sweep.finished]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ LOWEST, HIGHEST = -15.0, 0.0
 
 CURVATURE = "fade_curvature"
 """The attribute of a parameter in which ``watch`` leaves the curvature of the loss along it."""
+
+OF_LAST = "of_last_layer"
+"""The entry of a group in which ``watch`` leaves the places of its parameters that are of the model's last layer."""
 
 
 class FADE(BaseOptimizer):
@@ -42,8 +46,9 @@ class FADE(BaseOptimizer):
     Parameters
     ----------
     params : iterable
-        Parameters or parameter groups, in the order of the layers. The last layer is the last that is trained of those
-        of two dimensions and more, with all behind it; all parameters, if there is none.
+        Parameters or parameter groups. The last layer is the last that is trained of those of two dimensions and more,
+        with all behind it; all parameters, if there is none. Their order is the model's after ``watch(model)``, and
+        before as they are given.
     lr : float or Tensor of one element
         :math:`\eta`, at least 0; the learnt decay does not depend on it, but at 0 nothing moves.
     meta_lr : float
@@ -127,10 +132,13 @@ class FADE(BaseOptimizer):
 
     def watch(self, model: nn.Module) -> None:
         """Note the curvature along the last layer's weights in every forward pass of a model in training mode."""
-        last = {id(param) for param in self._last_layer()}
+        own = {id(param) for group in self.param_groups for param in group["params"]}
+        last = {id(param) for param in _last(param for param in model.parameters() if id(param) in own)}
         layers = [m for m in model.modules() if isinstance(m, nn.Linear) and id(m.weight) in last]
         if not layers:
             raise InputError("FADE: the last layer of the model must be a torch.nn.Linear")
+        for group in self.param_groups:  # which may have been split otherwise than in layers
+            group[OF_LAST] = [place for place, param in enumerate(group["params"]) if id(param) in last]
         head = getattr(model, "head", model)  # which a strategy may call by itself
         head = head if any(module is layers[-1] for module in head.modules()) else model
         for module, hook in ((layers[-1], _keep), (head, _note)):
@@ -162,10 +170,17 @@ class FADE(BaseOptimizer):
                     param.mul_(1 - lr * group["weight_decay"]).sub_(lr * grad)
 
     def _last_layer(self) -> list[Tensor]:
-        everything = chain.from_iterable(group["params"] for group in self.param_groups)
-        params = [param for param in everything if param.requires_grad]
-        start = max((place for place, param in enumerate(params) if param.dim() > 1), default=0)
-        return params[start:]
+        groups = self.param_groups
+        if any(OF_LAST in group for group in groups):
+            return [group["params"][place] for group in groups for place in group.get(OF_LAST, ())]
+        return _last(chain.from_iterable(group["params"] for group in groups))
+
+
+def _last(params: Iterable[Tensor]) -> list[Tensor]:
+    """Return the last matrix that is trained, of parameters in the order of the layers, with all behind it."""
+    trained = [param for param in params if param.requires_grad]
+    start = max((place for place, param in enumerate(trained) if param.dim() > 1), default=0)
+    return trained[start:]
 
 
 def fade(param: Tensor, grad: Tensor, log_decay: Tensor, trace: Tensor, *, lr: float, meta_lr: float) -> None:

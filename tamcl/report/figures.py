@@ -25,6 +25,7 @@ from tamcl import plots
 from tamcl.files.atomic import write_atomic
 from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study, records
+from tamcl.findings.sweep import tunes_options
 from tamcl.landscape import Landscape
 from tamcl.metrics import by_epoch, by_experience, find, stability_curves
 from tamcl.plots.online import POINTS
@@ -235,10 +236,11 @@ def sweep_drawings(sweep: Sweep) -> Iterator[Drawing]:
     if rows.empty:
         return
     label, (first, *others) = plots.metric_axis(sweep.primary)[0], sweep.keys
+    own = "learning rate and options, which were" if tunes_options(sweep) else "learning rate, which was"
     yield Drawing(
         "sweep",
         f"{label} over {first}" + (f", by {' and '.join(others)}" if others else ""),
-        "Every arm at its own learning rate, which was chosen anew at every value: mean and 95 % interval over seeds."
+        f"Every arm at its own {own} chosen anew at every value: mean and 95 % interval over seeds."
         " Below, the difference between two arms on the same seeds with its 95 % interval; filled where a difference"
         f" is shown, as p after Holm over all values and pairs is at most {ALPHA:g}.",
         lambda width: _swept(sweep, rows, width),

@@ -348,8 +348,9 @@ def _oracle_notes(study: Study, oracles: list[OracleComparison]) -> list[str]:
     """Return what was assumed of the oracles that are there."""
     kinds, stream = {each.kind for each in oracles}, study.scenario.get("stream", {})
     notes = [
-        "The oracles take the learning rates of the study, which were tuned with the shifts. Regret therefore says what"
-        " the shifts do to an arm at that rate; an oracle with a rate of its own may be better.",
+        f"The oracles take the learning rates{' and options' * study.tunes_options} of the study, which were tuned with"
+        " the shifts. Regret therefore says what the shifts do to an arm at these; an oracle with its own may be"
+        " better.",
         "p-values come from the sign-flip test over seeds, adjusted by Holm's method over the arms against one oracle.",
     ]
     seeds = max((int(each.comparisons["n_pairs"].max()) for each in oracles if len(each.comparisons)), default=0)

@@ -230,7 +230,8 @@ def _caption(shown: Shown, values: pd.DataFrame) -> str:
         (study,) = shown.studies.values()
         sentences = [f"{study.scenario.get('title') or study.scenario.get('name', 'A study')}."]
     is_sure = bool(values["half"].notna().any())
-    sentences.append(f"{CONFIDENCE if is_sure else 'Mean'} over {seeds}, each arm at its own learning rate.")
+    own = "learning rate" + " and options" * any(study.tunes_options for study in shown.studies.values())
+    sentences.append(f"{CONFIDENCE if is_sure else 'Mean'} over {seeds}, each arm at its own {own}.")
     if least < most:
         sentences.append("In brackets: seeds, where there are fewer.")
     if values["best"].any():

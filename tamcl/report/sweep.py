@@ -11,7 +11,7 @@ from tamcl.errors import InputError
 from tamcl.findings.answers import Answer
 from tamcl.findings.durations import duration
 from tamcl.findings.study import Study
-from tamcl.findings.sweep import answers_by_value, missing, over_values, sweep_cautions, sweep_headline
+from tamcl.findings.sweep import answers_by_value, missing, over_values, sweep_cautions, sweep_headline, tunes_options
 from tamcl.metrics import METRICS, find
 from tamcl.metrics.own import OWN
 from tamcl.plots import metric_axis, with_direction
@@ -122,8 +122,8 @@ def _notes(sweep: Sweep) -> list[str]:
     stream = str(sweep.sweep["scenario"].get("stream", {}).get("name", ""))
     is_null = any(Study(results).nulls for _, results in sweep.finished)
     return [
-        "Each value is a study by itself: learning rates are chosen anew on its tuning seeds, and arms are compared"
-        " seed by seed on the reported ones. The seed is the unit.",
+        f"Each value is a study by itself: learning rates{' and options' * tunes_options(sweep)} are chosen anew on its"
+        " tuning seeds, and arms are compared seed by seed on the reported ones. The seed is the unit.",
         "p-values at a value come from a sign-flip permutation test, adjusted by Holm's method over all values and"
         " pairs of the sweep on a metric, since a reader looks at all of them for one where an arm wins; not over"
         " metrics. The page of each study adjusts for its own pairs alone, so that its p-values can be smaller: they"

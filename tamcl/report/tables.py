@@ -11,7 +11,7 @@ from tamcl import stats
 from tamcl.findings.answers import answers
 from tamcl.findings.oracles import OracleComparison
 from tamcl.findings.study import Study, records
-from tamcl.findings.sweep import chosen_trials
+from tamcl.findings.sweep import chosen_trials, tunes_options
 from tamcl.metrics import METRICS, find
 from tamcl.plots import arm_styles, mean_interval, metric_axis, with_direction
 from tamcl.scenario.groups import listed_groups
@@ -128,7 +128,8 @@ def same_lr_table(study: Study) -> Table:
         rows.append(Row([*fields, Field(str(len(shared)), len(shared))]))
     heads = ["Pair", "Each at its own", "Lowest at a shared one", "Highest at a shared one", "Shared rates"]
     best = "; always with the best options of each" if study.tunes_options else ""
-    caption = "Difference with each arm at its own learning rate, and at shared ones"
+    own, same = ("learning rate and options", "learning rates") if study.tunes_options else ("learning rate", "ones")
+    caption = f"Difference with each arm at its own {own}, and at shared {same}"
     caption += f" ({_points(unit)}; tuning seeds{best})"
     return Table("same-lr", caption, _heads(heads, text=set()), rows)
 
@@ -293,7 +294,8 @@ def sweep_table(sweep: Sweep) -> Table:
             text = _plus_minus(factor * row["mean"], factor * (row["high"] - row["mean"]))
             fields.append(Field(text, factor * row["mean"], note=f"{of_study[arm]}, {row['count']} seeds"))
         rows.append(Row(fields))
-    caption = f"{with_direction(sweep.primary, label, unit)}: mean ± half of its 95 % interval, learning rate, seeds"
+    chosen = "learning rate, options" if tunes_options(sweep) else "learning rate"
+    caption = f"{with_direction(sweep.primary, label, unit)}: mean ± half of its 95 % interval, {chosen}, seeds"
     heads = [Field("Value"), *(Field(arm, classes="head", color=styles[arm].color) for arm in sweep.arms)]
     return Table("metrics", caption, heads, rows)
 

@@ -88,10 +88,13 @@ def _check_trials(scenario: Scenario) -> None:
     if len(set(trials.values())) == 1:
         return
     where = f"scenario '{scenario.name}': arms: must have equally many"
-    if not any(config.grids for config in scenario.arms.values()):
-        raise InputError(f"{where} learning rates, not {trials}")
+    numbers = ", ".join(f"{arm} {number}" for arm, number in trials.items())
     if scenario.protocol.search != "grid":
-        raise InputError(f"{where} trials, not {trials}: an arm with one learning rate and no list of values has one")
+        (one, *_) = (arm for arm, number in trials.items() if number == 1)
+        why = "an arm with one learning rate and no list of values has one"
+        raise InputError(f"{where} trials, not {numbers}: {why}; give {one} several to choose from, as lr=[0.1,0.03]")
+    if not any(config.grids for config in scenario.arms.values()):
+        raise InputError(f"{where} learning rates, not {numbers}")
     made = {arm: {"lr": config.lr} | config.grids for arm, config in scenario.arms.items()}
     words = [
         f"{arm} {trials[arm]} ({' x '.join(f'{len(values)} {name}' for name, values in lists.items())})"

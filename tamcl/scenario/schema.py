@@ -38,7 +38,7 @@ from tamcl.strategies.schedule import Schedule
 from tamcl.strategies.settings import OptimizerState
 from tamcl.streams import Stream
 from tamcl.streams.base import Count
-from tamcl.streams.fields import not_empty, unfit
+from tamcl.streams.fields import unfit
 from tamcl.trial import Trial
 from tamcl.user_code import module_of
 
@@ -130,6 +130,11 @@ def _once_each(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
 Interventions = Annotated[tuple[Intervention, ...], AfterValidator(_once_each)]
 
 
+def _some(groups: tuple[Group, ...] | None) -> tuple[Group, ...] | None:
+    """Return groups, or nothing where none are named: one is the same scenario as the other."""
+    return groups or None
+
+
 class Arm(BaseModel):
     """An optimizer with its arguments and the learning rates to choose from.
 
@@ -149,8 +154,9 @@ class Arm(BaseModel):
     """In place of those of the scenario; an empty list is none."""
     optimizer_state: OptimizerState | None = None
     """What becomes of its optimizer at a shift; as ``strategy.optimizer_state`` says if absent."""
-    groups: Annotated[tuple[Group, ...], AfterValidator(not_empty)] | None = None
-    """Which parameters have options of their own: each those of the first rule that matches it. One group if absent."""
+    groups: Annotated[tuple[Group, ...] | None, AfterValidator(_some)] = None
+    """Which parameters have options of their own: each those of the first rule that matches it. One group if absent or
+    an empty list."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -192,6 +198,9 @@ class Arm(BaseModel):
         for values in covering(tuned):
             _check_options(path, self.options | values, given=given)
         for number, group in enumerate(self.groups or ()):
+            for key, several in grids(self.optimizer, group.options).items():
+                why = "has a list of values, and options of groups are not tuned: they have one value"
+                raise unfit(f"groups.{number}.{key}", f"{why}, such as {shown(next(iter(several), 0))}")
             _check_options(path, group.options, given=given, filled={*self.options, *tuned}, at=f"groups.{number}.")
         return self
 

@@ -167,7 +167,9 @@ def run(
     if len(config.lr) != 1:
         raise InputError(f"arms.{arm}: has {len(config.lr)} learning rates; name one, as lr={config.lr[0]:g}")
     if several := [name for name, values in config.grids.items() if len(values) > 1]:
-        raise InputError(f"arms.{arm}: has several values of {', '.join(several)}; name one")
+        one = ", ".join(f"{name}={config.grids[name][0]!r}" for name in several)
+        cure = f"name one, as scenario.with_arm({arm!r}, {one})"
+        raise InputError(f"arms.{arm}: has several values of {', '.join(several)}; {cure}")
     (trial,) = config.trials
     refuse_in_import("" if apart else WORKER)
     check_compiler(alone, resources)

@@ -329,12 +329,13 @@ def build_optimizer(scenario: Scenario, arm: str, trial: Trial, parameters: Any,
     """
     config, where = scenario.arms[arm], f"arms.{arm}"
     options = {"lr": trial.lr} | config.options | trial.arguments
+    chosen = {}
     if is_stacked(scenario, arm) and config.optimizer in FUSED and not IMPLEMENTATIONS & options.keys():
         # torch's SGD cannot begin the momentum of some parameters later than that of others
-        options["fused"] = config.optimizer != "sgd" or scenario.model.head != "multi"
+        chosen["fused"] = config.optimizer != "sgd" or scenario.model.head != "multi"
 
     def make(parameters: Any, more: dict[str, Any], where: str) -> Any:
-        return make_optimizer(config.optimizer, parameters, options | more, where)
+        return make_optimizer(config.optimizer, parameters, options | more, where, **chosen)
 
     is_named = needs_names(config, trial)
     if is_named or config.groups:
@@ -346,8 +347,10 @@ def build_optimizer(scenario: Scenario, arm: str, trial: Trial, parameters: Any,
     return make_grouped(make, config, trial.lr, parts, where)
 
 
-def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: str) -> Any:
+def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: str, **chosen: Any) -> Any:
     """Build an optimizer from its name; an ``InputError`` says where the name stood.
+
+    What was ``chosen`` for it, and not given by anybody, no message shows.
 
     Raises
     ------
@@ -359,7 +362,7 @@ def make_optimizer(name: str, parameters: Any, options: dict[str, Any], where: s
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     try:
-        return make(parameters, **options)
+        return make(parameters, **(chosen | options))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # somebody's optimizer may raise anything, and leave Python

@@ -87,6 +87,7 @@ HEAVY = ("torch", "torchvision", "avalanche", "sklearn", "matplotlib")
         (["plan", "label_flip_mnist", "--data-dir", "/nowhere"], "/nowhere/MNIST/raw/train-images-idx3-ubyte"),
         (["run", "label_flip_digits"], "Missing option '--arm'"),
         (["run", "label_flip_digits", "--arm", "tam"], "has 5 learning rates; name one, such as tam,lr="),
+        (["run", "label_flip_digits", "--arm", "tam,lr=0.1,gamma=[0.8,0.9]"], "name one, such as tam,lr=0.1,gamma=0.8"),
         (["run", "label_flip_digits", "--arm", "tam,lr=0.1", "--seed", "-1"], "--seed -1: must be at least 0"),
         (["run", "label_flip_digits", "--arm", "tam,lr=0.1", "--log", "csv"], "--log csv: needs --out, the folder"),
         (["run", "label_flip_digits", "--arm", "tam,lr=0.1", "--out", "/dev/null"], "--out /dev/null: File exists"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +52,26 @@ def test_a_layer_and_its_bias_are_the_last():
     set_gradients(params := list(model.parameters()), [np.ones(param.shape) for param in model.parameters()])
     optimizer.step()
     assert [bool(optimizer.state[param]) for param in params] == [False, False, True, True]
+
+
+def test_the_order_of_groups_changes_nothing():
+    """The groups are those of an arm that has its head first; a copy knows the last layer too."""
+    x, y = torch.randn(4, 1, 2, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 1, 2, 3])
+    trained = []
+    for split in (False, True):
+        model = classifier()
+        weight, bias, *head = model.parameters()
+        groups = [{"params": part} for part in ([head[1]], [head[0], bias], [weight])]
+        optimizer = FADE(groups if split else model.parameters(), lr=0.5, meta_lr=1.0, initial_log_decay=-2.0)
+        optimizer.watch(model)
+        optimizer = copy.deepcopy(optimizer, {id(param): param for param in model.parameters()})
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        trained.append([param.detach() for param in model.parameters()])
+    for one, other in zip(*trained, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
 def test_the_curvature_is_that_of_the_cross_entropy():

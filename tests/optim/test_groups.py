@@ -16,6 +16,7 @@ from tamcl.scenario.groups import Group
 from tamcl.scenario.load import add_arm, load_scenario
 from tamcl.scenario.schema import Scenario
 from tamcl.scenario.stacking import why_not_compiled
+from tamcl.scenario.sweeping import points
 from tamcl.strategies import Naive
 from tamcl.study.estimate import estimate
 from tamcl.testing import check_optimizer
@@ -217,7 +218,7 @@ def test_a_parameter_is_of_the_first_rule_and_normalisation_is_found_by_the_clas
         ('[{match="(",lr_scale=2}]', "arms.x.groups.0.match: '(' is no regular expression: "),
         ("[{lr_scale=2}]", "arms.x.groups.0: has no rule: 'match', a regular expression, or 'dims', a number of"),
         ('[{match="bias"}]', "arms.x.groups.0: changes nothing: it has neither an option of the optimizer nor"),
-        ("[]", "arms.x.groups: is an empty list"),
+        ('[{match="bias",weight_decay=[0,0.1]}]', "arms.x.groups.0.weight_decay: has a list of values, and options of"),
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_trained(groups: str, message: str) -> None:
@@ -225,6 +226,20 @@ def test_a_mistake_is_one_line_before_anything_is_trained(groups: str, message: 
         estimate(add_arm(scenario_of(), f"x=adamw,lr=0.01,groups={groups}")[0].only(["x"]))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_message_shows_no_option_that_nobody_gave() -> None:
+    with pytest.raises(InputError, match=r"x: adam refuses {'lr': 0.01, 'weight_decay': -1}: "):
+        estimate(add_arm(scenario_of(), "x=adam,lr=0.01,weight_decay=-1")[0].only(["x"]))
+
+
+def test_an_empty_list_of_groups_is_none() -> None:
+    scenario = add_arm(scenario_of(), "x=sgd,lr=0.01")[0].only(["x"])
+    none, some = points(scenario, {"arms.x.groups": [[], [{"match": "bias", "weight_decay": 0.1}]]})
+    assert none.name == "arms.x.groups = none"
+    runs = [Cell(each, "x", 0.01, 0, "report").config for each in (scenario, none.scenario, some.scenario)]
+    assert runs[0] == runs[1] != runs[2]
+    assert isinstance(build_optimizer(none.scenario, "x", Trial(0.01), nn.Linear(2, 1).parameters()), torch.optim.SGD)
 
 
 @pytest.mark.parametrize(

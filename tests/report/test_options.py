@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from tamcl.engines.inline import Inline
 from tamcl.findings.study import Study
-from tamcl.report import write_figures, write_report
+from tamcl.findings.sweep import tunes_options
+from tamcl.report import paper_table, write_figures, write_report
 from tamcl.results import Results, load_results
 from tamcl.scenario.load import load_scenario
 from tamcl.study.compare import compare
@@ -60,6 +62,9 @@ def test_arms_say_what_they_could_choose_and_what_they_took(study: Results, page
     assert "Best value on the edge of the grid" in page.text
     assert "Every trial (8 rows)" in page.text
     assert "of so many trials is on average" in page.text
+    assert "with each arm at its own learning rate and options, and at shared learning rates" in page.text
+    assert "each arm at its own learning rate and options." in " ".join(paper_table(study.directory).split())
+    assert tunes_options(SimpleNamespace(finished=[(None, study)]))  # type: ignore[arg-type]
 
 
 def test_every_option_of_every_arm_has_a_map(study: Results, page: Page) -> None:
@@ -71,11 +76,13 @@ def test_every_option_of_every_arm_has_a_map(study: Results, page: Page) -> None
     assert drawn.count("<!-- momentum -->") == 2
 
 
-def test_a_report_of_learning_rates_alone_has_neither(report: Callable[..., Page]) -> None:
+def test_a_report_of_learning_rates_alone_has_neither(report: Callable[..., Page], tmp_path: Path) -> None:
     page = report()
     assert "Options" not in page.table("tuning")
     assert "trials" not in page.text
     assert "Every learning rate that was tried" in page.text
+    assert "each arm at its own learning rate." in " ".join(paper_table(tmp_path / "study").split())
+    assert not tunes_options(SimpleNamespace(finished=[(None, load_results(tmp_path / "study"))]))  # type: ignore[arg-type]
 
 
 def test_what_failed_names_its_options(study: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,12 @@ def test_what_cannot_be_an_arm_is_refused_in_a_line(scenario: Scenario, monkeypa
         (Mine, "tam", {"lr": 0.1}, "arm 'tam': is there already, with another optimizer; give another label"),
         (local_class(), "", {"lr": 0.1}, r"has no local_class.<locals>.Hidden, .* define it at the top"),
         (lambda params, lr: None, "", {"lr": 0.1}, "must be a class, or the name of one"),
+        (
+            Mine([torch.zeros(1)], lr=0.1),
+            "",
+            {"lr": 0.1},
+            r"^optimizer Mine \(.+\): must be a class, or the name of one$",
+        ),
         ("tamm", "", {"lr": 0.1}, "unknown optimizer 'tamm': did you mean 'tam'"),
         (TAM, "", {"lr": 0.1, "gama": 1}, "unknown key 'gama': did you mean 'gamma'"),
         (Mine, "a b", {"lr": 0.1}, "'a b' is no label"),

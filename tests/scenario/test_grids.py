@@ -91,8 +91,13 @@ def test_every_arm_needs_equally_many_trials(tiny: Path) -> None:
     assert "3 trials each" in repr(scenario)
     search = ["protocol.search=random", "protocol.trials=5", "arms.tam.weight_decay=[0,0.1,0.2]"]
     assert load_scenario(str(tiny), search).trials_of("tam") == 5
-    with pytest.raises(InputError, match="an arm with one learning rate and no list of values has one"):
-        load_scenario(str(tiny), [*search, "arms.sgdm.lr=[0.1]"])
+    message = (
+        r"arms: must have equally many trials, not sgdm 1, tam 5, tam_frozen 5: an arm with one learning rate and no "
+        r"list of values has one; give sgdm several to choose from, as lr=\[0.1,0.03\]"
+    )
+    for settings in (search, search[:2]):
+        with pytest.raises(InputError, match=message):
+            load_scenario(str(tiny), [*settings, "arms.sgdm.lr=[0.1]"])
 
 
 def test_lists_come_from_python_and_a_sweep_is_of_single_values(tiny: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_scenario_file_reads_as_written(tmp_path: Path) -> None:
         ("lr = [0.2, 2e-2]", "lr = [0.2, 2e-2]\neps = inf", "arms.tam.eps = inf: must be a finite number"),
         ("lr = [0.2, 2e-2]", "lr = [0.2, 0.2]", "arms.tam.lr: names a learning rate twice"),
         ("lr = [0.2, 2e-2]", "lr = []", "arms.tam.lr: names no learning rate"),
-        ("lr = [0.2, 2e-2]", "lr = [0.2]", "arms: must have equally many learning rates, not {'sgdm': 2, 'tam': 1}"),
+        ("lr = [0.2, 2e-2]", "lr = [0.2]", "arms: must have equally many learning rates, not sgdm 2, tam 1"),
         ("pairs =", "seeds = 0, pairs =", "protocol.seeds = 0: must be greater than or equal to 1"),
         ("pairs =", "seds = 1, pairs =", "protocol.seds: unknown key: did you mean 'seeds'?"),
         (

@@ -228,7 +228,8 @@ def test_options_that_are_none_are_damage(whole: Results, tmp_path: Path) -> Non
 
 
 def test_one_run_needs_one_trial(tiny: Path) -> None:
-    with pytest.raises(InputError, match="arms.sgdm: has several values of momentum; name one"):
+    cure = r"name one, as scenario.with_arm\('sgdm', momentum=0.5\)$"
+    with pytest.raises(InputError, match=f"arms.sgdm: has several values of momentum; {cure}"):
         run(tuned(tiny), "sgdm", lr=0.1)
     found = run(tuned(tiny, "arms.sgdm.momentum=[0.5]", "arms.tam.weight_decay=[0]"), "sgdm", lr=0.1)
     assert set(found.tables["online"]["options"]) == {"momentum=0.5"}
