@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tamcl import stats
 from tamcl.findings.study import Study, records
 from tamcl.metrics import find
 from tamcl.stats import ALPHA
-from tamcl.stats.tuning import rates_around
-from tamcl.trial import is_number, values_of
+from tamcl.stats.tuning import numbers_tried, rates_around
+from tamcl.trial import values_of
 
 
 def cautions(study: Study) -> list[str]:
@@ -65,22 +65,21 @@ def edges(study: Study) -> list[str]:
     cure = " (see --extend)" if widens else ""
     for row in records(study.tuning[study.tuning["on_edge"]]):
         rates = rates_around(study.tuning[study.tuning["arm"] == row["arm"]])
-        side = "largest" if row["lr"] == rates.max() else "smallest"
-        warnings.append(
-            f"{row['arm']}: the best learning rate, {row['lr']:g}, is the {side} that was tried ({rates.min():g} to"
-            f" {rates.max():g}). A better one may lie outside, so {row['arm']} may be better than shown{cure}."
-        )
+        warnings.append(_edge(row["arm"], "learning rate", row["lr"], rates, cure))
     for row in records(study.tuning[study.tuning["options_on_edge"] != ""]):
-        tried = [values_of(options) for options in study.tuning.loc[study.tuning["arm"] == row["arm"], "options"]]
+        numbers = numbers_tried(study.tuning.loc[study.tuning["arm"] == row["arm"], "options"])
         best = values_of(row["options"])
-        for name in row["options_on_edge"].split(", "):
-            numbers = [values[name] for values in tried if is_number(values.get(name))]
-            side = "largest" if best[name] == max(numbers) else "smallest"
-            warnings.append(
-                f"{row['arm']}: the best {name}, {best[name]:g}, is the {side} that was tried ({min(numbers):g} to"
-                f" {max(numbers):g}). A better one may lie outside, so {row['arm']} may be better than shown."
-            )
+        warnings += [_edge(row["arm"], name, best[name], numbers[name]) for name in row["options_on_edge"].split(", ")]
     return warnings
+
+
+def _edge(arm: str, what: str, best: float, tried: Iterable[float], cure: str = "") -> str:
+    least, most = min(tried), max(tried)
+    side = "largest" if best == most else "smallest"
+    return (
+        f"{arm}: the best {what}, {best:g}, is the {side} that was tried ({least:g} to {most:g}). A better one may lie"
+        f" outside, so {arm} may be better than shown{cure}."
+    )
 
 
 def _unfinished(study: Study) -> Iterator[str]:

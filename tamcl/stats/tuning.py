@@ -75,11 +75,8 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
     table = seeds.groupby([*_ARM, "lr", "options"], as_index=False).agg(
         score=("value", "mean"), n_seeds=("seed", "size"), n_diverged=("diverged", "sum"), n_values=("value", "count")
     )
-    # Rounded, so that equal scores summed in another order are ties, where a stable sort leaves the smaller lr first.
     table["eligible"] = table["n_values"] == table["n_seeds"]
-    rank = (metric.sign * table["score"].round(12)).where(table["eligible"])
-    best = table.assign(rank=rank).dropna(subset="rank").sort_values(["rank"], ascending=False, kind="stable")
-    chosen = best.groupby(_ARM).head(1).index
+    chosen = _best_of(table[table["eligible"]], _ARM, tune_by).index
     # A grid has each rate at several options, a search draws each once.
     in_grid = table.duplicated([*_ARM, "lr"], keep=False).groupby(_arms(table)).transform("any")
     together = table["options"].where(in_grid, "").rename("together")
@@ -96,11 +93,27 @@ def select(metrics: pd.DataFrame, runs: pd.DataFrame, tune_by: str) -> pd.DataFr
 
 def _ends(chosen: str, tried: Iterable[str]) -> Iterator[str]:
     """Yield the options whose number is the least or the greatest of several that were tried, and not a least 0."""
-    every = [values_of(options) for options in tried]
+    numbers = numbers_tried(tried)
     for name, value in values_of(chosen).items():
-        numbers = [each[name] for each in every if name in each and is_number(each[name])]
-        if is_number(value) and len(set(numbers)) > 1 and (value == max(numbers) or value == min(numbers) != 0):
+        of_name = numbers.get(name, [])
+        if is_number(value) and len(set(of_name)) > 1 and (value == max(of_name) or value == min(of_name) != 0):
             yield name
+
+
+def numbers_tried(tried: Iterable[str]) -> dict[str, list[float]]:
+    """Return the numbers among the values that were tried of each option, by the texts of trials.
+
+    Examples
+    --------
+    >>> numbers_tried(["base=sgd, momentum=0", "base=sgd, momentum=0.9"])
+    {'momentum': [0, 0.9]}
+    """
+    found: dict[str, list[float]] = {}
+    for options in tried:
+        for name, value in values_of(options).items():
+            if is_number(value):
+                found.setdefault(name, []).append(value)
+    return found
 
 
 def at_chosen(tuning: pd.DataFrame) -> pd.DataFrame:
@@ -424,7 +437,11 @@ def by_option(tuning: pd.DataFrame, tune_by: str) -> pd.DataFrame:
 
 
 def _best_of(tuning: pd.DataFrame, keys: Sequence[str], tune_by: str) -> pd.DataFrame:
-    """Return the best row of those that have the same keys: eligible ones first, the first of equal ones."""
+    """Return the best row of those that have the same keys: eligible ones first, the first of equal ones.
+
+    Scores are rounded, so that equal ones summed in another order are ties, where a stable sort leaves the smaller lr
+    first.
+    """
     ranked = tuning.assign(rank=find(tune_by).sign * tuning["score"].round(12))
     ordered = ranked.sort_values(["eligible", "rank"], ascending=False, kind="stable")
     return ordered.drop_duplicates(keys).drop(columns="rank")

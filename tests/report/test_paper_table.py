@@ -29,6 +29,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller study with other arms."""
+    return write_study(
+        tmp_path_factory.mktemp("table") / "other",
+        arms=["tam", "adam"],
+        seeds=2,
+        tune_seeds=1,
+        experiences=2,
+        steps=10,
+        pairs=[["tam", "adam"]],
+    )
+
+
 def expected(folder: Path, metric: str) -> pd.DataFrame:
     """Mean and half of the 95 % interval by SciPy."""
     results = load_results(folder)
@@ -136,16 +150,7 @@ def test_what_means_something_in_latex_is_escaped(text: str, latex: str) -> None
     assert latex_text(text) == latex
 
 
-def test_several_studies_have_a_row_each(folder: Path, tmp_path: Path) -> None:
-    other = write_study(
-        tmp_path / "other",
-        arms=["tam", "adam"],
-        seeds=2,
-        tune_seeds=1,
-        experiences=2,
-        steps=10,
-        pairs=[["tam", "adam"]],
-    )
+def test_several_studies_have_a_row_each(folder: Path, other: Path) -> None:
     head, _, *rows = markdown_rows(paper_table([folder, other], format="markdown"))
     assert head == ["", "sgdm", "tam", "tam\\_frozen†", "adam"]
     assert [row[0].replace("\\", "") for row in rows] == [str(folder), str(other)], "both are of one scenario"
@@ -174,7 +179,7 @@ def test_the_command_prints_or_writes(folder: Path, tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == f"table: {tmp_path / 'new' / 't.tex'}\nreferences: {tmp_path / 'r.bib'}\n"
 
 
-def test_bad_input_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_bad_input_is_refused(folder: Path, other: Path) -> None:
     refused = [
         ({"format": "latx"}, "unknown --format 'latx': did you mean 'latex'?"),
         ({"metrics": ["forgeting"]}, "did you mean 'forgetting'?"),
@@ -183,15 +188,6 @@ def test_bad_input_is_refused(folder: Path, tmp_path: Path) -> None:
     for options, words in refused:
         with pytest.raises(InputError, match=re.escape(words)):
             paper_table(folder, **options)
-    other = write_study(
-        tmp_path / "other",
-        arms=["tam", "adam"],
-        seeds=2,
-        tune_seeds=1,
-        experiences=2,
-        steps=10,
-        pairs=[["tam", "adam"]],
-    )
     with pytest.raises(
         InputError, match="^--metrics names drop, forgetting: a table of several studies is of one metric"
     ):
